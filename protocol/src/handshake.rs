@@ -1,0 +1,47 @@
+//! The first frame each way on a client connection.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::Limits;
+use crate::meta::Map;
+
+/// Kind of the client's first frame.
+pub const KIND_HELLO: u16 = 0x0001;
+/// Kind of the server's answer.
+pub const KIND_WELCOME: u16 = 0x8001;
+/// A shard wish of "any".
+pub const ANY_SHARD: u16 = u16::MAX;
+
+/// The client's first frame.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Hello {
+    /// The lowest protocol version the client speaks.
+    pub min_version: u8,
+    /// The highest.
+    pub max_version: u8,
+    /// The shard that shall serve this connection, or [`ANY_SHARD`].
+    pub shard: u16,
+    /// The cluster the client expects; all zero for any.
+    pub cluster: [u8; 16],
+    /// For the server's status output.
+    pub client_name: String,
+}
+
+/// The server's answer to [`Hello`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Welcome {
+    /// The version both use from here on.
+    pub version: u8,
+    /// The node that answers.
+    pub node: u32,
+    /// The shard that serves this connection.
+    pub shard: u16,
+    /// The cluster.
+    pub cluster: [u8; 16],
+    /// What the node accepts.
+    pub limits: Limits,
+    /// Who owns what.
+    pub map: Map,
+}

@@ -1,0 +1,240 @@
+//! Keys: requests and outcomes.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A lock that must be held with this token for a write to apply.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockGuard {
+    /// The lock's name.
+    pub name: Vec<u8>,
+    /// The grant's token.
+    pub token: u64,
+}
+
+/// What must hold for a write to apply; everything named must.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Condition {
+    /// The key must not exist.
+    pub absent: bool,
+    /// The key must exist.
+    pub present: bool,
+    /// The key must exist with exactly this value.
+    pub value: Option<Vec<u8>>,
+    /// The key must be at this revision; 0 means that it must not exist.
+    pub revision: Option<u64>,
+    /// A lock must be held.
+    pub if_lock: Option<LockGuard>,
+}
+
+/// Writes a key.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeySet {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its new value.
+    pub value: Vec<u8>,
+    /// How long it lives, in milliseconds, above 0; without one an earlier ttl is cleared.
+    pub ttl_ms: Option<u64>,
+    /// What must hold.
+    pub condition: Condition,
+    /// The revision that this write replaces need not be kept.
+    pub no_history: bool,
+}
+
+/// Reads a key.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyGet {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The revision wanted; the newest one if absent.
+    pub revision: Option<u64>,
+    /// The HLC stamp as of which to read; now if absent. Not together with `revision`.
+    pub as_of: Option<u64>,
+}
+
+/// Reads whether a key exists, without its value.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyExists {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The revision wanted; the newest one if absent.
+    pub revision: Option<u64>,
+    /// The HLC stamp as of which to read; now if absent. Not together with `revision`.
+    pub as_of: Option<u64>,
+}
+
+/// Removes a key.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyDelete {
+    /// The key.
+    pub key: Vec<u8>,
+    /// What must hold.
+    pub condition: Condition,
+}
+
+/// Sets the deadline of an existing key to now + ttl; its revision stays.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyExtend {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The new ttl in milliseconds, above 0.
+    pub ttl_ms: u64,
+}
+
+/// Removes a key's ttl; its revision stays.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyPersist {
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+/// Reads one page of one bucket, in name order.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyScan {
+    /// The bucket: what stands before the last `/` of its names.
+    pub space: Vec<u8>,
+    /// The page starts at this name, included; empty for the bucket's first.
+    pub from: Vec<u8>,
+    /// The page starts behind `from`, which was the last name of the page before.
+    pub after: bool,
+    /// Only names that start with this; empty for all.
+    pub prefix: Vec<u8>,
+    /// At most this many, above 0; a page is also bounded in bytes.
+    pub limit: u32,
+    /// The HLC stamp of the first page, so that all pages are one cut; absent for the first.
+    pub as_of: Option<u64>,
+    /// Leave the values out.
+    pub keys_only: bool,
+}
+
+/// Written.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Set {
+    /// The revision that this write made.
+    pub revision: u64,
+}
+
+/// Why a write did not apply.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+#[repr(u8)]
+pub enum Unmet {
+    /// The key exists and must not.
+    Present,
+    /// The key does not exist and must.
+    Absent,
+    /// Its value is another one.
+    Value,
+    /// Its revision is another one.
+    Revision,
+    /// The lock is not held with that token.
+    Lock,
+}
+
+/// A condition did not hold: nothing was changed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct NotSet {
+    /// The key's revision: the record's, its tombstone's, or the floor.
+    pub revision: u64,
+    /// Which condition.
+    pub why: Unmet,
+}
+
+/// A key's value.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Value {
+    /// The bytes.
+    pub value: Vec<u8>,
+    /// Their revision.
+    pub revision: u64,
+    /// The HLC stamp of the write.
+    pub modified: u64,
+    /// When the key ends, Unix milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// A key exists.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Exists {
+    /// Its revision.
+    pub revision: u64,
+    /// The HLC stamp of the write.
+    pub modified: u64,
+    /// When the key ends, Unix milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// No such key.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct NotFound {
+    /// The tombstone's revision, or the floor.
+    pub revision: u64,
+}
+
+/// Removed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Deleted {
+    /// The tombstone's revision.
+    pub revision: u64,
+}
+
+/// The key's deadline was moved or removed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyExtended {
+    /// The key's revision, unchanged.
+    pub revision: u64,
+    /// The new deadline, Unix milliseconds; none after `persist`.
+    pub deadline_ms: Option<u64>,
+}
+
+/// One line of a page.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct PageItem {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value; empty when only keys were asked for.
+    pub value: Vec<u8>,
+    /// Its revision.
+    pub revision: u64,
+    /// The HLC stamp of the write.
+    pub modified: u64,
+    /// When the key ends, Unix milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// One page of a scan.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Page {
+    /// In name order.
+    pub items: Vec<PageItem>,
+    /// There is more: ask again `after` the last key, or `after` this name when the page is empty.
+    pub more: Option<Vec<u8>>,
+    /// The HLC stamp as of which the page was read; the next page must carry it.
+    pub as_of: u64,
+}
+
+/// The revision or time asked for is not kept any more.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Compacted {
+    /// The oldest revision that is.
+    pub oldest: u64,
+}

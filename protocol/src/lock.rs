@@ -1,0 +1,119 @@
+//! Locks: requests and outcomes.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Takes the lock, or finds it taken.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockAcquire {
+    /// The lock's name.
+    pub name: Vec<u8>,
+    /// Who holds it afterwards, 1..=256 bytes.
+    pub owner: Vec<u8>,
+    /// How long the grant lasts, in milliseconds, above 0.
+    pub ttl_ms: u64,
+    /// How long to queue for it, in milliseconds; 0 answers at once.
+    pub wait_ms: u64,
+}
+
+/// Sets the deadline of a held lock to now + ttl.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockExtend {
+    /// The lock's name.
+    pub name: Vec<u8>,
+    /// Its holder.
+    pub owner: Vec<u8>,
+    /// The new ttl in milliseconds, above 0.
+    pub ttl_ms: u64,
+}
+
+/// Gives a held lock back.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockRelease {
+    /// The lock's name.
+    pub name: Vec<u8>,
+    /// Its holder.
+    pub owner: Vec<u8>,
+}
+
+/// Asks who holds a lock.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockInfo {
+    /// The lock's name.
+    pub name: Vec<u8>,
+}
+
+/// The lock is the asker's, now or already.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Acquired {
+    /// The fencing token of this grant.
+    pub token: u64,
+    /// Unix milliseconds (HLC) at which the lease ends.
+    pub deadline_ms: u64,
+}
+
+/// Somebody else holds it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Held {
+    /// The holder.
+    pub owner: Vec<u8>,
+    /// The holder's token.
+    pub token: u64,
+    /// How long the holder's lease still runs by machine time, in milliseconds.
+    pub remaining_ms: u64,
+}
+
+/// The deadline was moved.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockExtended {
+    /// The grant's token, unchanged.
+    pub token: u64,
+    /// The new deadline, Unix milliseconds.
+    pub deadline_ms: u64,
+}
+
+/// Nobody holds it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct NotHeld {
+    /// The token of the last grant of this name, or the partition's floor.
+    pub last_token: u64,
+}
+
+/// Somebody else holds it, so that the asker can neither extend nor release.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct NotOwner {
+    /// The holder.
+    pub owner: Vec<u8>,
+    /// The holder's token.
+    pub token: u64,
+}
+
+/// The lock is free.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Released {
+    /// The token of the grant that ended.
+    pub token: u64,
+}
+
+/// Who holds the lock.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LockState {
+    /// The holder.
+    pub owner: Vec<u8>,
+    /// The grant's token.
+    pub token: u64,
+    /// When the lease ends, Unix milliseconds.
+    pub deadline_ms: u64,
+    /// How many wait for it.
+    pub waiters: u32,
+}

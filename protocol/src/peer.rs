@@ -1,0 +1,39 @@
+//! What stands before the body of every frame between nodes (a format).
+
+use crate::frame::FrameError;
+
+/// The group and both replicas, [`PeerPrelude::BYTES`] bytes, little endian, before the body of a peer frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerPrelude {
+    /// The Raft group.
+    pub group: u32,
+    /// The replica that sends, 0 when the sender has none of this group.
+    pub from: u64,
+    /// The replica that is meant.
+    pub to: u64,
+}
+
+impl PeerPrelude {
+    /// The encoded length.
+    pub const BYTES: usize = 24;
+
+    /// The encoded form; bytes 4 to 7 are zero.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        out[0..4].copy_from_slice(&self.group.to_le_bytes());
+        out[8..16].copy_from_slice(&self.from.to_le_bytes());
+        out[16..24].copy_from_slice(&self.to.to_le_bytes());
+        out
+    }
+
+    /// Splits a peer frame's payload into its prelude and the rest.
+    ///
+    /// # Errors
+    /// `FrameError::Prelude` when it is too short.
+    pub fn split(payload: &[u8]) -> Result<(Self, &[u8]), FrameError> {
+        let (head, body) = payload.split_first_chunk::<{ Self::BYTES }>().ok_or(FrameError::Prelude)?;
+        let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        let group = u32::from_le_bytes(head[0..4].try_into().expect("four bytes"));
+        Ok((Self { group, from: word(8), to: word(16) }, body))
+    }
+}

@@ -1,0 +1,129 @@
+//! Sequences: requests and outcomes.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Creates a sequence. The first value drawn is `initial + increment`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceCreate {
+    /// The sequence's name.
+    pub name: Vec<u8>,
+    /// What counts as drawn already.
+    pub initial: i64,
+    /// The step, not 0; a negative one counts down.
+    pub increment: i64,
+    /// The last value that may be drawn (the lowest one for a negative step).
+    pub max: Option<i64>,
+}
+
+/// Draws the next value.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceNext {
+    /// The sequence's name.
+    pub name: Vec<u8>,
+    /// 0..=256 bytes; empty for none. A repeat within 10 minutes returns the first allocation.
+    pub idempotency_key: Vec<u8>,
+}
+
+/// Draws `count` values in one piece.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceReserve {
+    /// The sequence's name.
+    pub name: Vec<u8>,
+    /// How many, above 0.
+    pub count: u64,
+    /// 0..=256 bytes; empty for none. A repeat within 10 minutes returns the first allocation.
+    pub idempotency_key: Vec<u8>,
+}
+
+/// Reads a sequence without drawing.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceGet {
+    /// The sequence's name.
+    pub name: Vec<u8>,
+}
+
+/// Removes a sequence. Created again, it has a higher incarnation.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceDelete {
+    /// The sequence's name.
+    pub name: Vec<u8>,
+}
+
+/// The sequence exists now and did not before.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceCreated {
+    /// Rises with every creation of the name and every restore.
+    pub incarnation: u64,
+}
+
+/// The name is taken: nothing was changed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceExists {
+    /// The existing sequence's incarnation.
+    pub incarnation: u64,
+    /// The last value drawn, or its `initial`.
+    pub value: i64,
+}
+
+/// Values that are the asker's alone: `start`, `start + increment`, .. `end`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Allocated {
+    /// (incarnation, value) never comes twice.
+    pub incarnation: u64,
+    /// The first value.
+    pub start: i64,
+    /// The last value, included.
+    pub end: i64,
+    /// How many.
+    pub count: u64,
+}
+
+/// A sequence as it stands.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceState {
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// The last value drawn, or its `initial`.
+    pub value: i64,
+    /// The step.
+    pub increment: i64,
+    /// The bound.
+    pub max: Option<i64>,
+}
+
+/// The sequence is gone.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceDeleted {
+    /// The incarnation that ended.
+    pub incarnation: u64,
+}
+
+/// No such sequence.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct SequenceNotFound {
+    /// The incarnation of the last one of this name, or the partition's floor.
+    pub last_incarnation: u64,
+}
+
+/// The allocation would go beyond `max` or the ends of i64: nothing was consumed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Exhausted {
+    /// The sequence's incarnation.
+    pub incarnation: u64,
+    /// The last value drawn, or its `initial`.
+    pub value: i64,
+    /// How many values are left.
+    pub remaining: u64,
+}

@@ -1,0 +1,1 @@
+//! The Kahuna node as a library.

@@ -1,0 +1,2 @@
+//! The `kahuna` binary.
+fn main() {}
