@@ -95,7 +95,9 @@ impl Header {
         {
             return Err(FrameError::Magic(*magic));
         }
-        let Some(head) = bytes.first_chunk::<{ Self::BYTES }>() else { return Ok(None) };
+        let Some(head) = bytes.first_chunk::<{ Self::BYTES }>() else {
+            return Ok(None);
+        };
         let word32 = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let word64 = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let header = Self {
@@ -111,7 +113,10 @@ impl Header {
             return Err(FrameError::Version(header.version));
         }
         if header.length > max_payload {
-            return Err(FrameError::TooLong { length: header.length, limit: max_payload });
+            return Err(FrameError::TooLong {
+                length: header.length,
+                limit: max_payload,
+            });
         }
         Ok(Some(header))
     }
@@ -128,7 +133,14 @@ impl Header {
     pub fn verify(&self, frame: &[u8]) -> Result<(), FrameError> {
         debug_assert_eq!(frame.len(), self.frame_bytes());
         let computed = frame_crc(frame);
-        if computed == self.crc { Ok(()) } else { Err(FrameError::Crc { stated: self.crc, computed }) }
+        if computed == self.crc {
+            Ok(())
+        } else {
+            Err(FrameError::Crc {
+                stated: self.crc,
+                computed,
+            })
+        }
     }
 }
 

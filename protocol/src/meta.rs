@@ -41,10 +41,43 @@ pub struct Placement {
     pub led: bool,
 }
 
+/// What every replica of a group must agree on, fixed when the cluster is made.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Settings {
+    /// How far clocks may be apart, in milliseconds: leases end this much later than their deadline.
+    pub max_clock_skew_ms: u32,
+    /// How long past `valid_until` a request's record is kept, in milliseconds.
+    pub dedupe_grace_ms: u32,
+    /// How many revisions of a key are kept.
+    pub history_revisions: u32,
+    /// Revisions younger than this are kept beyond that number, in milliseconds; 0 for none.
+    pub history_retention_ms: u64,
+    /// Most client sessions with records in one partition.
+    pub max_sessions: u32,
+    /// The top 16 bits of every token and revision; raised by a restore.
+    pub restore_epoch: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_clock_skew_ms: 250,
+            dedupe_grace_ms: 60_000,
+            history_revisions: 16,
+            history_retention_ms: 0,
+            max_sessions: 65_536,
+            restore_epoch: 0,
+        }
+    }
+}
+
 /// The first placement of all groups. Applied once; a second one changes nothing.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct PlaceGroups {
+    /// For every data group.
+    pub settings: Settings,
     /// The cluster's ranges.
     pub map: RangeMap,
     /// One line a data group.
@@ -91,6 +124,67 @@ pub struct Map {
     pub ranges: RangeMap,
     /// Who is there.
     pub nodes: Vec<NodeInfo>,
+}
+
+/// Asks a node how it is.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct StatusGet {}
+
+/// One replica as its node sees it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct ReplicaStatus {
+    /// The group.
+    pub group: u32,
+    /// The replica's id.
+    pub replica: u64,
+    /// The shard that owns it.
+    pub shard: u16,
+    /// Its term.
+    pub term: u64,
+    /// The node that leads, 0 for none known.
+    pub leader: u32,
+    /// The last index in its log.
+    pub last_index: u64,
+    /// The last index applied.
+    pub applied_index: u64,
+    /// The last index of its newest snapshot.
+    pub snapshot_index: u64,
+    /// The first index still in the log.
+    pub first_index: u64,
+    /// How many records its state holds.
+    pub records: u64,
+}
+
+/// A node as it sees itself.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Status {
+    /// The operator's number.
+    pub node: u32,
+    /// The cluster; all zero while pending.
+    pub cluster: [u8; 16],
+    /// Its data directory.
+    pub incarnation: u64,
+    /// The software's version.
+    pub version: String,
+    /// Since the process started, in milliseconds.
+    pub uptime_ms: u64,
+    /// How many shards it runs.
+    pub shards: u16,
+    /// Durable writes to the logs since the process started, all shards together.
+    pub log_flushes: u64,
+    /// Bytes in log segments.
+    pub log_bytes: u64,
+    /// Open client connections.
+    pub connections: u32,
+    /// Peers whose heartbeat is current.
+    pub peers_alive: Vec<u32>,
+    /// What the node waits for, for a person; empty when it serves.
+    pub waiting: String,
+    /// Ascending by group.
+    pub replicas: Vec<ReplicaStatus>,
 }
 
 /// A command of the system was applied.

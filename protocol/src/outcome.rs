@@ -4,7 +4,7 @@ use crate::error::ErrorReply;
 use crate::key::{Compacted, Deleted, Exists, KeyExtended, NotFound, NotSet, Page, Set, Value};
 use crate::lock::{Acquired, Held, LockExtended, LockState, NotHeld, NotOwner, Released};
 use crate::macros::bodies;
-use crate::meta::{Done, Map};
+use crate::meta::{Done, Map, Status};
 use crate::sequence::{
     Allocated, Exhausted, SequenceCreated, SequenceDeleted, SequenceExists, SequenceNotFound, SequenceState,
 };
@@ -62,6 +62,8 @@ bodies! {
     0x8307 => Exhausted(Exhausted),
     /// The map.
     0x8401 => Map(Map),
+    /// A node's state.
+    0x8402 => Status(Status),
     /// A command of the system.
     0x8501 => Done(Done),
     /// Nothing was decided, or a duplicate was refused.

@@ -4,7 +4,7 @@ use crate::Position;
 use crate::key::{KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeyScan, KeySet};
 use crate::lock::{LockAcquire, LockExtend, LockInfo, LockRelease};
 use crate::macros::bodies;
-use crate::meta::{MapGet, PlaceGroups, SetLed, Tick, UpsertNode};
+use crate::meta::{MapGet, PlaceGroups, SetLed, StatusGet, Tick, UpsertNode};
 use crate::sequence::{SequenceCreate, SequenceDelete, SequenceGet, SequenceNext, SequenceReserve};
 
 bodies! {
@@ -46,6 +46,8 @@ bodies! {
     0x0305 => SequenceDelete(SequenceDelete),
     /// The range map and the nodes; any node answers.
     0x0401 => MapGet(MapGet),
+    /// The node's own state.
+    0x0402 => StatusGet(StatusGet),
     /// Of the system itself: moves machine time.
     0x0501 => Tick(Tick),
     /// Of the system itself, meta group: the first placement of all groups.
@@ -87,7 +89,7 @@ impl RequestRef<'_> {
             Self::LockInfo(_) | Self::KeyGet(_) | Self::KeyExists(_) | Self::KeyScan(_) | Self::SequenceGet(_) => {
                 Class::Read
             }
-            Self::MapGet(_) => Class::Node,
+            Self::MapGet(_) | Self::StatusGet(_) => Class::Node,
             Self::Tick(_) | Self::PlaceGroups(_) | Self::SetLed(_) | Self::UpsertNode(_) => Class::System,
         }
     }
@@ -113,7 +115,12 @@ impl RequestRef<'_> {
             Self::SequenceReserve(body) => Some(Position::of_name(&body.name)),
             Self::SequenceGet(body) => Some(Position::of_name(&body.name)),
             Self::SequenceDelete(body) => Some(Position::of_name(&body.name)),
-            Self::MapGet(_) | Self::Tick(_) | Self::PlaceGroups(_) | Self::SetLed(_) | Self::UpsertNode(_) => None,
+            Self::MapGet(_)
+            | Self::StatusGet(_)
+            | Self::Tick(_)
+            | Self::PlaceGroups(_)
+            | Self::SetLed(_)
+            | Self::UpsertNode(_) => None,
         }
     }
 }
