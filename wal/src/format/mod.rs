@@ -1,0 +1,42 @@
+//! The bytes on disk: pure encoding and decoding, no I/O. The tables are in the crate's README.
+
+pub mod batch;
+pub mod record;
+pub mod segment;
+
+/// The unit of alignment: a batch starts on a fresh block, and a block with acknowledged bytes is never rewritten.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// The format version this crate writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A place in the log: a segment's sequence number and a byte offset in its file. Ordered as the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The segment's sequence number, from 1.
+    pub segment: u64,
+    /// The byte offset within the segment's file.
+    pub offset: u64,
+}
+
+impl Position {
+    /// Where the first batch of a segment stands: behind the header block.
+    pub(crate) fn first_in(segment: u64) -> Self {
+        Self {
+            segment,
+            offset: BLOCK_BYTES as u64,
+        }
+    }
+}
+
+/// Reads a little-endian integer at a fixed offset of a block that is known to be long enough.
+macro_rules! le {
+    ($type:ty, $bytes:expr, $offset:expr) => {
+        <$type>::from_le_bytes(
+            $bytes[$offset..$offset + size_of::<$type>()]
+                .try_into()
+                .expect("the slice has the integer's size"),
+        )
+    };
+}
+pub(crate) use le;

@@ -1,0 +1,200 @@
+//! What a group writes into the log, and its bytes.
+
+use bytes::Bytes;
+
+use super::le;
+
+/// Bytes of a record's header.
+pub const RECORD_HEADER_BYTES: usize = 20;
+
+/// Bytes of [`EntryMeta`].
+pub const ENTRY_META_BYTES: usize = 16;
+
+/// What stands beside an entry's payload: opaque to the log, wide enough for a term and a kind.
+pub type EntryMeta = [u8; ENTRY_META_BYTES];
+
+/// A group (one replica of a partition) within this log.
+pub type GroupId = u32;
+
+/// One record of a group. `Bytes` are opaque to the log, and written unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The entry at `index`; it supersedes every entry of the group at `index` and above. Its index is at most one above
+    /// the group's last entry, and above its purge mark.
+    Entry {
+        /// The entry's index.
+        index: u64,
+        /// What stands beside the payload, such as its term.
+        meta: EntryMeta,
+        /// The entry itself.
+        payload: Bytes,
+    },
+    /// The group's vote; replaces the earlier one.
+    Vote(Bytes),
+    /// What the group knows committed; replaces the earlier one.
+    Committed(Bytes),
+    /// Drops the entries at `from` and above.
+    Truncate {
+        /// The first index that goes.
+        from: u64,
+    },
+    /// Drops the entries up to and including `upto`, and remembers the mark.
+    Purge {
+        /// The last index that goes.
+        upto: u64,
+        /// The log id of that entry, opaque.
+        log_id: Bytes,
+    },
+    /// Where the group's newest durable snapshot is; replaces the earlier one.
+    Snapshot(Bytes),
+    /// The group lives here, with opaque facts such as its replica id; replaces the earlier facts, keeps everything else.
+    GroupCreated(Bytes),
+    /// The group is gone, with all its records.
+    GroupDestroyed,
+}
+
+/// A record as it lies in a verified batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RawRecord<'a> {
+    pub kind: u8,
+    pub group: GroupId,
+    pub index: u64,
+    pub body: &'a [u8],
+}
+
+pub(crate) mod kind {
+    pub const ENTRY: u8 = 1;
+    pub const VOTE: u8 = 2;
+    pub const COMMITTED: u8 = 3;
+    pub const TRUNCATE: u8 = 4;
+    pub const PURGE: u8 = 5;
+    pub const SNAPSHOT: u8 = 6;
+    pub const GROUP_CREATED: u8 = 7;
+    pub const GROUP_DESTROYED: u8 = 8;
+}
+
+impl Record {
+    /// The record's length on disk, in bytes.
+    pub fn encoded_bytes(&self) -> usize {
+        let body = match self {
+            Self::Entry { payload, .. } => ENTRY_META_BYTES + payload.len(),
+            Self::Vote(bytes) | Self::Committed(bytes) | Self::Snapshot(bytes) | Self::GroupCreated(bytes) => {
+                bytes.len()
+            }
+            Self::Purge { log_id, .. } => log_id.len(),
+            Self::Truncate { .. } | Self::GroupDestroyed => 0,
+        };
+        RECORD_HEADER_BYTES + body
+    }
+
+    /// Hands the record's bytes to `write`, piece by piece. The record is shorter than 4 GiB.
+    pub(crate) fn encode(&self, group: GroupId, mut write: impl FnMut(&[u8])) {
+        let (kind, index, body): (u8, u64, &[u8]) = match self {
+            Self::Entry { index, payload, .. } => (kind::ENTRY, *index, payload),
+            Self::Vote(vote) => (kind::VOTE, 0, vote),
+            Self::Committed(committed) => (kind::COMMITTED, 0, committed),
+            Self::Truncate { from } => (kind::TRUNCATE, *from, &[]),
+            Self::Purge { upto, log_id } => (kind::PURGE, *upto, log_id),
+            Self::Snapshot(pointer) => (kind::SNAPSHOT, 0, pointer),
+            Self::GroupCreated(facts) => (kind::GROUP_CREATED, 0, facts),
+            Self::GroupDestroyed => (kind::GROUP_DESTROYED, 0, &[]),
+        };
+        let body_bytes = self.encoded_bytes() - RECORD_HEADER_BYTES;
+        let mut header = [0; RECORD_HEADER_BYTES];
+        header[0] = kind;
+        header[4..8].copy_from_slice(&group.to_le_bytes());
+        header[8..12].copy_from_slice(&u32::try_from(body_bytes).expect("a record is bounded").to_le_bytes());
+        header[12..20].copy_from_slice(&index.to_le_bytes());
+        write(&header);
+        if let Self::Entry { meta, .. } = self {
+            write(meta);
+        }
+        write(body);
+    }
+}
+
+impl<'a> RawRecord<'a> {
+    /// Takes the first record off `bytes`, the records of a verified batch. `None` when they are no record.
+    pub fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        let header = bytes.get(..RECORD_HEADER_BYTES)?;
+        let body_bytes = le!(u32, header, 8) as usize;
+        let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES.checked_add(body_bytes)?)?;
+        let record = Self {
+            kind: header[0],
+            group: le!(u32, header, 4),
+            index: le!(u64, header, 12),
+            body,
+        };
+        let long_enough = record.kind != kind::ENTRY || body.len() >= ENTRY_META_BYTES;
+        let known = (kind::ENTRY..=kind::GROUP_DESTROYED).contains(&record.kind) && header[1..4] == [0; 3];
+        if !known || !long_enough {
+            return None;
+        }
+        *bytes = &bytes[RECORD_HEADER_BYTES + body_bytes..];
+        Some(record)
+    }
+
+    /// An entry's meta and payload.
+    pub fn entry(&self) -> (EntryMeta, &'a [u8]) {
+        debug_assert_eq!(self.kind, kind::ENTRY);
+        let (meta, payload) = self.body.split_at(ENTRY_META_BYTES);
+        (meta.try_into().expect("split at its length"), payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_bytes_of_every_kind() {
+        let bytes = Bytes::from_static(b"xy");
+        let records = [
+            (
+                Record::Entry {
+                    index: 258,
+                    meta: [9; 16],
+                    payload: bytes.clone(),
+                },
+                1,
+                258u64,
+                [&[9; 16][..], b"xy"].concat(),
+            ),
+            (Record::Vote(bytes.clone()), 2, 0, b"xy".to_vec()),
+            (Record::Committed(bytes.clone()), 3, 0, b"xy".to_vec()),
+            (Record::Truncate { from: 7 }, 4, 7, vec![]),
+            (
+                Record::Purge {
+                    upto: 6,
+                    log_id: bytes.clone(),
+                },
+                5,
+                6,
+                b"xy".to_vec(),
+            ),
+            (Record::Snapshot(bytes.clone()), 6, 0, b"xy".to_vec()),
+            (Record::GroupCreated(bytes), 7, 0, b"xy".to_vec()),
+            (Record::GroupDestroyed, 8, 0, vec![]),
+        ];
+        for (record, kind, index, body) in records {
+            let mut written = Vec::new();
+            record.encode(0x0102_0304, |piece| written.extend_from_slice(piece));
+            let mut expected = vec![kind, 0, 0, 0, 4, 3, 2, 1];
+            expected.extend_from_slice(&(body.len() as u32).to_le_bytes());
+            expected.extend_from_slice(&index.to_le_bytes());
+            expected.extend_from_slice(&body);
+            assert_eq!(written, expected, "{record:?}");
+            assert_eq!(written.len(), record.encoded_bytes());
+            let mut rest = &written[..];
+            let raw = RawRecord::take(&mut rest).expect("it was just written");
+            assert_eq!(
+                (raw.kind, raw.group, raw.index, raw.body),
+                (kind, 0x0102_0304, index, &body[..])
+            );
+            assert!(rest.is_empty());
+            for cut in 0..written.len() {
+                assert_eq!(RawRecord::take(&mut &written[..cut]), None, "cut at {cut}");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The first block of every segment file: whose it is, which segment, which use of the file.
+
+use super::{BLOCK_BYTES, FORMAT_VERSION, le};
+use crate::LogIdentity;
+
+const MAGIC: [u8; 8] = *b"KAHUNAWL";
+const CRC_AT: usize = BLOCK_BYTES - 4;
+
+/// The header block of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The log's owner.
+    pub identity: LogIdentity,
+    /// The segment's sequence number, from 1, without gaps.
+    pub sequence: u64,
+    /// Which use of a file this is: no two uses in a log ever share it. The upper 32 bits are the low bits of the run.
+    pub generation: u64,
+    /// The run (opening of the log) that prepared the segment.
+    pub run: u64,
+    /// The length of the file in bytes; a file found shorter was damaged.
+    pub segment_bytes: u64,
+}
+
+/// Why a header block cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentHeaderError {
+    /// The magic, the checksum or a field is wrong.
+    Damaged(&'static str),
+    /// It verifies, but a newer program wrote it.
+    Newer(u32),
+}
+
+impl SegmentHeader {
+    /// The header as one block.
+    pub fn encode(&self) -> [u8; BLOCK_BYTES] {
+        let mut block = [0; BLOCK_BYTES];
+        block[0..8].copy_from_slice(&MAGIC);
+        block[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        block[12..16].copy_from_slice(&(BLOCK_BYTES as u32).to_le_bytes());
+        block[16..32].copy_from_slice(&self.identity.cluster);
+        block[32..40].copy_from_slice(&self.identity.incarnation.to_le_bytes());
+        block[40..42].copy_from_slice(&self.identity.shard.to_le_bytes());
+        block[48..56].copy_from_slice(&self.sequence.to_le_bytes());
+        block[56..64].copy_from_slice(&self.generation.to_le_bytes());
+        block[64..72].copy_from_slice(&self.run.to_le_bytes());
+        block[72..80].copy_from_slice(&self.segment_bytes.to_le_bytes());
+        let crc = crc32fast::hash(&block[..CRC_AT]);
+        block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        block
+    }
+
+    /// Reads a header from the start of a segment's bytes (any length).
+    pub fn decode(bytes: &[u8]) -> Result<Self, SegmentHeaderError> {
+        let Some(block) = bytes.get(..BLOCK_BYTES) else {
+            return Err(SegmentHeaderError::Damaged("the file is shorter than a segment header"));
+        };
+        if block[0..8] != MAGIC {
+            return Err(SegmentHeaderError::Damaged("no segment header here"));
+        }
+        // Magic, version and the place of the checksum are the same in every version, so that rot is not taken for news.
+        if crc32fast::hash(&block[..CRC_AT]) != le!(u32, block, CRC_AT) {
+            return Err(SegmentHeaderError::Damaged(
+                "the checksum of the segment header is wrong",
+            ));
+        }
+        match le!(u32, block, 8) {
+            FORMAT_VERSION => {}
+            version if version > FORMAT_VERSION => return Err(SegmentHeaderError::Newer(version)),
+            _ => return Err(SegmentHeaderError::Damaged("a format version that never existed")),
+        }
+        if le!(u32, block, 12) as usize != BLOCK_BYTES {
+            return Err(SegmentHeaderError::Damaged("an unknown block size"));
+        }
+        Ok(Self {
+            identity: LogIdentity {
+                cluster: le_array(block),
+                incarnation: le!(u64, block, 32),
+                shard: le!(u16, block, 40),
+            },
+            sequence: le!(u64, block, 48),
+            generation: le!(u64, block, 56),
+            run: le!(u64, block, 64),
+            segment_bytes: le!(u64, block, 72),
+        })
+    }
+}
+
+fn le_array(block: &[u8]) -> [u8; 16] {
+    block[16..32].try_into().expect("sixteen bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        let identity = LogIdentity {
+            cluster: *b"0123456789abcdef",
+            incarnation: 77,
+            shard: 3,
+        };
+        SegmentHeader {
+            identity,
+            sequence: 5,
+            generation: 9,
+            run: 2,
+            segment_bytes: 1 << 16,
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let block = header().encode();
+        assert_eq!(&block[..16], b"KAHUNAWL\x01\0\0\0\0\x10\0\0");
+        assert_eq!(&block[16..32], b"0123456789abcdef");
+        assert_eq!(block[32..48], [77, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(block[48..56], [5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(block[72..80], [0, 0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(SegmentHeader::decode(&block), Ok(header()));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_damage() {
+        let good = header().encode();
+        for byte in 0..BLOCK_BYTES {
+            let mut block = good;
+            block[byte] ^= 0x10;
+            assert!(
+                matches!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Damaged(_))),
+                "byte {byte}"
+            );
+        }
+        assert!(SegmentHeader::decode(&good[..100]).is_err());
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let mut block = header().encode();
+        block[8] = 2;
+        let crc = crc32fast::hash(&block[..CRC_AT]);
+        block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Newer(2)));
+    }
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod aligned;
+mod disk;
+mod error;
+mod format;
+mod identity;
+mod options;
+mod recovery;
+
+pub use aligned::AlignedBuf;
+pub use disk::{Disk, DiskFile, Durability, FileEntry, OpenMode};
+pub use error::{LogError, OpenError};
+pub use format::record::{ENTRY_META_BYTES, EntryMeta, GroupId, Record};
+pub use format::{BLOCK_BYTES, FORMAT_VERSION, Position};
+pub use identity::LogIdentity;
+pub use options::LogOptions;
+pub use recovery::{GroupLog, LogEntry, Recovered, RecoveryReport};

@@ -1,0 +1,63 @@
+//! The sizes a log is opened with.
+
+use crate::format::BLOCK_BYTES;
+use crate::format::batch::BATCH_HEADER_BYTES;
+
+/// Sizes and bounds of a log; none of them is part of the format, a log may be reopened with others.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Length of a segment file in bytes: a multiple of 4 KiB, at least 16 KiB. One record must fit in it.
+    pub segment_bytes: u64,
+    /// A batch is closed when the next record would make it longer than this; one larger record stands alone.
+    pub max_batch_bytes: usize,
+    /// Recycled files kept for reuse beyond the one that is already prepared; more are deleted.
+    pub spare_segments: usize,
+    /// Whether an empty directory becomes a new log. If not, it is refused as [`OpenError::Missing`](crate::OpenError).
+    pub create: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 32 << 20,
+            max_batch_bytes: (1 << 20) + (128 << 10),
+            spare_segments: 2,
+            create: true,
+        }
+    }
+}
+
+impl LogOptions {
+    /// Small segments, for tests: 64 KiB.
+    pub fn small() -> Self {
+        Self {
+            segment_bytes: 64 << 10,
+            max_batch_bytes: 32 << 10,
+            ..Self::default()
+        }
+    }
+
+    /// The longest encoded record that a segment of this size takes.
+    pub fn max_record_bytes(&self) -> usize {
+        let segment_bytes = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
+        (segment_bytes - BLOCK_BYTES - BATCH_HEADER_BYTES).min(u32::MAX as usize - BLOCK_BYTES)
+    }
+
+    /// Asserts what the rest of the crate relies on.
+    pub(crate) fn assert_valid(&self) {
+        let block = BLOCK_BYTES as u64;
+        assert!(
+            self.segment_bytes.is_multiple_of(block),
+            "segment_bytes is a multiple of the block size"
+        );
+        assert!(
+            self.segment_bytes >= 4 * block,
+            "a segment has room for its header and a few batches"
+        );
+        assert!(
+            self.segment_bytes <= 1 << 30,
+            "a segment is read into memory as a whole"
+        );
+        assert!(self.max_batch_bytes >= BLOCK_BYTES, "a batch has at least one block");
+    }
+}
