@@ -1,0 +1,125 @@
+//! openraft's runtime on the shard's executor.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, task::JoinHandle};
+use openraft::{AsyncRuntime, Instant, rt::OptionalSend};
+
+use super::{
+    BootClock, Sleep,
+    timers::{Installed, Timers},
+};
+use crate::env::{
+    ClockInstant, Elapsed, Timeout,
+    local::{LocalMpsc, LocalMutex, LocalOneshot, LocalWatch},
+};
+
+/// openraft's view of an executor. Its functions act on the executor that runs on the calling thread; a value of this type
+/// is an executor of its own for tests and tools. Shards are started with [`spawn_shard`](super::spawn_shard).
+#[derive(Debug)]
+pub struct Runtime {
+    executor: LocalExecutor,
+}
+
+/// A task ended without a result: it was cancelled because its executor ended. (A panic ends the process.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// A task's result to come. Dropping it lets the task run on.
+pub struct Join<T>(JoinHandle<T>);
+
+impl<T> Future for Join<T> {
+    type Output = Result<T, Cancelled>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|output| output.ok_or(Cancelled))
+    }
+}
+
+/// Runs `future` and the thread's timer queue on `executor` until the future ends.
+pub(super) fn run<T>(executor: &LocalExecutor, future: impl Future<Output = T>) -> T {
+    let (timers, driver): (Installed, _) = Timers::install();
+    let output = executor.run(async move {
+        let driver = glommio::spawn_local(driver);
+        let output = future.await;
+        driver.cancel().await;
+        output
+    });
+    drop(timers);
+    output
+}
+
+impl AsyncRuntime for Runtime {
+    type JoinError = Cancelled;
+    type JoinHandle<T: OptionalSend + 'static> = Join<T>;
+    type Sleep = Sleep;
+    type Instant = ClockInstant<BootClock>;
+    type TimeoutError = Elapsed;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = Timeout<T, Sleep>;
+    type ThreadLocalRng = rand::rngs::ThreadRng;
+    type Mpsc = LocalMpsc;
+    type Watch = LocalWatch;
+    type Oneshot = LocalOneshot;
+    type Mutex<T: OptionalSend + 'static> = LocalMutex<T>;
+
+    fn spawn<T>(future: T) -> Join<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        Join(glommio::spawn_local(future).detach())
+    }
+
+    fn sleep(duration: Duration) -> Sleep {
+        Self::sleep_until(Self::Instant::now() + duration)
+    }
+
+    fn sleep_until(deadline: Self::Instant) -> Sleep {
+        Sleep::until(deadline)
+    }
+
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Timeout<F, Sleep> {
+        Timeout::new(future, Self::sleep(duration))
+    }
+
+    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(deadline: Self::Instant, future: F) -> Timeout<F, Sleep> {
+        Timeout::new(future, Self::sleep_until(deadline))
+    }
+
+    fn is_panic(_: &Cancelled) -> bool {
+        false
+    }
+
+    fn thread_rng() -> Self::ThreadLocalRng {
+        rand::rng()
+    }
+
+    fn new(_threads: usize) -> Self {
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(super::shard::IO_MEMORY_BYTES)
+            .make()
+            .expect("this host can run an executor: probe it before");
+        Self { executor }
+    }
+
+    fn block_on<F, T>(&mut self, future: F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        run(&self.executor, future)
+    }
+}

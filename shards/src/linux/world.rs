@@ -1,0 +1,51 @@
+//! [`Env`] for the real world.
+
+use std::{future::Future, time::Duration};
+
+use super::{BootClock, Runtime, Tcp, clock};
+use crate::env::{Clock, Env, ExitCode, UnixNanos};
+
+/// Linux: glommio, io_uring, sockets, the kernel's clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Linux;
+
+impl Env for Linux {
+    type Runtime = Runtime;
+    type Disk = kahuna_wal::UringDisk;
+    type Net = Tcp;
+
+    fn wall_clock() -> UnixNanos {
+        clock::wall_clock()
+    }
+
+    fn resync_wall_clock() -> i64 {
+        clock::resync_wall_clock()
+    }
+
+    fn boot_clock() -> Duration {
+        Duration::from_nanos(BootClock::now_nanos())
+    }
+
+    fn spawn(future: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local(future).detach();
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        <Runtime as openraft::AsyncRuntime>::sleep(duration)
+    }
+
+    async fn yield_now() {
+        glommio::executor().yield_now().await;
+    }
+
+    fn abort(code: ExitCode, message: &str) -> ! {
+        eprintln!("kahuna: {message}");
+        exit_now(code)
+    }
+}
+
+/// Ends the process without running a destructor or an exit handler: those would run the code of half-finished tasks.
+pub(super) fn exit_now(code: ExitCode) -> ! {
+    // SAFETY: `_exit` takes any number, touches no memory of ours and does not return.
+    unsafe { libc::_exit(code as i32) }
+}
