@@ -16,7 +16,11 @@ impl UnixNanos {
 
     /// `self - other` in nanoseconds, saturating: what one clock is ahead of another.
     pub fn ahead_of(self, other: Self) -> i64 {
-        i64::try_from(i128::from(self.0) - i128::from(other.0)).unwrap_or(if self > other { i64::MAX } else { i64::MIN })
+        i64::try_from(i128::from(self.0) - i128::from(other.0)).unwrap_or(if self > other {
+            i64::MAX
+        } else {
+            i64::MIN
+        })
     }
 }
 
@@ -24,7 +28,10 @@ impl Add<Duration> for UnixNanos {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 

@@ -19,4 +19,3 @@ pub use mpsc::{LocalMpsc, MpscReceiver, MpscSender, MpscWeakSender};
 pub use mutex::{LocalMutex, MutexGuard};
 pub use oneshot::{LocalOneshot, OneshotReceiver, OneshotSender, SenderDropped};
 pub use watch::{LocalWatch, WatchReceiver, WatchSender};
-

@@ -48,7 +48,10 @@ pub struct WatchReceiver<T> {
 impl<T> WatchReceiver<T> {
     fn new(shared: &Rc<Shared<T>>, seen: u64) -> Self {
         shared.receivers.set(shared.receivers.get() + 1);
-        Self { shared: shared.clone(), seen }
+        Self {
+            shared: shared.clone(),
+            seen,
+        }
     }
 }
 
@@ -138,7 +141,10 @@ impl<T> Drop for Changing<'_, T> {
 
 impl<T: rt::OptionalSend + rt::OptionalSync> rt::WatchReceiver<LocalWatch, T> for WatchReceiver<T> {
     async fn changed(&mut self) -> Result<(), RecvError> {
-        let mut changing = Changing { receiver: self, waiter: None };
+        let mut changing = Changing {
+            receiver: self,
+            waiter: None,
+        };
         poll_fn(|cx| changing.poll(cx)).await
     }
 

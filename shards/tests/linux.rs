@@ -1,0 +1,285 @@
+//! The Linux side of the seam: openraft's runtime suite, timers, sockets, and what a panic does.
+
+use std::{
+    cell::Cell,
+    io::{IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr},
+    process::Command,
+    rc::Rc,
+    time::Duration,
+};
+
+use kahuna_shards::{
+    env::{Env, ExitCode, Listener, Net, ReadHalf, Socket, Stream, WriteHalf, local::LocalOneshot},
+    linux::{self, Linux, Runtime, ShardOptions, Tcp, spawn_shard},
+};
+use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode, UringDisk};
+use openraft::AsyncRuntime;
+use openraft_rt::testing::Suite;
+
+const ANY_PORT: &str = "127.0.0.1:0";
+/// Long enough that a test that runs into it has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn any_port() -> SocketAddr {
+    ANY_PORT.parse().expect("an address")
+}
+
+fn on_shard<T: Send + 'static>(test: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    spawn_shard(ShardOptions::new(0), move || async move {
+        Linux::timeout(LIMIT, test()).await.expect("in time")
+    })
+    .expect("a shard")
+    .join()
+}
+
+#[test]
+fn passes_the_runtime_suite_of_openraft() {
+    Suite::<Runtime>::test_all();
+}
+
+#[test]
+fn sleeps_are_never_short() {
+    on_shard(async || {
+        let tasks = [120_u64, 1, 60, 0, 3, 5, 30].map(|millis| {
+            Runtime::spawn(async move {
+                let before = Linux::boot_clock();
+                Linux::sleep(Duration::from_millis(millis)).await;
+                assert!(
+                    Linux::boot_clock() - before >= Duration::from_millis(millis),
+                    "{millis} ms"
+                );
+            })
+        });
+        for task in tasks {
+            task.await.expect("a sleep ends");
+        }
+    });
+}
+
+#[test]
+fn a_dropped_sleep_leaves_its_slot_to_the_others() {
+    on_shard(async || {
+        let woken = Rc::new(Cell::new(0));
+        for round in 0..100 {
+            // Raced against a shorter one and dropped; its place is used again.
+            let long = Linux::sleep(Duration::from_millis(40));
+            assert!(
+                Linux::timeout(Duration::from_millis(if round == 0 { 6 } else { 0 }), long)
+                    .await
+                    .is_none()
+            );
+            let woken = woken.clone();
+            Linux::spawn(async move {
+                Linux::sleep(Duration::from_millis(40)).await;
+                woken.set(woken.get() + 1);
+            });
+        }
+        while woken.get() < 100 {
+            Linux::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+fn an_earlier_sleep_interrupts_the_wait_for_a_later_one() {
+    on_shard(async || {
+        let (done, waited) = LocalOneshot::pair::<()>();
+        Linux::spawn(async move {
+            Linux::sleep(Duration::from_secs(3600)).await;
+            drop(done);
+        });
+        Linux::sleep(Duration::from_millis(1)).await;
+        // Fails by the limit of the test if the queue sleeps the hour.
+        assert!(Linux::timeout(Duration::from_millis(20), waited).await.is_none());
+    });
+}
+
+#[test]
+fn bytes_go_both_ways_through_split_connections() {
+    on_shard(async || {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        Linux::spawn(async move {
+            let (mut reader, mut writer) = listener.accept().await.expect("a connection").split();
+            let mut buf = vec![0; 64 << 10];
+            loop {
+                let len = reader.read(&mut buf).await.expect("readable");
+                if len == 0 {
+                    return writer.shutdown(Shutdown::Write).expect("open until now");
+                }
+                writer.write_all(&buf[..len]).await.expect("writable");
+            }
+        });
+        let (mut reader, mut writer) = Tcp::connect(addr, LIMIT).await.expect("somebody listens").split();
+        assert_eq!(reader.peer_addr().expect("connected"), addr);
+        // More than the sockets buffer, in slices of all sizes and more of them than one call takes.
+        let sent: Vec<u8> = (0..8_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let expected = sent.clone();
+        Linux::spawn(async move {
+            let mut slices = Vec::new();
+            let mut rest = &sent[..];
+            for len in (0..4_000).cycle() {
+                let (slice, left) = rest.split_at(len.min(rest.len()));
+                slices.push(IoSlice::new(slice));
+                rest = left;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            writer.write_vectored_all(&mut slices).await.expect("writable");
+            writer.write_vectored_all(&mut []).await.expect("nothing to write");
+            writer.shutdown(Shutdown::Write).expect("open until now");
+        });
+        let mut received = Vec::new();
+        let mut buf = vec![0; 100_000];
+        loop {
+            match reader.read(&mut buf).await.expect("readable") {
+                0 => break,
+                len => received.extend_from_slice(&buf[..len]),
+            }
+        }
+        assert!(
+            received == expected,
+            "{} of {} bytes, or others",
+            received.len(),
+            expected.len()
+        );
+    });
+}
+
+#[test]
+fn a_connection_moves_to_another_shard() {
+    let (hand_over, taken) = flume::bounded(1);
+    let (port, ports) = flume::bounded(1);
+    let first = spawn_shard(ShardOptions::new(0), move || async move {
+        let mut listener = Tcp::listen(any_port(), true).expect("a free port");
+        port.send(listener.local_addr().expect("an address"))
+            .expect("the test waits");
+        let mut stream = listener.accept().await.expect("a connection");
+        let mut hello = [0; 5];
+        let len = stream.read(&mut hello).await.expect("readable");
+        hand_over
+            .send((stream.detach().expect("a descriptor is left"), hello[..len].to_vec()))
+            .expect("a taker");
+    })
+    .expect("a shard");
+    let second = spawn_shard(ShardOptions::new(1), move || async move {
+        let (detached, mut unread) = taken.recv_async().await.expect("a connection");
+        let mut stream = Tcp::adopt(detached).expect("a socket");
+        let mut buf = [0; 64];
+        while unread.len() < 11 {
+            let len = stream.read(&mut buf).await.expect("readable");
+            assert!(len > 0, "the connection outlives its first shard's handle");
+            unread.extend_from_slice(&buf[..len]);
+        }
+        stream.write_all(&unread).await.expect("writable");
+    })
+    .expect("a shard");
+    let mut client = std::net::TcpStream::connect(ports.recv().expect("a port")).expect("somebody listens");
+    client.write_all(b"hello").expect("writable");
+    first.join();
+    client.write_all(b" world").expect("writable");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("readable");
+    assert_eq!(answer, "hello world");
+    second.join();
+}
+
+#[test]
+fn a_taken_port_and_a_dead_one_are_errors() {
+    on_shard(async || {
+        let listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let taken = Tcp::listen(addr, false).map(drop).expect_err("taken");
+        assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+        drop(listener);
+        let dead = Tcp::connect(addr, LIMIT).await.map(drop).expect_err("nobody listens");
+        assert_eq!(dead.kind(), std::io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn shards_share_a_port_when_asked() {
+    on_shard(async || {
+        let one = Tcp::listen(any_port(), true).expect("a free port");
+        let addr = one.local_addr().expect("an address");
+        let two = Tcp::listen(addr, true).expect("shared");
+        assert_eq!(two.local_addr().expect("an address"), addr);
+    });
+}
+
+#[test]
+fn shutting_down_ends_a_pending_read() {
+    on_shard(async || {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let silent = Tcp::connect(addr, LIMIT).await.expect("somebody listens");
+        let (mut reader, writer) = listener.accept().await.expect("a connection").split();
+        let read = Runtime::spawn(async move { reader.read(&mut [0; 8]).await });
+        Linux::yield_now().await;
+        writer.shutdown(Shutdown::Both).expect("open");
+        assert_eq!(read.await.expect("ends").expect("no error"), 0);
+        drop(silent);
+    });
+}
+
+#[test]
+fn the_disk_is_driven_by_the_executor() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("file");
+    on_shard(async move || {
+        let disk = UringDisk::new(64).expect("a ring");
+        Linux::spawn(linux::drive_disk(disk.clone()));
+        let file = disk.open(&path, OpenMode::CreateDirect).await.expect("created");
+        let mut buf = AlignedBuf::zeroed(4096);
+        for block in 0..64_u64 {
+            buf[..8].copy_from_slice(&block.to_le_bytes());
+            buf = file
+                .write_at(block * 4096, buf, Durability::Durable)
+                .await
+                .expect("written");
+        }
+        let read = file.read_at(63 * 4096, 4096).await.expect("read");
+        assert_eq!(read[..8], 63_u64.to_le_bytes());
+    });
+}
+
+#[test]
+fn the_wall_clock_follows_the_offset_and_never_the_host() {
+    let host = || {
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("after 1970")
+            .as_millis() as i64
+    };
+    let off_by = || Linux::wall_clock().as_millis() as i64 - host();
+    assert!(off_by().abs() < 1_000);
+    linux::set_wall_clock_offset_ms(-3_600_000);
+    assert!((off_by() + 3_600_000).abs() < 1_000);
+    // Nothing moved since: a new look at the host's clock finds at most its own slew.
+    assert!(Linux::resync_wall_clock().abs() < 1_000_000_000);
+    linux::set_wall_clock_offset_ms(0);
+    assert!(off_by().abs() < 1_000);
+}
+
+/// The child of the next test: a panic in a task nobody waits for.
+#[test]
+#[ignore = "ends its process; run by the test below"]
+fn child_that_panics_on_a_shard() {
+    on_shard(async || {
+        Linux::spawn(async { panic!("as planned") });
+        Linux::sleep(LIMIT).await;
+    });
+}
+
+#[test]
+fn a_panic_on_a_shard_ends_the_process() {
+    let child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "child_that_panics_on_a_shard", "--ignored", "--nocapture"])
+        .output()
+        .expect("runs");
+    let told = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.code(), Some(ExitCode::Bug as i32), "{told}");
+    assert!(told.contains("as planned") && told.contains("shard-0"), "{told}");
+}
