@@ -7,6 +7,7 @@ mod format;
 mod identity;
 mod options;
 mod recovery;
+mod uring;
 
 pub use aligned::AlignedBuf;
 pub use disk::{Disk, DiskFile, Durability, FileEntry, OpenMode};
@@ -16,3 +17,4 @@ pub use format::{BLOCK_BYTES, FORMAT_VERSION, Position};
 pub use identity::LogIdentity;
 pub use options::LogOptions;
 pub use recovery::{GroupLog, LogEntry, Recovered, RecoveryReport};
+pub use uring::{UringDisk, UringFile, block_on};

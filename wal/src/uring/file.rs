@@ -1,0 +1,244 @@
+//! [`Disk`] over the ring: data and flushes go through io_uring, names through ordinary system calls.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use io_uring::{opcode, types};
+
+use super::ring::Ring;
+use crate::{AlignedBuf, Disk, DiskFile, Durability, FileEntry, OpenMode};
+
+/// Bytes zeroed per write when a segment is prepared: small enough that a flush of the log never waits long behind one.
+const ZERO_CHUNK_BYTES: usize = 256 << 10;
+
+/// The disk of one shard: a handle to its ring.
+#[derive(Clone)]
+pub struct UringDisk {
+    ring: Rc<Ring>,
+}
+
+impl UringDisk {
+    /// Sets up a ring with room for `entries` submissions (rounded up to a power of two). Fails with the system's error
+    /// where io_uring is forbidden or memory may not be locked.
+    pub fn new(entries: u32) -> io::Result<Self> {
+        Ok(Self {
+            ring: Rc::new(Ring::new(entries)?),
+        })
+    }
+
+    /// An eventfd that counts completions. When a read of it returns, call [`UringDisk::drain`].
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.ring.event_fd()
+    }
+
+    /// Takes every completion there is and wakes the futures that wait for one. Returns how many there were.
+    pub fn drain(&self) -> usize {
+        self.ring.drain()
+    }
+
+    /// Operations that were submitted and have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.ring.in_flight()
+    }
+
+    /// Blocks this thread until at least one operation ended, then drains. Never returns when nothing is in flight.
+    pub(super) fn wait(&self) -> io::Result<usize> {
+        self.ring.wait()
+    }
+
+    fn file(&self, file: File) -> UringFile {
+        UringFile {
+            ring: self.ring.clone(),
+            file: Rc::new(file),
+        }
+    }
+}
+
+impl Disk for UringDisk {
+    type File = UringFile;
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<UringFile> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::WriteDirect => {
+                options.write(true).custom_flags(libc::O_DIRECT);
+            }
+            OpenMode::Create => {
+                options.write(true).create(true).truncate(true);
+            }
+            OpenMode::CreateDirect => {
+                options
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .custom_flags(libc::O_DIRECT);
+            }
+        }
+        Ok(self.file(options.open(path)?))
+    }
+
+    async fn list(&self, dir: &Path) -> io::Result<Vec<FileEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // Names this crate writes are ASCII; a name that is no UTF-8 is not one of them.
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                entries.push(FileEntry {
+                    name,
+                    len: metadata.len(),
+                });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    async fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+        fs::create_dir_all(dir)?;
+        for created in missing {
+            if let Some(parent) = created.parent() {
+                self.sync_dir(parent).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.file(File::open(dir)?).flush(types::FsyncFlags::empty()).await
+    }
+
+    async fn exists(&self, path: &Path) -> io::Result<bool> {
+        fs::exists(path)
+    }
+}
+
+/// An open file of a [`UringDisk`].
+pub struct UringFile {
+    ring: Rc<Ring>,
+    file: Rc<File>,
+}
+
+impl UringFile {
+    fn fd(&self) -> types::Fd {
+        types::Fd(self.file.as_raw_fd())
+    }
+
+    async fn flush(&self, flags: types::FsyncFlags) -> io::Result<()> {
+        let fd = self.fd();
+        // SAFETY: the entry names no memory, and the file's own descriptor.
+        let flushed = unsafe {
+            self.ring
+                .submit(&self.file, None, |_, _| opcode::Fsync::new(fd).flags(flags).build())
+        };
+        count(flushed.await.result).map(drop)
+    }
+}
+
+impl DiskFile for UringFile {
+    async fn read_at(&self, offset: u64, len: usize) -> io::Result<AlignedBuf> {
+        let fd = self.fd();
+        let mut read_so_far = 0;
+        let mut buf = AlignedBuf::zeroed(len);
+        while read_so_far < len {
+            let at = offset + read_so_far as u64;
+            // SAFETY: the entry names the buffer's bytes from `read_so_far` to its length, and the file's own descriptor.
+            let read = unsafe {
+                self.ring.submit(&self.file, Some(buf), |memory, len| {
+                    opcode::Read::new(fd, memory.add(read_so_far), (len - read_so_far) as u32)
+                        .offset(at)
+                        .build()
+                })
+            };
+            let completed = read.await;
+            buf = completed.buf.expect("the operation was given a buffer");
+            match count(completed.result)? {
+                0 => break,
+                read => read_so_far += read,
+            }
+        }
+        buf.truncate(read_so_far);
+        Ok(buf)
+    }
+
+    async fn write_at(&self, offset: u64, mut buf: AlignedBuf, durability: Durability) -> io::Result<AlignedBuf> {
+        let fd = self.fd();
+        let flags = match durability {
+            Durability::Buffered => 0,
+            Durability::Durable => libc::RWF_DSYNC,
+        };
+        let len = buf.len();
+        let mut written_so_far = 0;
+        while written_so_far < len {
+            let at = offset + written_so_far as u64;
+            // SAFETY: the entry names the buffer's bytes from `written_so_far` to its length, and the file's own descriptor.
+            let write = unsafe {
+                self.ring.submit(&self.file, Some(buf), |memory, len| {
+                    opcode::Write::new(fd, memory.add(written_so_far), (len - written_so_far) as u32)
+                        .offset(at)
+                        .rw_flags(flags)
+                        .build()
+                })
+            };
+            let completed = write.await;
+            buf = completed.buf.expect("the operation was given a buffer");
+            match count(completed.result)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => written_so_far += written,
+            }
+        }
+        Ok(buf)
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.flush(types::FsyncFlags::DATASYNC).await
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    async fn allocate_zeroed(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let fd = self.fd();
+        // SAFETY: the entry names no memory, and the file's own descriptor.
+        let allocated = unsafe {
+            self.ring
+                .submit(&self.file, None, |_, _| opcode::Fallocate::new(fd, len).build())
+        };
+        count(allocated.await.result)?;
+        // Allocated blocks are "unwritten" until written once, and each first write would journal metadata.
+        let mut zeros = AlignedBuf::zeroed(ZERO_CHUNK_BYTES);
+        let mut offset = 0;
+        while offset < len {
+            zeros.truncate(usize::try_from(len - offset).unwrap_or(usize::MAX));
+            zeros = self.write_at(offset, zeros, Durability::Buffered).await?;
+            offset += zeros.len() as u64;
+        }
+        Ok(())
+    }
+
+    async fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+}
+
+/// The kernel's result as a count of bytes.
+fn count(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}

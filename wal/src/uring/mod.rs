@@ -1,0 +1,17 @@
+//! The Linux disk: an io_uring of our own, direct I/O, one ring per shard.
+//!
+//! ```text
+//! future --submit--> Ring (owns fd and buffer) --SQE--> kernel --CQE--> eventfd --> drain() --> waker
+//! ```
+//!
+//! The ring, not the future, owns buffer and file until the kernel is done with them: dropping a future only means
+//! that nobody hears the answer. Whoever runs the shard reads the eventfd and calls [`UringDisk::drain`]; tests and tools
+//! without an executor use [`block_on`].
+
+mod block_on;
+mod file;
+mod operation;
+mod ring;
+
+pub use block_on::block_on;
+pub use file::{UringDisk, UringFile};

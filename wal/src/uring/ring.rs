@@ -1,0 +1,174 @@
+//! The ring itself: submission, completion, and its end.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use io_uring::{IoUring, squeue};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::operation::{Completed, Operations};
+use crate::AlignedBuf;
+
+/// One io_uring with its eventfd. Lives on one thread; shared by the disk, its files and their futures.
+pub struct Ring {
+    uring: RefCell<IoUring>,
+    operations: RefCell<Operations>,
+    event: OwnedFd,
+}
+
+impl Ring {
+    pub fn new(entries: u32) -> io::Result<Self> {
+        let uring = IoUring::builder().setup_clamp().build(entries)?;
+        // Blocking mode: a read of it through another io_uring waits for the count instead of failing with EAGAIN.
+        let event = eventfd(0, EventfdFlags::CLOEXEC)?;
+        uring.submitter().register_eventfd(event.as_raw_fd())?;
+        Ok(Self {
+            uring: RefCell::new(uring),
+            operations: RefCell::default(),
+            event,
+        })
+    }
+
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.operations.borrow().in_flight()
+    }
+
+    /// Submits one operation on `file`; `entry` builds it from the buffer's memory (null without a buffer).
+    ///
+    /// # Safety
+    /// The entry may name no memory except that of the buffer it was given, within its length, and no descriptor except
+    /// that of `file`.
+    pub unsafe fn submit(
+        self: &Rc<Self>,
+        file: &Rc<File>,
+        buf: Option<AlignedBuf>,
+        entry: impl FnOnce(*mut u8, usize) -> squeue::Entry,
+    ) -> InFlight {
+        let has_buf = buf.is_some();
+        let mut operations = self.operations.borrow_mut();
+        let slot = operations.insert(file.clone(), buf);
+        let (memory, len) = if has_buf {
+            let buf = operations.buf_mut(slot);
+            (buf.as_mut_ptr(), buf.len())
+        } else {
+            (std::ptr::null_mut(), 0)
+        };
+        let entry = entry(memory, len).user_data(slot as u64);
+        // SAFETY: `operations` keeps the buffer's heap memory and the file until the completion of this slot was seen, and
+        // the caller promised that the entry names nothing else.
+        if let Err(error) = unsafe { self.push(&entry) } {
+            operations.complete(slot, -error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        InFlight {
+            ring: self.clone(),
+            slot: Some(slot),
+        }
+    }
+
+    /// # Safety
+    /// As for [`Ring::submit`]: what the entry points to outlives the operation.
+    unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
+        let mut uring = self.uring.borrow_mut();
+        // SAFETY: the caller's promise, here and below.
+        if unsafe { uring.submission().push(entry) }.is_err() {
+            submit_retrying(&uring, 0)?;
+            // SAFETY: as above.
+            unsafe { uring.submission().push(entry) }.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+        }
+        // An entry that is not taken now stays queued: the next submission or `drain` hands it over.
+        let _ = submit_retrying(&uring, 0);
+        Ok(())
+    }
+
+    /// Takes every completion there is and wakes the futures that wait for one. Returns how many there were.
+    pub fn drain(&self) -> usize {
+        let mut drained = 0;
+        loop {
+            let completion = {
+                let mut uring = self.uring.borrow_mut();
+                if !uring.submission().is_empty() {
+                    // An error repeats at the next call; meanwhile completions make room.
+                    let _ = submit_retrying(&uring, 0);
+                }
+                uring.completion().next()
+            };
+            let Some(completion) = completion else { return drained };
+            let slot = completion.user_data() as usize;
+            let waker = self.operations.borrow_mut().complete(slot, completion.result());
+            drained += 1;
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Blocks until at least one operation in flight has ended, then drains.
+    pub fn wait(&self) -> io::Result<usize> {
+        submit_retrying(&self.uring.borrow(), 1)?;
+        Ok(self.drain())
+    }
+}
+
+fn submit_retrying(uring: &IoUring, want: usize) -> io::Result<usize> {
+    loop {
+        match uring.submitter().submit_and_wait(want) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The completion queue is full: completions must be taken first, the entries stay queued.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Ok(0),
+            done => return done,
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        while self.in_flight() > 0 {
+            if self.wait().is_err() {
+                // The kernel may still write into the buffers: leaking them is the only safe end.
+                mem::forget(mem::take(&mut *self.operations.borrow_mut()));
+                return;
+            }
+        }
+    }
+}
+
+/// The future of one submitted operation. Dropping it gives up the answer, not the operation.
+pub struct InFlight {
+    ring: Rc<Ring>,
+    slot: Option<usize>,
+}
+
+impl Future for InFlight {
+    type Output = Completed;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completed> {
+        let slot = self.slot.expect("a future is not polled after it was ready");
+        let completed = self.ring.operations.borrow_mut().poll(slot, context.waker());
+        match completed {
+            Some(completed) => {
+                self.slot = None;
+                Poll::Ready(completed)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.ring.operations.borrow_mut().abandon(slot);
+        }
+    }
+}
