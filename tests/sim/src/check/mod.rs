@@ -1,0 +1,29 @@
+//! The history checker: were the answers that clients got possible?
+//!
+//! ```text
+//! JSON lines ──> History ──> per key       prepare ──> register ─┐
+//!  (event)      (history)    per lock                  locks ────┴─> search ──> Report
+//!                            per sequence              sequence ──────────────>
+//! ```
+//!
+//! Linearizability is local: a history is linearizable when each name's part of it is. So every name is searched alone,
+//! by just-in-time linearization (`search`). What the answers reveal beforehand (revisions, tokens, values that were
+//! written once) is used to keep that search narrow (`prepare`).
+#![doc = include_str!("../../HISTORY.md")]
+
+mod coverage;
+mod event;
+mod frontier;
+mod history;
+mod locks;
+mod numbering;
+mod prepare;
+mod register;
+mod report;
+mod rising;
+mod search;
+mod sequence;
+
+pub use event::{Datum, Event, Kind, Op, Outcome};
+pub use history::{Action, Conditions, Ending, History, HistoryError, Operation, Reply};
+pub use report::{Counts, Limits, Problem, Report, Verdict, check};
