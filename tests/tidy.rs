@@ -1,0 +1,170 @@
+//! The house rules, as an ordinary test: who may depend on whom, what is pure, where the executor is named.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn manifest(dir: &str) -> toml::Table {
+    let path = root().join(dir).join("Cargo.toml");
+    fs::read_to_string(&path).expect("a manifest").parse().expect("valid TOML")
+}
+
+/// The normal dependencies of a package. Development dependencies may point anywhere.
+fn dependencies(dir: &str) -> BTreeSet<String> {
+    let manifest = manifest(dir);
+    manifest.get("dependencies").and_then(|it| it.as_table()).into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+fn sources(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![root().join(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).expect("a source folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    dirs.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources below {dir}");
+    found.sort();
+    found
+}
+
+/// The lines of code of a file, comments left out.
+fn code_lines(path: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(path).expect("a source file");
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    lines.map(|(at, line)| (at + 1, line.to_owned())).collect()
+}
+
+/// Every line of code below `dir` that holds one of `words`, as `file:line: text`.
+fn lines_with(dir: &str, words: &[&str]) -> Vec<String> {
+    let mut hits = Vec::new();
+    for path in sources(dir) {
+        let shown = path.strip_prefix(root()).expect("below the root").display().to_string();
+        for (at, line) in code_lines(&path) {
+            if words.iter().any(|word| line.contains(word)) {
+                hits.push(format!("{shown}:{at}: {}", line.trim()));
+            }
+        }
+    }
+    hits
+}
+
+#[test]
+fn dependency_arrows_point_one_way() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("protocol", &[]),
+        ("protocol/client", &["kahuna-protocol"]),
+        ("wal", &[]),
+        ("shards/machine", &["kahuna-protocol"]),
+        ("shards", &["kahuna-protocol", "kahuna-machine", "kahuna-wal"]),
+        ("bench", &["kahuna-client", "kahuna-protocol", "kahuna-wal"]),
+        (
+            "tests/sim",
+            &["kahuna-protocol", "kahuna-machine", "kahuna-wal", "kahuna-shards", "kahuna-client"],
+        ),
+        (".", &["kahuna-protocol", "kahuna-wal", "kahuna-shards", "kahuna-client", "kahuna-bench"]),
+    ];
+    for (dir, targets) in allowed {
+        let inner = dependencies(dir).into_iter().filter(|name| name.starts_with("kahuna"));
+        let wrong: Vec<String> = inner.filter(|name| !targets.contains(&name.as_str())).collect();
+        assert!(wrong.is_empty(), "{dir}/Cargo.toml may not use {wrong:?}");
+    }
+    let members = manifest(".")["workspace"]["members"].as_array().expect("members").len();
+    assert_eq!(members, allowed.len(), "a new package needs its line in this test");
+}
+
+#[test]
+fn the_machine_is_pure() {
+    let pure = ["bytes", "crc32fast", "imbl", "archery", "kahuna-protocol", "rkyv", "thiserror", "xxhash-rust"];
+    let wrong: Vec<String> =
+        dependencies("shards/machine").into_iter().filter(|name| !pure.contains(&name.as_str())).collect();
+    assert!(wrong.is_empty(), "shards/machine/Cargo.toml may not use {wrong:?}");
+    let effects = [
+        "std::time",
+        "std::fs",
+        "std::net",
+        "std::io",
+        "std::thread",
+        "std::env",
+        "std::process",
+        "SystemTime",
+        "Instant",
+        "HashMap",
+        "HashSet",
+        "async ",
+        ".await",
+        "println!",
+        "rand::",
+    ];
+    assert_eq!(lines_with("shards/machine/src", &effects), Vec::<String>::new(), "the machine has no effects");
+}
+
+#[test]
+fn the_protocol_has_no_io() {
+    let effects = ["std::fs", "std::net", "std::thread", "SystemTime", "Instant", "async ", ".await", "println!"];
+    assert_eq!(lines_with("protocol/src", &effects), Vec::<String>::new(), "the protocol has no effects");
+}
+
+#[test]
+fn the_executor_is_named_in_one_module() {
+    let named = ["src", "bench", "wal", "protocol", "shards", "tests"].iter().flat_map(|dir| lines_with(dir, &["glommio"]));
+    let outside: Vec<String> = named
+        .filter(|line| !line.starts_with("shards/src/linux/") && !line.starts_with("tests/tidy.rs"))
+        .collect();
+    assert_eq!(outside, Vec::<String>::new(), "only shards/src/linux names the executor");
+    for dir in [".", "protocol", "protocol/client", "wal", "shards/machine", "bench", "tests/sim"] {
+        assert!(!dependencies(dir).contains("glommio"), "{dir}/Cargo.toml may not use the executor");
+    }
+}
+
+#[test]
+fn every_crate_has_a_readme_that_is_its_front_page() {
+    for dir in ["protocol", "protocol/client", "wal", "shards", "shards/machine", "bench", "tests/sim"] {
+        let readme = fs::read_to_string(root().join(dir).join("README.md")).expect("a README");
+        assert!(readme.lines().count() > 10, "{dir}/README.md says too little");
+        let lib = fs::read_to_string(root().join(dir).join("src/lib.rs")).expect("a lib.rs");
+        assert!(lib.contains("include_str!(\"../README.md\")"), "{dir}/src/lib.rs shows its README");
+    }
+}
+
+#[test]
+fn lib_and_mod_files_hold_prose_and_names_only() {
+    for path in sources(".") {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name != "lib.rs" && name != "mod.rs" {
+            continue;
+        }
+        let starts = ["fn ", "pub fn ", "pub(crate) fn ", "struct ", "pub struct ", "enum ", "pub enum ", "impl ", "impl<"];
+        let lines = code_lines(&path);
+        let defined: Vec<_> = lines.iter().filter(|(_, line)| starts.iter().any(|start| line.starts_with(start))).collect();
+        assert!(defined.len() <= 2, "{}: {defined:?}", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_lying_about() {
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), "dbg!(", "todo!(", "unimplemented!("];
+    for path in sources(".") {
+        let text = fs::read_to_string(&path).expect("a source file");
+        let shown = path.strip_prefix(root()).expect("below the root");
+        if shown == Path::new("tests/tidy.rs") {
+            continue;
+        }
+        for mark in marks {
+            assert!(!text.contains(mark), "{} holds {mark}", shown.display());
+        }
+        assert!(text.lines().count() <= 700, "{} is too long for one idea", shown.display());
+    }
+}
