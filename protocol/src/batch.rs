@@ -38,10 +38,7 @@ impl Default for BatchBuilder {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new() -> Self {
-        Self {
-            bytes: vec![0; BATCH_HEADER_BYTES],
-            count: 0,
-        }
+        Self { bytes: vec![0; BATCH_HEADER_BYTES], count: 0 }
     }
 
     /// Adds one command; its body is copied.
@@ -114,17 +111,11 @@ impl Batch {
     /// `FrameError::Body` for a malformed batch header.
     pub fn commands(&self) -> Result<Commands<'_>, FrameError> {
         let (count, _) = self.header()?;
-        Ok(Commands {
-            rest: &self.0[BATCH_HEADER_BYTES..],
-            left: count,
-        })
+        Ok(Commands { rest: &self.0[BATCH_HEADER_BYTES..], left: count })
     }
 
     fn header(&self) -> Result<(u32, Hlc), FrameError> {
-        let head = self
-            .0
-            .first_chunk::<BATCH_HEADER_BYTES>()
-            .ok_or(FrameError::Body(BATCH))?;
+        let head = self.0.first_chunk::<BATCH_HEADER_BYTES>().ok_or(FrameError::Body(BATCH))?;
         if u16::from_le_bytes([head[0], head[1]]) != FORMAT {
             return Err(FrameError::Body(BATCH));
         }

@@ -120,12 +120,7 @@ pub struct ErrorReply {
 impl ErrorReply {
     /// An error without retry hint or leader.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self {
-            code: code as u16,
-            retry_after_ms: 0,
-            leader: 0,
-            text: text.into(),
-        }
+        Self { code: code as u16, retry_after_ms: 0, leader: 0, text: text.into() }
     }
 
     /// The code; a number this side does not know counts as `Unknown`, which promises nothing.

@@ -113,10 +113,7 @@ impl Header {
             return Err(FrameError::Version(header.version));
         }
         if header.length > max_payload {
-            return Err(FrameError::TooLong {
-                length: header.length,
-                limit: max_payload,
-            });
+            return Err(FrameError::TooLong { length: header.length, limit: max_payload });
         }
         Ok(Some(header))
     }
@@ -133,14 +130,7 @@ impl Header {
     pub fn verify(&self, frame: &[u8]) -> Result<(), FrameError> {
         debug_assert_eq!(frame.len(), self.frame_bytes());
         let computed = frame_crc(frame);
-        if computed == self.crc {
-            Ok(())
-        } else {
-            Err(FrameError::Crc {
-                stated: self.crc,
-                computed,
-            })
-        }
+        if computed == self.crc { Ok(()) } else { Err(FrameError::Crc { stated: self.crc, computed }) }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod error;
 pub mod frame;
+pub mod frame_reader;
 pub mod handshake;
 pub mod hlc;
 pub mod ids;
@@ -21,6 +22,7 @@ pub mod sequence;
 
 pub use error::{Advice, ErrorCode, ErrorReply, Fate};
 pub use frame::{FrameError, Header};
+pub use frame_reader::FrameReader;
 pub use hlc::Hlc;
 pub use ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, SessionId, ShardId};
 pub use limits::Limits;

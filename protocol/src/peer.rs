@@ -31,18 +31,9 @@ impl PeerPrelude {
     /// # Errors
     /// `FrameError::Prelude` when it is too short.
     pub fn split(payload: &[u8]) -> Result<(Self, &[u8]), FrameError> {
-        let (head, body) = payload
-            .split_first_chunk::<{ Self::BYTES }>()
-            .ok_or(FrameError::Prelude)?;
+        let (head, body) = payload.split_first_chunk::<{ Self::BYTES }>().ok_or(FrameError::Prelude)?;
         let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let group = u32::from_le_bytes(head[0..4].try_into().expect("four bytes"));
-        Ok((
-            Self {
-                group,
-                from: word(8),
-                to: word(16),
-            },
-            body,
-        ))
+        Ok((Self { group, from: word(8), to: word(16) }, body))
     }
 }

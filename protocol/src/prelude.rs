@@ -67,9 +67,7 @@ impl RequestPrelude {
     /// # Errors
     /// `FrameError::Prelude` when it is too short or an enumeration is out of range.
     pub fn split(payload: &[u8]) -> Result<(Self, &[u8]), FrameError> {
-        let (head, body) = payload
-            .split_first_chunk::<{ Self::BYTES }>()
-            .ok_or(FrameError::Prelude)?;
+        let (head, body) = payload.split_first_chunk::<{ Self::BYTES }>().ok_or(FrameError::Prelude)?;
         let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let read = match head[36] {
             0 => ReadLevel::Linearizable,

@@ -37,11 +37,7 @@ impl RangeMap {
         };
         let ranges = (0..partitions)
             .map(|index| RangeEntry {
-                start: if index == 0 {
-                    Vec::new()
-                } else {
-                    start(index).to_be_bytes().to_vec()
-                },
+                start: if index == 0 { Vec::new() } else { start(index).to_be_bytes().to_vec() },
                 partition: index + 1,
                 epoch: 1,
                 leader: 0,
@@ -52,15 +48,12 @@ impl RangeMap {
 
     /// The line that owns `position`; `None` only for an empty map.
     pub fn find(&self, position: &Position) -> Option<&RangeEntry> {
-        let behind = self
-            .ranges
-            .partition_point(|range| range.start[..] <= position.encoded()[..]);
+        let behind = self.ranges.partition_point(|range| range.start[..] <= position.encoded()[..]);
         self.ranges.get(behind.checked_sub(1)?)
     }
 
     /// The partition that owns `name`, whatever the record's kind: they are never separated.
     pub fn owner(&self, name: &[u8]) -> Option<GroupId> {
-        self.find(&Position::of_name(name))
-            .map(|range| GroupId(range.partition))
+        self.find(&Position::of_name(name)).map(|range| GroupId(range.partition))
     }
 }
