@@ -8,6 +8,7 @@
 //! A command's body is the request's body as the client sent it: it goes to the log and to the followers unchanged.
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::frame::FrameError;
 use crate::{Hlc, RequestPrelude};
@@ -142,6 +143,19 @@ pub struct Command<'a> {
     pub valid_until_ms: u64,
     /// The archived body.
     pub body: &'a [u8],
+}
+
+impl Command<'_> {
+    /// What tells this command's request from any other under the same (session, number): XXH3, 64 bits, of the body,
+    /// with the kind as its seed (a format: it is kept in snapshots).
+    pub fn digest(&self) -> u64 {
+        digest(u64::from(self.kind), self.body)
+    }
+}
+
+/// XXH3, 64 bits, of `bytes` under `seed`: stable over versions and machines.
+pub fn digest(seed: u64, bytes: &[u8]) -> u64 {
+    xxh3_64_with_seed(bytes, seed)
 }
 
 /// Walks the commands of a batch.

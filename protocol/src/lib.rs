@@ -19,6 +19,7 @@ pub mod prelude;
 pub mod range_map;
 pub mod request;
 pub mod sequence;
+pub mod validate;
 
 pub use error::{Advice, ErrorCode, ErrorReply, Fate};
 pub use frame::{FrameError, Header};
@@ -31,3 +32,4 @@ pub use position::{Kind, Position};
 pub use prelude::{Durability, ReadLevel, RequestPrelude};
 pub use range_map::{RangeEntry, RangeMap};
 pub use request::{Request, RequestRef};
+pub use validate::validate;

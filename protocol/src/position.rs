@@ -63,6 +63,13 @@ impl Position {
         Self(Self::space_prefix(name, key_space(name), 0).into())
     }
 
+    /// The bound right behind every record of `name`, and before the next name of its key space.
+    pub fn after_name(name: &[u8]) -> Self {
+        let mut bytes = Self::space_prefix(name, key_space(name), 0);
+        *bytes.last_mut().expect("a name bound is never empty") = 1;
+        Self(bytes.into())
+    }
+
     /// The bound before everything in the key space `space`.
     pub fn of_space(space: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(9 + space.len());

@@ -94,7 +94,7 @@ impl RequestRef<'_> {
         }
     }
 
-    /// Where the request goes: the bound before its name, or for a scan before the first name of its page. `None` for
+    /// Where the request goes: the bound before its name, or for a scan the bound at which its page starts. `None` for
     /// what no data partition owns.
     pub fn route(&self) -> Option<Position> {
         match self {
@@ -109,6 +109,7 @@ impl RequestRef<'_> {
             Self::KeyExtend(body) => Some(Position::of_name(&body.key)),
             Self::KeyPersist(body) => Some(Position::of_name(&body.key)),
             Self::KeyScan(body) if body.from.is_empty() => Some(Position::of_space(&body.space)),
+            Self::KeyScan(body) if body.after => Some(Position::after_name(&body.from)),
             Self::KeyScan(body) => Some(Position::of_name(&body.from)),
             Self::SequenceCreate(body) => Some(Position::of_name(&body.name)),
             Self::SequenceNext(body) => Some(Position::of_name(&body.name)),

@@ -1,0 +1,286 @@
+//! Whether a request's arguments are in their ranges: one check, at the edge and again where it is applied.
+//!
+//! It looks at the request alone, never at data. What it refuses is refused by every node and every version that
+//! speaks this protocol, so that applying it on one replica and refusing it on another cannot happen; `limits` are a
+//! node's own, so the machine passes [`Limits`] whose value limit is out of reach.
+
+use rkyv::vec::ArchivedVec;
+
+use crate::error::{ErrorCode, ErrorReply};
+use crate::key::{ArchivedCondition, ArchivedKeyScan};
+use crate::limits::{MAX_NAME_BYTES, MAX_OWNER_BYTES};
+use crate::position::key_space;
+use crate::{Limits, RequestRef};
+
+/// Checks every argument of `request`.
+///
+/// # Errors
+/// `BadRequest`, or `TooLarge` for a value over `max_value_bytes`: the text names the field, its value and the limit.
+pub fn validate(request: RequestRef<'_>, limits: &Limits) -> Result<(), ErrorReply> {
+    match request {
+        RequestRef::LockAcquire(body) => {
+            name("name", &body.name)?;
+            owner(&body.owner)?;
+            above_zero("ttl_ms", body.ttl_ms.to_native())
+        }
+        RequestRef::LockExtend(body) => {
+            name("name", &body.name)?;
+            owner(&body.owner)?;
+            above_zero("ttl_ms", body.ttl_ms.to_native())
+        }
+        RequestRef::LockRelease(body) => {
+            name("name", &body.name)?;
+            owner(&body.owner)
+        }
+        RequestRef::LockInfo(body) => name("name", &body.name),
+        RequestRef::KeySet(body) => {
+            name("key", &body.key)?;
+            value("value", &body.value, limits)?;
+            if let Some(ttl_ms) = body.ttl_ms.as_ref() {
+                above_zero("ttl_ms", ttl_ms.to_native())?;
+            }
+            condition(&body.condition, &body.key, limits)
+        }
+        RequestRef::KeyGet(body) => {
+            name("key", &body.key)?;
+            one_point(body.revision.is_some(), body.as_of.is_some())
+        }
+        RequestRef::KeyExists(body) => {
+            name("key", &body.key)?;
+            one_point(body.revision.is_some(), body.as_of.is_some())
+        }
+        RequestRef::KeyDelete(body) => {
+            name("key", &body.key)?;
+            condition(&body.condition, &body.key, limits)
+        }
+        RequestRef::KeyExtend(body) => {
+            name("key", &body.key)?;
+            above_zero("ttl_ms", body.ttl_ms.to_native())
+        }
+        RequestRef::KeyPersist(body) => name("key", &body.key),
+        RequestRef::KeyScan(body) => scan(body),
+        RequestRef::SequenceCreate(body) => {
+            name("name", &body.name)?;
+            if body.increment.to_native() == 0 {
+                return Err(bad("increment is 0; it must be above or below 0".to_owned()));
+            }
+            Ok(())
+        }
+        RequestRef::SequenceNext(body) => {
+            name("name", &body.name)?;
+            at_most("idempotency_key", body.idempotency_key.len(), MAX_OWNER_BYTES)
+        }
+        RequestRef::SequenceReserve(body) => {
+            name("name", &body.name)?;
+            above_zero("count", body.count.to_native())?;
+            at_most("idempotency_key", body.idempotency_key.len(), MAX_OWNER_BYTES)
+        }
+        RequestRef::SequenceGet(body) => name("name", &body.name),
+        RequestRef::SequenceDelete(body) => name("name", &body.name),
+        RequestRef::MapGet(_)
+        | RequestRef::StatusGet(_)
+        | RequestRef::Tick(_)
+        | RequestRef::PlaceGroups(_)
+        | RequestRef::SetLed(_)
+        | RequestRef::UpsertNode(_) => Ok(()),
+    }
+}
+
+fn bad(text: String) -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadRequest, text)
+}
+
+fn at_most(field: &str, length: usize, limit: usize) -> Result<(), ErrorReply> {
+    if length > limit {
+        return Err(bad(format!("{field} has {length} bytes; at most {limit} are allowed")));
+    }
+    Ok(())
+}
+
+fn above_zero(field: &str, value: u64) -> Result<(), ErrorReply> {
+    if value == 0 {
+        return Err(bad(format!("{field} is 0; it must be above 0")));
+    }
+    Ok(())
+}
+
+fn name(field: &str, name: &[u8]) -> Result<(), ErrorReply> {
+    if name.is_empty() {
+        return Err(bad(format!("{field} is empty; it must have 1 to {MAX_NAME_BYTES} bytes")));
+    }
+    text(field, name)
+}
+
+/// A name, a key space or a prefix that may be empty: bounded, UTF-8, without NUL.
+fn text(field: &str, bytes: &[u8]) -> Result<(), ErrorReply> {
+    at_most(field, bytes.len(), MAX_NAME_BYTES)?;
+    if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+        return Err(bad(format!("{field} holds a NUL at byte {at}; none is allowed")));
+    }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(bad(format!("{field} is not UTF-8 from byte {} on", error.valid_up_to())));
+    }
+    Ok(())
+}
+
+fn owner(owner: &[u8]) -> Result<(), ErrorReply> {
+    if owner.is_empty() {
+        return Err(bad(format!("owner is empty; it must have 1 to {MAX_OWNER_BYTES} bytes")));
+    }
+    at_most("owner", owner.len(), MAX_OWNER_BYTES)
+}
+
+fn value(field: &str, value: &ArchivedVec<u8>, limits: &Limits) -> Result<(), ErrorReply> {
+    if value.len() as u64 > u64::from(limits.max_value_bytes) {
+        return Err(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!(
+                "{field} has {} bytes; at most {} are allowed (max_value_bytes)",
+                value.len(),
+                limits.max_value_bytes
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn condition(condition: &ArchivedCondition, key: &[u8], limits: &Limits) -> Result<(), ErrorReply> {
+    if condition.absent && condition.present {
+        return Err(bad("condition asks for absent and for present; no key is both".to_owned()));
+    }
+    if let Some(expected) = condition.value.as_ref() {
+        value("condition.value", expected, limits)?;
+    }
+    if let Some(guard) = condition.if_lock.as_ref() {
+        name("if_lock.name", &guard.name)?;
+        if guard.name[..] != *key {
+            return Err(bad(format!(
+                "if_lock names {:?} and the key is {:?}; a write can be guarded only by the lock of the same name",
+                String::from_utf8_lossy(&guard.name),
+                String::from_utf8_lossy(key)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn one_point(revision: bool, as_of: bool) -> Result<(), ErrorReply> {
+    if revision && as_of {
+        return Err(bad("revision and as_of are both given; at most one is allowed".to_owned()));
+    }
+    Ok(())
+}
+
+fn scan(body: &ArchivedKeyScan) -> Result<(), ErrorReply> {
+    text("space", &body.space)?;
+    at_most("prefix", body.prefix.len(), MAX_NAME_BYTES)?;
+    if body.limit.to_native() == 0 {
+        return Err(bad("limit is 0; it must be above 0".to_owned()));
+    }
+    if !body.from.is_empty() {
+        name("from", &body.from)?;
+        if key_space(&body.from) != &body.space[..] {
+            return Err(bad(format!(
+                "from is {:?}, which is not a name of the key space {:?}",
+                String::from_utf8_lossy(&body.from),
+                String::from_utf8_lossy(&body.space)
+            )));
+        }
+    } else if body.after {
+        return Err(bad("after is set and from is empty; give the name to start behind".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Request;
+    use crate::key::{Condition, KeyDelete, KeyGet, KeyScan, KeySet, LockGuard};
+    use crate::lock::{LockAcquire, LockRelease};
+    use crate::sequence::{SequenceCreate, SequenceNext, SequenceReserve};
+
+    fn check(request: impl Into<Request>) -> Result<(), (ErrorCode, String)> {
+        let request = request.into();
+        let mut body = Vec::new();
+        request.encode_body(&mut body);
+        let view = RequestRef::access(request.kind(), &body).expect("own archive validates");
+        validate(view, &Limits::default()).map_err(|reply| (reply.code(), reply.text))
+    }
+
+    fn refused(request: impl Into<Request>, field: &str) {
+        let (code, text) = check(request).expect_err("out of range");
+        assert_eq!(code, ErrorCode::BadRequest, "{text}");
+        assert!(text.contains(field), "{text:?} does not name {field}");
+    }
+
+    fn acquire(name: &[u8], owner: &[u8], ttl_ms: u64) -> LockAcquire {
+        LockAcquire { name: name.to_vec(), owner: owner.to_vec(), ttl_ms, wait_ms: 0 }
+    }
+
+    fn set(key: &str, condition: Condition) -> KeySet {
+        KeySet { key: key.into(), value: Vec::new(), ttl_ms: None, condition, no_history: false }
+    }
+
+    fn scan_of(space: &str, from: &str) -> KeyScan {
+        KeyScan {
+            space: space.into(),
+            from: from.into(),
+            after: false,
+            prefix: Vec::new(),
+            limit: 1,
+            as_of: None,
+            keys_only: false,
+        }
+    }
+
+    #[test]
+    fn names_and_owners_are_bounded_utf8_without_nul() {
+        assert_eq!(check(acquire(&[b'x'; 1024], &[0xff; 256], 1)), Ok(()));
+        refused(acquire(b"", b"me", 1), "name");
+        refused(acquire(&[b'x'; 1025], b"me", 1), "1025");
+        refused(acquire(b"a\0b", b"me", 1), "NUL");
+        refused(acquire(b"a\xff", b"me", 1), "UTF-8");
+        refused(acquire(b"x", b"", 1), "owner");
+        refused(acquire(b"x", &[b'o'; 257], 1), "257");
+        refused(LockRelease { name: b"x".to_vec(), owner: Vec::new() }, "owner");
+    }
+
+    #[test]
+    fn numbers_that_must_not_be_zero_are_refused() {
+        refused(acquire(b"x", b"me", 0), "ttl_ms");
+        refused(KeySet { ttl_ms: Some(0), ..set("k", Condition::default()) }, "ttl_ms");
+        refused(SequenceCreate { name: b"s".to_vec(), initial: 0, increment: 0, max: None }, "increment");
+        refused(SequenceReserve { name: b"s".to_vec(), count: 0, idempotency_key: Vec::new() }, "count");
+        refused(KeyScan { limit: 0, ..scan_of("a", "") }, "limit");
+        refused(SequenceNext { name: b"s".to_vec(), idempotency_key: vec![1; 257] }, "idempotency_key");
+    }
+
+    #[test]
+    fn contradictory_arguments_are_refused() {
+        refused(set("k", Condition { absent: true, present: true, ..Condition::default() }), "absent");
+        refused(KeyGet { key: b"k".to_vec(), revision: Some(1), as_of: Some(1) }, "as_of");
+        refused(scan_of("a", "b/c"), "from");
+        refused(KeyScan { after: true, ..scan_of("a", "") }, "after");
+        assert_eq!(check(scan_of("a/b", "a/b/c")), Ok(()));
+    }
+
+    #[test]
+    fn a_guard_must_name_the_lock_of_the_same_name() {
+        let guard =
+            |name: &str| Condition { if_lock: Some(LockGuard { name: name.into(), token: 1 }), ..Condition::default() };
+        assert_eq!(check(set("k", guard("k"))), Ok(()));
+        refused(set("k", guard("other")), "only by the lock of the same name");
+        refused(KeyDelete { key: b"k".to_vec(), condition: guard("other") }, "if_lock");
+    }
+
+    #[test]
+    fn a_value_over_the_limit_is_too_large_by_name() {
+        let limit = Limits::default().max_value_bytes as usize;
+        let with = |length: usize| KeySet { value: vec![0; length], ..set("k", Condition::default()) };
+        assert_eq!(check(with(limit)), Ok(()));
+        let (code, text) = check(with(limit + 1)).expect_err("over the limit");
+        assert_eq!(code, ErrorCode::TooLarge);
+        assert!(text.contains("max_value_bytes"), "{text}");
+    }
+}
