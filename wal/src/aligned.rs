@@ -31,14 +31,8 @@ impl AlignedBuf {
         let layout = Self::layout(capacity);
         // SAFETY: the layout has a non-zero size, because the capacity is at least one block.
         let memory = unsafe { alloc_zeroed(layout) };
-        let Some(memory) = NonNull::new(memory) else {
-            handle_alloc_error(layout)
-        };
-        Self {
-            memory,
-            len: 0,
-            capacity,
-        }
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        Self { memory, len: 0, capacity }
     }
 
     /// A buffer of `len` zero bytes.

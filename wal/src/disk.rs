@@ -46,10 +46,7 @@ pub struct FileEntry {
 }
 
 /// A cheap handle to a storage device; clones share it. Used by one thread; all paths are absolute.
-#[allow(
-    async_fn_in_trait,
-    reason = "a shard is single-threaded: no future of a disk is ever sent to another thread"
-)]
+#[allow(async_fn_in_trait, reason = "a shard is single-threaded: no future of a disk is ever sent to another thread")]
 pub trait Disk: Clone + 'static {
     /// An open file of this disk.
     type File: DiskFile;
@@ -76,11 +73,9 @@ pub trait Disk: Clone + 'static {
     async fn exists(&self, path: &Path) -> io::Result<bool>;
 }
 
+#[allow(clippy::len_without_is_empty, reason = "the length of a file is asked of the system, it is no container")]
 /// An owned open file; it closes when dropped and when its last operation has ended.
-#[allow(
-    async_fn_in_trait,
-    reason = "a shard is single-threaded: no future of a disk is ever sent to another thread"
-)]
+#[allow(async_fn_in_trait, reason = "a shard is single-threaded: no future of a disk is ever sent to another thread")]
 pub trait DiskFile: 'static {
     /// Reads up to `len` bytes at `offset`; the answer is shorter only where the file ends.
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<AlignedBuf>;

@@ -61,11 +61,7 @@ pub enum OpenError {
 impl OpenError {
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::Io { operation, path, source }
     }
 }
 
@@ -99,11 +95,7 @@ pub enum LogError {
 impl LogError {
     pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Failed {
-            operation,
-            path,
-            source: Arc::new(source),
-        }
+        move |source| Self::Failed { operation, path, source: Arc::new(source) }
     }
 }
 

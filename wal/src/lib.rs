@@ -5,8 +5,9 @@ mod disk;
 mod error;
 mod format;
 mod identity;
+mod log;
 mod options;
-mod recovery;
+pub mod recovery;
 mod uring;
 
 pub use aligned::AlignedBuf;
@@ -15,6 +16,7 @@ pub use error::{LogError, OpenError};
 pub use format::record::{ENTRY_META_BYTES, EntryMeta, GroupId, Record};
 pub use format::{BLOCK_BYTES, FORMAT_VERSION, Position};
 pub use identity::LogIdentity;
+pub use log::{Appended, Log, LogStats};
 pub use options::LogOptions;
 pub use recovery::{GroupLog, LogEntry, Recovered, RecoveryReport};
 pub use uring::{UringDisk, UringFile, block_on};

@@ -18,23 +18,14 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            segment_bytes: 32 << 20,
-            max_batch_bytes: (1 << 20) + (128 << 10),
-            spare_segments: 2,
-            create: true,
-        }
+        Self { segment_bytes: 32 << 20, max_batch_bytes: (1 << 20) + (128 << 10), spare_segments: 2, create: true }
     }
 }
 
 impl LogOptions {
     /// Small segments, for tests: 64 KiB.
     pub fn small() -> Self {
-        Self {
-            segment_bytes: 64 << 10,
-            max_batch_bytes: 32 << 10,
-            ..Self::default()
-        }
+        Self { segment_bytes: 64 << 10, max_batch_bytes: 32 << 10, ..Self::default() }
     }
 
     /// The longest encoded record that a segment of this size takes.
@@ -46,18 +37,9 @@ impl LogOptions {
     /// Asserts what the rest of the crate relies on.
     pub(crate) fn assert_valid(&self) {
         let block = BLOCK_BYTES as u64;
-        assert!(
-            self.segment_bytes.is_multiple_of(block),
-            "segment_bytes is a multiple of the block size"
-        );
-        assert!(
-            self.segment_bytes >= 4 * block,
-            "a segment has room for its header and a few batches"
-        );
-        assert!(
-            self.segment_bytes <= 1 << 30,
-            "a segment is read into memory as a whole"
-        );
+        assert!(self.segment_bytes.is_multiple_of(block), "segment_bytes is a multiple of the block size");
+        assert!(self.segment_bytes >= 4 * block, "a segment has room for its header and a few batches");
+        assert!(self.segment_bytes <= 1 << 30, "a segment is read into memory as a whole");
         assert!(self.max_batch_bytes >= BLOCK_BYTES, "a batch has at least one block");
     }
 }

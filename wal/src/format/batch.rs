@@ -78,10 +78,7 @@ impl BatchHeader {
             records: le!(u32, header, 48),
             sequence: le!(u64, header, 8),
             run,
-            durable: Position {
-                segment: le!(u64, header, 24),
-                offset: le!(u64, header, 32),
-            },
+            durable: Position { segment: le!(u64, header, 24), offset: le!(u64, header, 32) },
             oldest_segment: le!(u64, header, 40),
         })
     }
@@ -102,19 +99,8 @@ mod tests {
     use crate::LogIdentity;
 
     fn place() -> Place {
-        let identity = LogIdentity {
-            cluster: [1; 16],
-            incarnation: 2,
-            shard: 3,
-        };
-        Place {
-            identity,
-            generation: 4,
-            position: Position {
-                segment: 5,
-                offset: 4096,
-            },
-        }
+        let identity = LogIdentity { cluster: [1; 16], incarnation: 2, shard: 3 };
+        Place { identity, generation: 4, position: Position { segment: 5, offset: 4096 } }
     }
 
     fn sealed() -> (BatchHeader, Vec<u8>) {
@@ -125,10 +111,7 @@ mod tests {
             records: 1,
             sequence: 9,
             run: 7,
-            durable: Position {
-                segment: 4,
-                offset: 8192,
-            },
+            durable: Position { segment: 4, offset: 8192 },
             oldest_segment: 2,
         };
         header.seal(&mut batch, &place());
@@ -155,10 +138,7 @@ mod tests {
             batch[byte] ^= 1;
             let header_damaged = BatchHeader::decode(&batch, &place()).is_none();
             assert_eq!(header_damaged, byte < BATCH_CRC_AT, "byte {byte}");
-            assert!(
-                header_damaged || header.verified_records(&batch, &place()).is_none(),
-                "byte {byte}"
-            );
+            assert!(header_damaged || header.verified_records(&batch, &place()).is_none(), "byte {byte}");
         }
     }
 

@@ -22,10 +22,7 @@ pub struct Position {
 impl Position {
     /// Where the first batch of a segment stands: behind the header block.
     pub(crate) fn first_in(segment: u64) -> Self {
-        Self {
-            segment,
-            offset: BLOCK_BYTES as u64,
-        }
+        Self { segment, offset: BLOCK_BYTES as u64 }
     }
 }
 
@@ -33,9 +30,7 @@ impl Position {
 macro_rules! le {
     ($type:ty, $bytes:expr, $offset:expr) => {
         <$type>::from_le_bytes(
-            $bytes[$offset..$offset + size_of::<$type>()]
-                .try_into()
-                .expect("the slice has the integer's size"),
+            $bytes[$offset..$offset + size_of::<$type>()].try_into().expect("the slice has the integer's size"),
         )
     };
 }

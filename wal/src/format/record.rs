@@ -119,12 +119,7 @@ impl<'a> RawRecord<'a> {
         let header = bytes.get(..RECORD_HEADER_BYTES)?;
         let body_bytes = le!(u32, header, 8) as usize;
         let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES.checked_add(body_bytes)?)?;
-        let record = Self {
-            kind: header[0],
-            group: le!(u32, header, 4),
-            index: le!(u64, header, 12),
-            body,
-        };
+        let record = Self { kind: header[0], group: le!(u32, header, 4), index: le!(u64, header, 12), body };
         let long_enough = record.kind != kind::ENTRY || body.len() >= ENTRY_META_BYTES;
         let known = (kind::ENTRY..=kind::GROUP_DESTROYED).contains(&record.kind) && header[1..4] == [0; 3];
         if !known || !long_enough {
@@ -151,11 +146,7 @@ mod tests {
         let bytes = Bytes::from_static(b"xy");
         let records = [
             (
-                Record::Entry {
-                    index: 258,
-                    meta: [9; 16],
-                    payload: bytes.clone(),
-                },
+                Record::Entry { index: 258, meta: [9; 16], payload: bytes.clone() },
                 1,
                 258u64,
                 [&[9; 16][..], b"xy"].concat(),
@@ -163,15 +154,7 @@ mod tests {
             (Record::Vote(bytes.clone()), 2, 0, b"xy".to_vec()),
             (Record::Committed(bytes.clone()), 3, 0, b"xy".to_vec()),
             (Record::Truncate { from: 7 }, 4, 7, vec![]),
-            (
-                Record::Purge {
-                    upto: 6,
-                    log_id: bytes.clone(),
-                },
-                5,
-                6,
-                b"xy".to_vec(),
-            ),
+            (Record::Purge { upto: 6, log_id: bytes.clone() }, 5, 6, b"xy".to_vec()),
             (Record::Snapshot(bytes.clone()), 6, 0, b"xy".to_vec()),
             (Record::GroupCreated(bytes), 7, 0, b"xy".to_vec()),
             (Record::GroupDestroyed, 8, 0, vec![]),
@@ -187,10 +170,7 @@ mod tests {
             assert_eq!(written.len(), record.encoded_bytes());
             let mut rest = &written[..];
             let raw = RawRecord::take(&mut rest).expect("it was just written");
-            assert_eq!(
-                (raw.kind, raw.group, raw.index, raw.body),
-                (kind, 0x0102_0304, index, &body[..])
-            );
+            assert_eq!((raw.kind, raw.group, raw.index, raw.body), (kind, 0x0102_0304, index, &body[..]));
             assert!(rest.is_empty());
             for cut in 0..written.len() {
                 assert_eq!(RawRecord::take(&mut &written[..cut]), None, "cut at {cut}");

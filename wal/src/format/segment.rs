@@ -59,9 +59,7 @@ impl SegmentHeader {
         }
         // Magic, version and the place of the checksum are the same in every version, so that rot is not taken for news.
         if crc32fast::hash(&block[..CRC_AT]) != le!(u32, block, CRC_AT) {
-            return Err(SegmentHeaderError::Damaged(
-                "the checksum of the segment header is wrong",
-            ));
+            return Err(SegmentHeaderError::Damaged("the checksum of the segment header is wrong"));
         }
         match le!(u32, block, 8) {
             FORMAT_VERSION => {}
@@ -94,18 +92,8 @@ mod tests {
     use super::*;
 
     fn header() -> SegmentHeader {
-        let identity = LogIdentity {
-            cluster: *b"0123456789abcdef",
-            incarnation: 77,
-            shard: 3,
-        };
-        SegmentHeader {
-            identity,
-            sequence: 5,
-            generation: 9,
-            run: 2,
-            segment_bytes: 1 << 16,
-        }
+        let identity = LogIdentity { cluster: *b"0123456789abcdef", incarnation: 77, shard: 3 };
+        SegmentHeader { identity, sequence: 5, generation: 9, run: 2, segment_bytes: 1 << 16 }
     }
 
     #[test]
@@ -125,10 +113,7 @@ mod tests {
         for byte in 0..BLOCK_BYTES {
             let mut block = good;
             block[byte] ^= 0x10;
-            assert!(
-                matches!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Damaged(_))),
-                "byte {byte}"
-            );
+            assert!(matches!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Damaged(_))), "byte {byte}");
         }
         assert!(SegmentHeader::decode(&good[..100]).is_err());
     }

@@ -5,11 +5,18 @@
 //! ```text
 //! survey   newest segment backwards, until one has a readable batch header: what is claimed durable,
 //!          which segment is the oldest needed, the highest run
-//! walk     oldest needed segment forwards: batch after batch, until the chain ends
+//! scan     oldest needed segment forwards: batch after batch, until the chain ends
 //! ```
 //!
 //! Where the chain ends decides: below what is claimed durable it is corruption, else it is the end of the log.
 
 mod recovered;
+mod replay;
+mod scan;
+mod survey;
 
 pub use recovered::{GroupLog, LogEntry, Recovered, RecoveryReport};
+pub(crate) use replay::Replay;
+pub use scan::{End, Refusal, scan};
+pub(crate) use scan::{Scan, check_header, claims_or_empty};
+pub(crate) use survey::{Survey, survey};

@@ -38,10 +38,7 @@ pub struct GroupLog {
 impl GroupLog {
     /// The index of the last entry, or of the purge mark when there is none.
     pub fn last_index(&self) -> Option<u64> {
-        self.entries
-            .back()
-            .map(|entry| entry.index)
-            .or(self.purged.as_ref().map(|(upto, _)| *upto))
+        self.entries.back().map(|entry| entry.index).or(self.purged.as_ref().map(|(upto, _)| *upto))
     }
 }
 

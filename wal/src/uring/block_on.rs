@@ -23,12 +23,8 @@ pub fn block_on<F: Future>(disk: &UringDisk, future: F) -> F::Output {
                 return output;
             }
         }
-        assert!(
-            disk.in_flight() > 0,
-            "the future waits, but nothing is in flight that could wake it"
-        );
-        disk.wait()
-            .expect("waiting on an io_uring with operations in flight succeeds");
+        assert!(disk.in_flight() > 0, "the future waits, but nothing is in flight that could wake it");
+        disk.wait().expect("waiting on an io_uring with operations in flight succeeds");
     }
 }
 

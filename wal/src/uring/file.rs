@@ -25,9 +25,7 @@ impl UringDisk {
     /// Sets up a ring with room for `entries` submissions (rounded up to a power of two). Fails with the system's error
     /// where io_uring is forbidden or memory may not be locked.
     pub fn new(entries: u32) -> io::Result<Self> {
-        Ok(Self {
-            ring: Rc::new(Ring::new(entries)?),
-        })
+        Ok(Self { ring: Rc::new(Ring::new(entries)?) })
     }
 
     /// An eventfd that counts completions. When a read of it returns, call [`UringDisk::drain`].
@@ -51,10 +49,7 @@ impl UringDisk {
     }
 
     fn file(&self, file: File) -> UringFile {
-        UringFile {
-            ring: self.ring.clone(),
-            file: Rc::new(file),
-        }
+        UringFile { ring: self.ring.clone(), file: Rc::new(file) }
     }
 }
 
@@ -73,11 +68,7 @@ impl Disk for UringDisk {
                 options.write(true).create(true).truncate(true);
             }
             OpenMode::CreateDirect => {
-                options
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .custom_flags(libc::O_DIRECT);
+                options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
             }
         }
         Ok(self.file(options.open(path)?))
@@ -90,10 +81,7 @@ impl Disk for UringDisk {
             let metadata = entry.metadata()?;
             // Names this crate writes are ASCII; a name that is no UTF-8 is not one of them.
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                entries.push(FileEntry {
-                    name,
-                    len: metadata.len(),
-                });
+                entries.push(FileEntry { name, len: metadata.len() });
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -142,10 +130,7 @@ impl UringFile {
     async fn flush(&self, flags: types::FsyncFlags) -> io::Result<()> {
         let fd = self.fd();
         // SAFETY: the entry names no memory, and the file's own descriptor.
-        let flushed = unsafe {
-            self.ring
-                .submit(&self.file, None, |_, _| opcode::Fsync::new(fd).flags(flags).build())
-        };
+        let flushed = unsafe { self.ring.submit(&self.file, None, |_, _| opcode::Fsync::new(fd).flags(flags).build()) };
         count(flushed.await.result).map(drop)
     }
 }
@@ -160,9 +145,7 @@ impl DiskFile for UringFile {
             // SAFETY: the entry names the buffer's bytes from `read_so_far` to its length, and the file's own descriptor.
             let read = unsafe {
                 self.ring.submit(&self.file, Some(buf), |memory, len| {
-                    opcode::Read::new(fd, memory.add(read_so_far), (len - read_so_far) as u32)
-                        .offset(at)
-                        .build()
+                    opcode::Read::new(fd, memory.add(read_so_far), (len - read_so_far) as u32).offset(at).build()
                 })
             };
             let completed = read.await;
@@ -217,10 +200,7 @@ impl DiskFile for UringFile {
         self.file.set_len(0)?;
         let fd = self.fd();
         // SAFETY: the entry names no memory, and the file's own descriptor.
-        let allocated = unsafe {
-            self.ring
-                .submit(&self.file, None, |_, _| opcode::Fallocate::new(fd, len).build())
-        };
+        let allocated = unsafe { self.ring.submit(&self.file, None, |_, _| opcode::Fallocate::new(fd, len).build()) };
         count(allocated.await.result)?;
         // Allocated blocks are "unwritten" until written once, and each first write would journal metadata.
         let mut zeros = AlignedBuf::zeroed(ZERO_CHUNK_BYTES);

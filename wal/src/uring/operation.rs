@@ -36,13 +36,7 @@ pub struct Operations {
 impl Operations {
     /// Registers an operation that is about to be submitted.
     pub fn insert(&mut self, file: Rc<File>, buf: Option<AlignedBuf>) -> usize {
-        let operation = Operation {
-            result: None,
-            buf,
-            _file: file,
-            waker: None,
-            abandoned: false,
-        };
+        let operation = Operation { result: None, buf, _file: file, waker: None, abandoned: false };
         self.in_flight += 1;
         match self.free.pop() {
             Some(slot) => {
@@ -104,9 +98,7 @@ impl Operations {
     }
 
     fn get(&mut self, slot: usize) -> &mut Operation {
-        self.slots[slot]
-            .as_mut()
-            .expect("a slot is freed once, after its last use")
+        self.slots[slot].as_mut().expect("a slot is freed once, after its last use")
     }
 
     fn remove(&mut self, slot: usize) {

@@ -29,11 +29,7 @@ impl Ring {
         // Blocking mode: a read of it through another io_uring waits for the count instead of failing with EAGAIN.
         let event = eventfd(0, EventfdFlags::CLOEXEC)?;
         uring.submitter().register_eventfd(event.as_raw_fd())?;
-        Ok(Self {
-            uring: RefCell::new(uring),
-            operations: RefCell::default(),
-            event,
-        })
+        Ok(Self { uring: RefCell::new(uring), operations: RefCell::default(), event })
     }
 
     pub fn event_fd(&self) -> BorrowedFd<'_> {
@@ -70,10 +66,7 @@ impl Ring {
         if let Err(error) = unsafe { self.push(&entry) } {
             operations.complete(slot, -error.raw_os_error().unwrap_or(libc::EIO));
         }
-        InFlight {
-            ring: self.clone(),
-            slot: Some(slot),
-        }
+        InFlight { ring: self.clone(), slot: Some(slot) }
     }
 
     /// # Safety

@@ -1,0 +1,116 @@
+//! Taking records in.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::Log;
+use crate::format::record::{GroupId, Record};
+use crate::{Disk, LogError};
+
+impl<D: Disk> Log<D> {
+    /// Queues records of `group`, behind all that was queued before, and calls `on_durable` once they are durable: in the
+    /// order of the calls, from [`Log::run`], and only for a flush that began after the last byte was written. Without
+    /// records the call is a barrier: it speaks of what was queued before.
+    ///
+    /// Errors, given to `on_durable`: [`LogError::Failed`] when the log is poisoned, then nothing is known of the records;
+    /// [`LogError::Closed`]; [`LogError::TooLarge`] for a record that fits in no segment, then it and those after it in this
+    /// call were not taken.
+    ///
+    /// Panics when an entry leaves a hole behind its group's last entry or lies below its purge mark: the caller lost track.
+    pub fn append(
+        &self,
+        group: GroupId,
+        records: impl IntoIterator<Item = Record>,
+        on_durable: impl FnOnce(Result<(), LogError>) + 'static,
+    ) {
+        let refused = self.push(group, records, true);
+        let mut state = self.shared.state();
+        let nothing_before = state.queue.is_empty() && !state.writing;
+        if nothing_before || state.failed.is_some() || state.closing {
+            drop(state);
+            return on_durable(refused);
+        }
+        // A refused append waits in line as well: callbacks never overtake each other.
+        let batch = state.queue.open_batch();
+        batch.urgent = true;
+        batch.on_durable.push((Box::new(on_durable), refused));
+        state.wake();
+    }
+
+    /// Queues records that nobody waits for, such as a committed mark: they ride with the next batch, or with
+    /// [`Log::seal_if_idle`], and cause no flush of their own. Once the log is poisoned or closed they are dropped.
+    pub fn append_lazily(&self, group: GroupId, records: impl IntoIterator<Item = Record>) {
+        // What is refused here is refused to the next caller who waits as well.
+        let _ = self.push(group, records, false);
+    }
+
+    /// [`Log::append`] as a future. The records are queued by the call itself, not by the first poll.
+    pub fn append_durable(&self, group: GroupId, records: impl IntoIterator<Item = Record>) -> Appended {
+        let slot = Rc::new(RefCell::new(Slot::default()));
+        let answer = slot.clone();
+        self.append(group, records, move |outcome| {
+            let mut slot = answer.borrow_mut();
+            slot.outcome = Some(outcome);
+            if let Some(waker) = slot.waker.take() {
+                drop(slot);
+                waker.wake();
+            }
+        });
+        Appended { slot }
+    }
+
+    fn push(&self, group: GroupId, records: impl IntoIterator<Item = Record>, urgent: bool) -> Result<(), LogError> {
+        let limit = self.shared.options.max_record_bytes();
+        let mut state = self.shared.state();
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if state.closing {
+            return Err(LogError::Closed);
+        }
+        for record in records {
+            let bytes = record.encoded_bytes();
+            if bytes > limit {
+                return Err(LogError::TooLarge { bytes, limit });
+            }
+            let segment = state.queue.push(group, &record);
+            if let Err(why) = state.index.apply(group, &record, segment) {
+                panic!("group {group} appends {why}");
+            }
+            state.stats.records += 1;
+        }
+        if urgent && let Some(batch) = state.queue.open_mut() {
+            batch.urgent = true;
+        }
+        Ok(())
+    }
+}
+
+/// The answer to [`Log::append_durable`]. Dropping it gives up the answer only.
+pub struct Appended {
+    slot: Rc<RefCell<Slot>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    outcome: Option<Result<(), LogError>>,
+    waker: Option<Waker>,
+}
+
+impl Future for Appended {
+    type Output = Result<(), LogError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slot = self.slot.borrow_mut();
+        match slot.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                slot.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The handle that groups and the shard hold.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use super::state::Shared;
+use super::stats::LogStats;
+use crate::format::record::GroupId;
+use crate::recovery::Recovered;
+use crate::{Disk, LogError, LogIdentity, LogOptions, OpenError};
+
+/// One shard's log. Clones are handles to the same log; all of them live on the shard's thread.
+pub struct Log<D: Disk> {
+    pub(super) shared: Rc<Shared<D>>,
+}
+
+impl<D: Disk> Clone for Log<D> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log in `dir` (an absolute path), or makes a new one, and returns what it holds. When it returns, all that
+    /// was recovered is durable, the new run is recorded, and a torn tail can never come back.
+    ///
+    /// Appends may be queued at once; they move when [`Log::run`] runs.
+    pub async fn open(
+        disk: D,
+        dir: &Path,
+        identity: LogIdentity,
+        options: LogOptions,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let (shared, recovered) = super::open::open(disk, dir, identity, options).await?;
+        Ok((Self { shared }, recovered))
+    }
+
+    /// The one writer: everything queued becomes one batch, one durable write, one flush; then the next. Returns after
+    /// [`Log::close`] with all flushed and sealed, or with the error that poisoned the log. Dropping it stops the log.
+    pub async fn run(&self) -> Result<(), LogError> {
+        self.shared.run().await
+    }
+
+    /// Takes no more appends; [`Log::run`] writes what is queued, seals the tail and returns.
+    pub fn close(&self) {
+        let mut state = self.shared.state();
+        state.closing = true;
+        state.wake();
+    }
+
+    /// For the shard's timer: when nothing was appended since the last call, writes out what was appended lazily, and then
+    /// one header that states the tail durable, so that recovery can tell damage to it from an unfinished write. Does
+    /// nothing on a busy log, or when the tail is sealed.
+    pub fn seal_if_idle(&self) {
+        let mut state = self.shared.state();
+        let idle = state.stats.records == state.idle_mark;
+        state.idle_mark = state.stats.records;
+        let nothing_to_do = state.queue.is_empty() && state.sealed;
+        if !idle || nothing_to_do || state.writing || state.closing || state.failed.is_some() {
+            return;
+        }
+        state.queue.open_batch().urgent = true;
+        state.wake();
+    }
+
+    /// Lets go of the segments that hold nothing needed any more, repeating marks where they would be lost. Happens by
+    /// itself whenever a segment is full; worth a call after purges. Returns the oldest segment that stays needed.
+    pub fn release(&self) -> u64 {
+        let mut state = self.shared.state();
+        if state.closing || state.failed.is_some() {
+            return state.release.claimed();
+        }
+        state.decide_release()
+    }
+
+    /// Every group with live entries and the oldest segment that holds one, in order of group. To shorten the log, take
+    /// snapshots of the groups in its oldest segments and purge them.
+    pub fn pinned(&self) -> Vec<(GroupId, u64)> {
+        self.shared.state().index.pinned().collect()
+    }
+
+    /// Counters since the opening, and sizes now.
+    pub fn stats(&self) -> LogStats {
+        let state = self.shared.state();
+        let tail_segment = state.queue.tail_segment();
+        let segments = tail_segment + 1 - state.release.claimed();
+        LogStats { segments, tail_segment, queued_bytes: state.queue.bytes(), ..state.stats }
+    }
+
+    /// The error that poisoned the log, if one did.
+    pub fn failure(&self) -> Option<LogError> {
+        self.shared.state().failed.clone()
+    }
+}

@@ -1,0 +1,25 @@
+//! The log as its shard uses it: appends in, durable batches out.
+//!
+//! ```text
+//! append --> queue (the open batch, closed batches) --> writer --one durable write--> segment --> callbacks, in order
+//!                                                        |  preparer: the next segment, always ready
+//! ```
+//!
+//! Everything lives on one thread in one shared state; no borrow of it crosses an await.
+
+mod append;
+mod handle;
+mod index;
+mod open;
+mod prepare;
+mod queue;
+mod release;
+mod run;
+mod state;
+mod stats;
+mod writer;
+
+pub use append::Appended;
+pub use handle::Log;
+pub use index::Index;
+pub use stats::LogStats;

@@ -1,0 +1,252 @@
+//! Opening: read, judge, then make the judgement durable.
+//!
+//! Nothing on disk changes before the log is judged whole. Then, in this order: what was read is synced, files behind the
+//! end lose their names, and a header-only batch of the new run claims all of it. A crash in between repeats the same.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, segment_of, segment_path};
+use super::queue::Queue;
+use super::release::Release;
+use super::state::{Shared, State};
+use super::writer::tell;
+use crate::format::Position;
+use crate::format::segment::SegmentHeader;
+use crate::recovery::{
+    End, Recovered, RecoveryReport, Refusal, Replay, Scan, Survey, check_header, claims_or_empty, survey,
+};
+use crate::{AlignedBuf, Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
+
+/// The files of a log's directory, by what their names say.
+struct Files {
+    /// Sequence numbers, rising.
+    segments: Vec<u64>,
+    spares: Vec<PathBuf>,
+    unfinished: Vec<PathBuf>,
+}
+
+/// A log that was judged whole.
+struct Judged {
+    claims: Survey,
+    replay: Replay,
+    end: End,
+    /// The highest run found in any header.
+    run: u64,
+    /// The header of the segment where the log ends, when it has one.
+    tail: Option<SegmentHeader>,
+    /// The segment behind the end was prepared and never written.
+    next: Option<SegmentHeader>,
+}
+
+pub async fn open<D: Disk>(
+    disk: D,
+    dir: &Path,
+    identity: LogIdentity,
+    options: LogOptions,
+) -> Result<(Rc<Shared<D>>, Recovered), OpenError> {
+    options.assert_valid();
+    let found = disk.exists(dir).await.map_err(OpenError::io("look for", dir))?;
+    let files = if found { list(&disk, dir).await? } else { classify(dir, Vec::new()) };
+    if files.segments.is_empty() && !options.create {
+        return Err(OpenError::Missing { dir: dir.to_owned() });
+    }
+    let reader = Reader { disk: &disk, dir, identity };
+    let judged = reader.judge(&files.segments).await?;
+    if !found {
+        disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
+    }
+    let Judged { claims, replay, end, run, .. } = judged;
+    let fresh = end.batches == 0;
+    let report = RecoveryReport {
+        fresh,
+        run: run + 1,
+        segments: if fresh { 0 } else { end.segments },
+        batches: end.batches,
+        records: end.records,
+        end: end.position,
+        torn: end.torn,
+    };
+    let tail_bytes = judged.tail.map_or(options.segment_bytes, |header| header.segment_bytes);
+    let queue = Queue::new(end.position, end.next_sequence, tail_bytes, options.segment_bytes, options.max_batch_bytes);
+    let release = Release::new(claims.oldest_segment);
+    let state = State::new(queue, replay.index, end.position, end.next_sequence - 1, release);
+    let shared = Shared::new(disk, dir, identity, options, run + 1, state);
+    shared.settle(&files, &claims, end.position, judged.tail, judged.next).await?;
+    shared.begin_run().await?;
+    Ok((shared, Recovered { groups: replay.groups, report }))
+}
+
+async fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Files, OpenError> {
+    Ok(classify(dir, disk.list(dir).await.map_err(OpenError::io("list", dir))?))
+}
+
+fn classify(dir: &Path, entries: Vec<FileEntry>) -> Files {
+    let mut files = Files { segments: Vec::new(), spares: Vec::new(), unfinished: Vec::new() };
+    for FileEntry { name, .. } in entries {
+        if let Some(segment) = segment_of(&name) {
+            files.segments.push(segment);
+        } else if name.ends_with(SPARE_SUFFIX) {
+            files.spares.push(dir.join(name));
+        } else if name.ends_with(UNFINISHED_SUFFIX) {
+            files.unfinished.push(dir.join(name));
+        }
+    }
+    files.segments.sort_unstable();
+    files
+}
+
+/// Reads segments for the pure judge.
+struct Reader<'a, D: Disk> {
+    disk: &'a D,
+    dir: &'a Path,
+    identity: LogIdentity,
+}
+
+impl<D: Disk> Reader<'_, D> {
+    async fn judge(&self, segments: &[u64]) -> Result<Judged, OpenError> {
+        let mut run = 0;
+        let mut claims = None;
+        let mut last_read = None;
+        let mut unwritten = Vec::new();
+        for &segment in segments.iter().rev() {
+            let (header, bytes) = self.read(segment).await?;
+            run = run.max(header.run);
+            claims = survey(&header, &bytes);
+            if claims.is_some() {
+                last_read = Some((header, bytes));
+                break;
+            }
+            unwritten.push(header);
+        }
+        let claims = claims_or_empty(claims, segments.first().copied()).map_err(|refusal| self.refused(refusal))?;
+        let mut scan = Scan::new(claims);
+        let mut headers = Vec::new();
+        for &segment in segments.iter().filter(|&&segment| segment >= claims.oldest_segment) {
+            let (header, bytes) = match last_read.take_if(|(header, _)| header.sequence == segment) {
+                Some(read) => read,
+                None if unwritten.iter().any(|header| header.sequence == segment) => continue,
+                None => self.read(segment).await?,
+            };
+            run = run.max(header.run);
+            headers.push(header);
+            scan.segment(&header, &bytes).map_err(|refusal| self.refused(refusal))?;
+        }
+        let (replay, end) = scan.finish().map_err(|refusal| self.refused(refusal))?;
+        let of = |segment: u64| move |header: &&SegmentHeader| header.sequence == segment;
+        let tail = headers.iter().chain(&unwritten).find(of(end.position.segment)).copied();
+        let next = unwritten.iter().find(of(end.position.segment + 1)).copied();
+        Ok(Judged { claims, replay, end, run: run.max(claims.run), tail, next })
+    }
+
+    async fn read(&self, segment: u64) -> Result<(SegmentHeader, AlignedBuf), OpenError> {
+        let path = segment_path(self.dir, segment);
+        let file = self.disk.open(&path, OpenMode::Read).await.map_err(OpenError::io("open", &path))?;
+        let len = file.len().await.map_err(OpenError::io("stat", &path))?;
+        let len = usize::try_from(len).expect("a segment is far smaller than the address space");
+        let bytes = file.read_at(0, len).await.map_err(OpenError::io("read", &path))?;
+        let header = check_header(&self.identity, segment, &bytes).map_err(|refusal| self.refused(refusal))?;
+        Ok((header, bytes))
+    }
+
+    fn refused(&self, refusal: Refusal) -> OpenError {
+        match refusal {
+            Refusal::Corrupt { at, why } => {
+                OpenError::Corrupt { file: segment_path(self.dir, at.segment), offset: at.offset, why }
+            }
+            Refusal::Foreign { segment, found } => {
+                OpenError::Foreign { file: segment_path(self.dir, segment), found, expected: self.identity }
+            }
+            Refusal::Newer { segment, found } => OpenError::NewerFormat {
+                file: segment_path(self.dir, segment),
+                found,
+                supported: crate::FORMAT_VERSION,
+            },
+        }
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    /// Makes what was read durable, and takes away what must not be read again.
+    async fn settle(
+        &self,
+        files: &Files,
+        claims: &Survey,
+        end: Position,
+        tail: Option<SegmentHeader>,
+        next: Option<SegmentHeader>,
+    ) -> Result<(), OpenError> {
+        // Batches above the highest claim were read, but perhaps never flushed.
+        for &segment in &files.segments {
+            if (claims.durable.segment.max(claims.oldest_segment)..=end.segment).contains(&segment) {
+                let path = self.segment_path(segment);
+                let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(OpenError::io("open", &path))?;
+                file.sync().await.map_err(OpenError::io("sync", &path))?;
+                if let Some(header) = tail.filter(|header| header.sequence == segment) {
+                    self.state().add_prepared(&header, file);
+                }
+            }
+        }
+        let next = next.filter(|header| header.segment_bytes == self.options.segment_bytes && tail.is_some());
+        for &segment in &files.segments {
+            let behind = segment > end.segment && next.is_none_or(|header| header.sequence != segment);
+            if segment < claims.oldest_segment || behind {
+                let spare = self.spare_path();
+                let path = self.segment_path(segment);
+                self.disk.rename(&path, &spare).await.map_err(OpenError::io("rename", &path))?;
+                self.state().spares.push(spare);
+            }
+        }
+        if let Some(header) = next {
+            let path = self.segment_path(header.sequence);
+            let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(OpenError::io("open", &path))?;
+            self.state().add_prepared(&header, file);
+        }
+        for path in &files.unfinished {
+            self.disk.remove(path).await.map_err(OpenError::io("remove", path))?;
+        }
+        self.state().spares.extend(files.spares.iter().cloned());
+        self.remove_excess_spares().await?;
+        self.disk.sync_dir(&self.dir).await.map_err(OpenError::io("sync directory", &self.dir))
+    }
+
+    async fn remove_excess_spares(&self) -> Result<(), OpenError> {
+        loop {
+            let excess = {
+                let mut state = self.state();
+                if state.spares.len() <= self.options.spare_segments {
+                    return Ok(());
+                }
+                state.spares.pop()
+            };
+            if let Some(path) = excess {
+                self.disk.remove(&path).await.map_err(OpenError::io("remove", &path))?;
+            }
+        }
+    }
+
+    /// Records the new run: the first batch of it, without records, durable before anything else is taken.
+    async fn begin_run(&self) -> Result<(), OpenError> {
+        let batch = {
+            let mut state = self.state();
+            state.queue.open_batch();
+            state.queue.take(true).expect("it was just opened")
+        };
+        while self.state().prepared_upto < batch.position.segment {
+            let missing = self.state().prepared_upto.max(batch.position.segment - 1) + 1;
+            self.prepare(missing).await.map_err(from_log_error)?;
+        }
+        tell(self.write(batch, Vec::new()).await.map_err(from_log_error)?);
+        Ok(())
+    }
+}
+
+fn from_log_error(error: LogError) -> OpenError {
+    match error {
+        LogError::Failed { operation, path, source } => {
+            let source = std::io::Error::new(source.kind(), source);
+            OpenError::Io { operation, path, source }
+        }
+        LogError::Closed | LogError::TooLarge { .. } => unreachable!("the log is open, and the batch is one block"),
+    }
+}

@@ -1,0 +1,142 @@
+//! Segment files: their names, and having the next one ready before it is needed.
+//!
+//! A file gets its segment name only when its header is durable, so a named segment with an unreadable header was damaged.
+//! Names: `<sequence, 20 digits>.seg` is a segment, `*.spare` waits for reuse, `*.tmp` was never finished.
+
+use std::future::poll_fn;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::state::{Prepared, Shared, State};
+use crate::format::segment::SegmentHeader;
+use crate::{AlignedBuf, Disk, DiskFile, Durability, LogError, OpenMode};
+
+const SEGMENT_SUFFIX: &str = ".seg";
+pub const SPARE_SUFFIX: &str = ".spare";
+pub const UNFINISHED_SUFFIX: &str = ".tmp";
+
+/// The file of a segment.
+pub fn segment_path(dir: &Path, segment: u64) -> PathBuf {
+    dir.join(format!("{segment:020}{SEGMENT_SUFFIX}"))
+}
+
+/// The segment that a file name stands for.
+pub fn segment_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+impl<D: Disk> Shared<D> {
+    pub fn segment_path(&self, segment: u64) -> PathBuf {
+        segment_path(&self.dir, segment)
+    }
+
+    pub fn spare_path(&self) -> PathBuf {
+        let generation = self.state().new_generation(self.run);
+        self.dir.join(format!("{generation:016x}{SPARE_SUFFIX}"))
+    }
+
+    /// Keeps one segment ready behind the tail and gives old ones free, until dropped. Returns when something failed.
+    pub async fn prepare_loop(&self) -> LogError {
+        loop {
+            let freed = self.free_segments().await;
+            let next = self.state().segment_to_prepare();
+            let done = match (freed, next) {
+                (Err(error), _) => return error,
+                (Ok(()), Some(segment)) => self.prepare(segment).await,
+                (Ok(()), None) => {
+                    self.something_to_prepare().await;
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                return error;
+            }
+        }
+    }
+
+    async fn something_to_prepare(&self) {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if state.segment_to_prepare().is_some() || state.release.has_free() {
+                return Poll::Ready(());
+            }
+            state.sleep(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Makes `segment` ready: from a spare, else from a new file filled with zeros.
+    pub async fn prepare(&self, segment: u64) -> Result<(), LogError> {
+        let (path, file) = match self.reusable_file().await? {
+            Some(reusable) => reusable,
+            None => self.new_file().await?,
+        };
+        let header = SegmentHeader {
+            identity: self.identity,
+            sequence: segment,
+            generation: self.state().new_generation(self.run),
+            run: self.run,
+            segment_bytes: self.options.segment_bytes,
+        };
+        let block = AlignedBuf::copy_of(&header.encode());
+        file.write_at(0, block, Durability::Durable).await.map_err(LogError::failed("write", &path))?;
+        let name = self.segment_path(segment);
+        self.disk.rename(&path, &name).await.map_err(LogError::failed("rename", &path))?;
+        self.disk.sync_dir(&self.dir).await.map_err(LogError::failed("sync directory", &self.dir))?;
+        self.state().add_prepared(&header, file);
+        Ok(())
+    }
+
+    async fn reusable_file(&self) -> Result<Option<(PathBuf, D::File)>, LogError> {
+        loop {
+            let Some(path) = self.state().spares.pop() else { return Ok(None) };
+            let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(LogError::failed("open", &path))?;
+            if file.len().await.map_err(LogError::failed("stat", &path))? == self.options.segment_bytes {
+                return Ok(Some((path, file)));
+            }
+            drop(file);
+            self.disk.remove(&path).await.map_err(LogError::failed("remove", &path))?;
+        }
+    }
+
+    async fn new_file(&self) -> Result<(PathBuf, D::File), LogError> {
+        let generation = self.state().new_generation(self.run);
+        let path = self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"));
+        let file = self.disk.open(&path, OpenMode::CreateDirect).await.map_err(LogError::failed("create", &path))?;
+        file.allocate_zeroed(self.options.segment_bytes).await.map_err(LogError::failed("allocate", &path))?;
+        file.sync().await.map_err(LogError::failed("sync", &path))?;
+        Ok((path, file))
+    }
+}
+
+impl<D: Disk> State<D> {
+    /// A number for the next use of a file: never used before in this log, because the run is new with every opening.
+    fn new_generation(&mut self, run: u64) -> u64 {
+        let generation = run << 32 | u64::from(self.next_generation);
+        self.next_generation += 1;
+        generation
+    }
+
+    fn segment_to_prepare(&self) -> Option<u64> {
+        (self.prepared_upto <= self.queue.tail_segment()).then_some(self.prepared_upto + 1)
+    }
+
+    /// Takes a ready segment in; wakes a writer that waits for it.
+    pub fn add_prepared(&mut self, header: &SegmentHeader, file: D::File) {
+        let SegmentHeader { sequence: segment, generation, .. } = *header;
+        self.prepared.push_back(Prepared { segment, generation, file: Rc::new(file) });
+        self.prepared_upto = segment;
+        self.wake();
+    }
+
+    /// The file of `segment`, when it is ready; forgets the ones before it.
+    pub fn segment_file(&mut self, segment: u64) -> Option<Rc<D::File>> {
+        while self.prepared.front().is_some_and(|prepared| prepared.segment < segment) {
+            self.prepared.pop_front();
+        }
+        Some(self.prepared.front()?.file.clone())
+    }
+}

@@ -1,0 +1,153 @@
+//! What waits to be written: records are encoded into batches as they come, in the order they come.
+//!
+//! The place of a batch is decided when it is opened, so the index knows the segment of every record at once. The place
+//! of the next batch follows when it is closed, either because it is full or because the writer takes it.
+
+use std::collections::VecDeque;
+
+use crate::format::batch::BATCH_HEADER_BYTES;
+use crate::format::record::{GroupId, Record};
+use crate::format::{BLOCK_BYTES, Position};
+use crate::{AlignedBuf, LogError};
+
+/// Whom to tell about the end of an append.
+pub type OnDurable = Box<dyn FnOnce(Result<(), LogError>)>;
+
+/// Buffers kept for reuse: one in flight, one filling, one to spare.
+const POOLED_BUFFERS: usize = 3;
+
+/// One batch before its header is written: room for the header, then records.
+pub struct Batch {
+    pub position: Position,
+    pub sequence: u64,
+    pub buf: AlignedBuf,
+    pub records: u32,
+    /// Called in order after the batch is durable; an error given here replaces that news (a refused append in line).
+    pub on_durable: Vec<(OnDurable, Result<(), LogError>)>,
+    /// Somebody waits for it; otherwise it may wait for company.
+    pub urgent: bool,
+    /// It must not grow beyond this many bytes.
+    limit: usize,
+}
+
+impl Batch {
+    fn padded_bytes(&self) -> u64 {
+        self.buf.len().next_multiple_of(BLOCK_BYTES) as u64
+    }
+}
+
+/// The batches that are not handed to the disk yet.
+pub struct Queue {
+    closed: VecDeque<Batch>,
+    open: Option<Batch>,
+    /// Where the next batch that opens begins, if it fits.
+    next: Position,
+    next_sequence: u64,
+    /// Length of the segment that `next` lies in.
+    tail_bytes: u64,
+    /// Length of the segments after it.
+    segment_bytes: u64,
+    max_batch_bytes: usize,
+    pool: Vec<AlignedBuf>,
+}
+
+impl Queue {
+    /// A queue whose first batch goes to `next` in a segment of `tail_bytes`, or into the segment after it when it is full.
+    pub fn new(
+        next: Position,
+        next_sequence: u64,
+        tail_bytes: u64,
+        segment_bytes: u64,
+        max_batch_bytes: usize,
+    ) -> Self {
+        let (closed, open, pool) = Default::default();
+        Self { closed, open, next, next_sequence, tail_bytes, segment_bytes, max_batch_bytes, pool }
+    }
+
+    /// Adds a record and returns the segment it will stand in. The record fits in a segment.
+    pub fn push(&mut self, group: GroupId, record: &Record) -> u64 {
+        let batch = self.open_with_room(record.encoded_bytes());
+        record.encode(group, |piece| batch.buf.extend_from_slice(piece));
+        batch.records += 1;
+        batch.position.segment
+    }
+
+    /// The batch that records go to now; opened when there is none.
+    pub fn open_batch(&mut self) -> &mut Batch {
+        self.open_with_room(0)
+    }
+
+    /// Hands over the next batch in line: a closed one, or the open one when it is urgent or `even_lazy`.
+    pub fn take(&mut self, even_lazy: bool) -> Option<Batch> {
+        if self.closed.is_empty() && self.open.as_ref().is_some_and(|batch| batch.urgent || even_lazy) {
+            self.close();
+        }
+        self.closed.pop_front()
+    }
+
+    /// Whether a batch waits, urgent or not.
+    pub fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.open.is_none()
+    }
+
+    /// The open batch, if there is one.
+    pub fn open_mut(&mut self) -> Option<&mut Batch> {
+        self.open.as_mut()
+    }
+
+    /// The segment that the newest batch stands in, or the next one begins in.
+    pub fn tail_segment(&self) -> u64 {
+        self.open.as_ref().map_or(self.next.segment, |batch| batch.position.segment)
+    }
+
+    /// The sequence number of the newest batch that was opened.
+    pub fn last_sequence(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> u64 {
+        self.closed.iter().chain(&self.open).map(|batch| batch.buf.len() as u64).sum()
+    }
+
+    /// Takes a written batch's buffer back.
+    pub fn recycle(&mut self, mut buf: AlignedBuf) {
+        if self.pool.len() < POOLED_BUFFERS && buf.capacity() <= 2 * self.max_batch_bytes {
+            buf.clear();
+            self.pool.push(buf);
+        }
+    }
+
+    fn open_with_room(&mut self, record_bytes: usize) -> &mut Batch {
+        let full = |batch: &Batch| batch.buf.len() + record_bytes > batch.limit;
+        if self.open.as_ref().is_some_and(full) {
+            self.close();
+        }
+        if self.open.is_none() {
+            self.open = Some(self.new_batch(BATCH_HEADER_BYTES + record_bytes));
+        }
+        self.open.as_mut().expect("it was opened above")
+    }
+
+    fn new_batch(&mut self, needed: usize) -> Batch {
+        if self.next.offset + needed as u64 > self.tail_bytes {
+            self.next = Position::first_in(self.next.segment + 1);
+            self.tail_bytes = self.segment_bytes;
+        }
+        let room = self.tail_bytes - self.next.offset;
+        assert!(needed as u64 <= room, "an append checks that its records fit in a segment");
+        let limit = usize::try_from(room).unwrap_or(usize::MAX).min(self.max_batch_bytes.max(needed));
+        let mut buf = self.pool.pop().unwrap_or_else(|| AlignedBuf::with_capacity(needed.max(64 << 10)));
+        buf.resize_zeroed(BATCH_HEADER_BYTES);
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        Batch { position: self.next, sequence, buf, records: 0, on_durable: Vec::new(), urgent: false, limit }
+    }
+
+    fn close(&mut self) {
+        if let Some(batch) = self.open.take() {
+            self.next.offset += batch.padded_bytes();
+            self.closed.push_back(batch);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Writer and preparer as one future, so that the shard spawns one task.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::state::Shared;
+use crate::{Disk, LogError};
+
+impl<D: Disk> Shared<D> {
+    /// Runs until the log is closed and everything is flushed and sealed, or until it is poisoned.
+    pub async fn run(&self) -> Result<(), LogError> {
+        assert!(!std::mem::replace(&mut self.state().running, true), "a log has one writer");
+        let mut writer = pin!(self.write_loop());
+        let mut preparer = pin!(self.prepare_loop());
+        poll_fn(|context| {
+            if let Poll::Ready(ended) = writer.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            match preparer.as_mut().poll(context) {
+                Poll::Ready(error) => {
+                    self.fail(&error);
+                    Poll::Ready(Err(error))
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}

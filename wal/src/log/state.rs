@@ -1,0 +1,132 @@
+//! The state that appends, writer and preparer share.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::index::Index;
+use super::queue::{OnDurable, Queue};
+use super::release::Release;
+use super::stats::LogStats;
+use crate::format::Position;
+use crate::{Disk, LogError, LogIdentity, LogOptions};
+
+/// What never changes, and the state.
+pub struct Shared<D: Disk> {
+    pub disk: D,
+    pub dir: PathBuf,
+    pub identity: LogIdentity,
+    pub options: LogOptions,
+    /// This opening of the log.
+    pub run: u64,
+    state: RefCell<State<D>>,
+}
+
+/// A segment that is ready to be written.
+pub struct Prepared<D: Disk> {
+    pub segment: u64,
+    pub generation: u64,
+    pub file: Rc<D::File>,
+}
+
+/// The mutable part. Borrowed briefly, never across an await, never while a callback runs.
+pub struct State<D: Disk> {
+    pub queue: Queue,
+    pub index: Index,
+    /// The segment being written and those ready behind it, in order.
+    pub prepared: VecDeque<Prepared<D>>,
+    /// The highest segment that was prepared.
+    pub prepared_upto: u64,
+    /// Everything before this is durable.
+    pub durable: Position,
+    /// The newest batch that is durable.
+    pub durable_sequence: u64,
+    /// The newest durable batch has no records and claims all before it.
+    pub sealed: bool,
+    /// A batch is on its way to the disk.
+    pub writing: bool,
+    /// Callbacks of the batch that is on its way, or that is durable and about to be told.
+    pub told_next: Vec<(OnDurable, Result<(), LogError>)>,
+    pub release: Release,
+    /// Files that may be reused, and the number of the next use.
+    pub spares: Vec<PathBuf>,
+    pub next_generation: u32,
+    pub failed: Option<LogError>,
+    pub closing: bool,
+    pub running: bool,
+    pub stats: LogStats,
+    /// `stats.records` when it was last asked whether the log is idle.
+    pub idle_mark: u64,
+    waker: Option<Waker>,
+}
+
+impl<D: Disk> Shared<D> {
+    pub fn new(disk: D, dir: &Path, identity: LogIdentity, options: LogOptions, run: u64, state: State<D>) -> Rc<Self> {
+        Rc::new(Self { disk, dir: dir.to_owned(), identity, options, run, state: RefCell::new(state) })
+    }
+
+    pub fn state(&self) -> RefMut<'_, State<D>> {
+        self.state.borrow_mut()
+    }
+
+    /// Poisons the log and tells everybody who waits, in order.
+    pub fn fail(&self, error: &LogError) {
+        let waiting = {
+            let mut state = self.state();
+            if state.failed.is_some() {
+                return;
+            }
+            state.failed = Some(error.clone());
+            let mut waiting = std::mem::take(&mut state.told_next);
+            while let Some(batch) = state.queue.take(true) {
+                waiting.extend(batch.on_durable);
+            }
+            state.wake();
+            waiting
+        };
+        for (on_durable, _) in waiting {
+            on_durable(Err(error.clone()));
+        }
+    }
+}
+
+impl<D: Disk> State<D> {
+    pub fn new(queue: Queue, index: Index, durable: Position, durable_sequence: u64, release: Release) -> Self {
+        Self {
+            queue,
+            index,
+            prepared: VecDeque::new(),
+            prepared_upto: 0,
+            durable,
+            durable_sequence,
+            sealed: false,
+            writing: false,
+            told_next: Vec::new(),
+            release,
+            spares: Vec::new(),
+            next_generation: 1,
+            failed: None,
+            closing: false,
+            running: false,
+            stats: LogStats::default(),
+            idle_mark: 0,
+            waker: None,
+        }
+    }
+
+    /// Wakes [`Log::run`](crate::Log::run); it looks at everything it might have to do.
+    pub fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn sleep(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(old) => old.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The judge: segments in, state or damage out. No I/O.
+//!
+//! | at the next expected place | claimed durable | verdict |
+//! |---|---|---|
+//! | a batch that verifies, in sequence, of no lower run | - | replay it, go on |
+//! | anything else, and the next segment begins with such a batch | - | go on there |
+//! | anything else | beyond this place | corrupt: refuse |
+//! | anything else | up to this place | the log ends here; what follows is cut off |
+
+use std::collections::BTreeMap;
+
+use super::recovered::GroupLog;
+use super::replay::Replay;
+use super::survey::{Survey, header_at, place, same_owner, survey};
+use crate::LogIdentity;
+use crate::format::batch::BatchHeader;
+use crate::format::record::GroupId;
+use crate::format::segment::{SegmentHeader, SegmentHeaderError};
+use crate::format::{BLOCK_BYTES, Position};
+
+/// Why a log must be refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Durable bytes are damaged.
+    Corrupt {
+        /// Where the damage begins.
+        at: Position,
+        /// What was found.
+        why: String,
+    },
+    /// The segment belongs to another log.
+    Foreign {
+        /// Which segment says so.
+        segment: u64,
+        /// Whose it is.
+        found: LogIdentity,
+    },
+    /// A newer program wrote the segment.
+    Newer {
+        /// Which segment says so.
+        segment: u64,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Refusal {
+    fn corrupt(segment: u64, offset: u64, why: impl Into<String>) -> Self {
+        Self::Corrupt { at: Position { segment, offset }, why: why.into() }
+    }
+}
+
+/// Where the log ends and how it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The first byte behind the last batch.
+    pub position: Position,
+    /// The sequence number of the next batch.
+    pub next_sequence: u64,
+    /// Segments that held batches of the log.
+    pub segments: u64,
+    /// Batches replayed.
+    pub batches: u64,
+    /// Records replayed.
+    pub records: u64,
+    /// Whether an unfinished batch stood at the end.
+    pub torn: bool,
+}
+
+/// The second pass over a log: feed it the segments from the oldest needed one upwards, then ask for the end.
+pub struct Scan {
+    claims: Survey,
+    replay: Replay,
+    end: End,
+    run: u64,
+    /// The chain broke: what follows is only looked at to say where.
+    ended: bool,
+    /// The best place to blame, when the claims say that the log went on.
+    suspect: Option<Position>,
+}
+
+/// Checks a segment's header block against name, owner and length of the file.
+pub fn check_header(identity: &LogIdentity, segment: u64, bytes: &[u8]) -> Result<SegmentHeader, Refusal> {
+    let header = SegmentHeader::decode(bytes).map_err(|error| match error {
+        SegmentHeaderError::Damaged(why) => Refusal::corrupt(segment, 0, why),
+        SegmentHeaderError::Newer(found) => Refusal::Newer { segment, found },
+    })?;
+    if !same_owner(&header, identity) {
+        return Err(Refusal::Foreign { segment, found: header.identity });
+    }
+    if header.sequence != segment {
+        let why = format!("the header says segment {}, the name says segment {segment}", header.sequence);
+        return Err(Refusal::corrupt(segment, 0, why));
+    }
+    if (bytes.len() as u64) < header.segment_bytes {
+        let why = format!("the file ends here, its header says {} bytes", header.segment_bytes);
+        return Err(Refusal::corrupt(segment, bytes.len() as u64, why));
+    }
+    Ok(header)
+}
+
+impl Scan {
+    /// Begins at the oldest segment that `claims` says is needed.
+    pub fn new(claims: Survey) -> Self {
+        let position = Position::first_in(claims.oldest_segment);
+        let end = End { position, next_sequence: 1, segments: 0, batches: 0, records: 0, torn: false };
+        Self { claims, replay: Replay::default(), end, run: 0, ended: false, suspect: None }
+    }
+
+    /// Takes in the next segment, whose header was checked.
+    pub fn segment(&mut self, header: &SegmentHeader, bytes: &[u8]) -> Result<(), Refusal> {
+        let first = Position::first_in(header.sequence);
+        let expected = if self.end.segments == 0 { self.end.position.segment } else { self.end.position.segment + 1 };
+        if !self.ended && header.sequence != expected {
+            self.ended = true;
+            self.suspect.get_or_insert(Position { segment: expected, offset: 0 });
+        }
+        if self.ended {
+            return Ok(());
+        }
+        let mut at = first.offset;
+        while let Some((batch, records)) = self.next_batch(header, at, bytes) {
+            let replayed = self.replay.batch(header.sequence, batch.records, records);
+            replayed.map_err(|why| Refusal::corrupt(header.sequence, at, why))?;
+            at += batch.padded_bytes();
+            self.run = batch.run;
+            self.end.next_sequence = batch.sequence + 1;
+            self.end.batches += 1;
+            self.end.records += u64::from(batch.records);
+        }
+        self.end.torn |= has_header_from(header, at, bytes);
+        if at == first.offset && self.end.batches > 0 {
+            // Nothing of the chain here, so it ended in the segment before. A readable header tells which batch is missing.
+            self.ended = true;
+            let missing_here =
+                header_at(header, at, bytes).is_none_or(|batch| batch.sequence == self.end.next_sequence);
+            if missing_here {
+                self.suspect.get_or_insert(first);
+            } else {
+                self.suspect = Some(self.end.position);
+            }
+        } else {
+            self.end.position = Position { segment: header.sequence, offset: at };
+            self.end.segments += 1;
+            self.ended = self.end.batches == 0;
+            // A batch behind this place in this segment: the one missing stood here, not in the next segment.
+            let claimed_here = self.claims.durable.segment == header.sequence && self.claims.durable.offset > at;
+            let missing_here = claimed_here || has_header_from(header, at, bytes);
+            self.suspect = missing_here.then_some(self.end.position);
+        }
+        Ok(())
+    }
+
+    /// The verdict: the state, or damage below what was claimed durable.
+    pub fn finish(self) -> Result<(Replay, End), Refusal> {
+        if self.end.position >= self.claims.durable {
+            return Ok((self.replay, self.end));
+        }
+        let durable = self.claims.durable;
+        let gone = Position { segment: self.end.position.segment + 1, offset: 0 };
+        let at =
+            self.suspect.unwrap_or(if durable.segment > self.end.position.segment { gone } else { self.end.position });
+        let why = match at.offset {
+            0 => "the segment file is missing".to_owned(),
+            _ => format!(
+                "no valid batch {} here, but later bytes say the log was durable up to segment {} offset {}",
+                self.end.next_sequence, durable.segment, durable.offset
+            ),
+        };
+        Err(Refusal::Corrupt { at, why })
+    }
+
+    fn next_batch<'a>(&self, header: &SegmentHeader, at: u64, bytes: &'a [u8]) -> Option<(BatchHeader, &'a [u8])> {
+        let batch = header_at(header, at, bytes)?;
+        let in_chain = self.end.batches == 0 || batch.sequence == self.end.next_sequence;
+        let in_segment = at + batch.padded_bytes() <= header.segment_bytes;
+        if !in_chain || !in_segment || batch.run < self.run {
+            return None;
+        }
+        let records = batch.verified_records(&bytes[usize::try_from(at).ok()?..], &place(header, at))?;
+        Some((batch, records))
+    }
+}
+
+fn has_header_from(header: &SegmentHeader, at: u64, bytes: &[u8]) -> bool {
+    (at..bytes.len() as u64).step_by(BLOCK_BYTES).any(|offset| header_at(header, offset, bytes).is_some())
+}
+
+/// Judges a whole log held in memory: `segments` are (sequence number, bytes), in rising order. Never panics, whatever the
+/// bytes are. This is what [`Log::open`](crate::Log::open) does with files, and what tools and fuzzers call.
+pub fn scan(identity: &LogIdentity, segments: &[(u64, &[u8])]) -> Result<(BTreeMap<GroupId, GroupLog>, End), Refusal> {
+    let mut claims = None;
+    for &(segment, bytes) in segments.iter().rev() {
+        let header = check_header(identity, segment, bytes)?;
+        claims = survey(&header, bytes);
+        if claims.is_some() {
+            break;
+        }
+    }
+    let claims = claims_or_empty(claims, segments.first().map(|(segment, _)| *segment))?;
+    let mut scan = Scan::new(claims);
+    for &(segment, bytes) in segments.iter().filter(|(segment, _)| *segment >= claims.oldest_segment) {
+        scan.segment(&check_header(identity, segment, bytes)?, bytes)?;
+    }
+    scan.finish().map(|(replay, end)| (replay.groups, end))
+}
+
+/// Without any batch only the very first segment may exist: later ones are prepared when the first has batches.
+pub fn claims_or_empty(claims: Option<Survey>, first_segment: Option<u64>) -> Result<Survey, Refusal> {
+    match (claims, first_segment) {
+        (Some(claims), _) => Ok(claims),
+        (None, None | Some(1)) => Ok(Survey { durable: Position::default(), oldest_segment: 1, run: 0 }),
+        (None, Some(segment)) => {
+            Err(Refusal::corrupt(segment, BLOCK_BYTES as u64, "no readable batch in any segment of the log"))
+        }
+    }
+}

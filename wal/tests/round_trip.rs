@@ -1,0 +1,141 @@
+//! What was appended comes back: every kind of record, many groups, several segments, over reopening.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use common::{IDENTITY, Rng, beside, disk, entry, open, recover, segments, temp_dir, write_log};
+use kahuna_wal::recovery::scan;
+use kahuna_wal::{GroupLog, LogEntry, LogOptions, OpenError, Record, block_on};
+
+/// The plainest possible model of a group.
+fn apply(groups: &mut BTreeMap<u32, GroupLog>, group: u32, record: &Record) {
+    if let Record::GroupDestroyed = record {
+        groups.remove(&group);
+        return;
+    }
+    let log = groups.entry(group).or_default();
+    match record.clone() {
+        Record::Entry { index, meta, payload } => {
+            log.entries.retain(|entry| entry.index < index);
+            log.entries.push_back(LogEntry { index, meta, payload });
+        }
+        Record::Vote(vote) => log.vote = Some(vote),
+        Record::Committed(committed) => log.committed = Some(committed),
+        Record::Truncate { from } => log.entries.retain(|entry| entry.index < from),
+        Record::Purge { upto, log_id } => {
+            if log.purged.as_ref().is_none_or(|(mark, _)| *mark <= upto) {
+                log.purged = Some((upto, log_id));
+            }
+            log.entries.retain(|entry| entry.index > upto);
+        }
+        Record::Snapshot(pointer) => log.snapshot = Some(pointer),
+        Record::GroupCreated(facts) => log.created = Some(facts),
+        Record::GroupDestroyed => unreachable!(),
+    }
+}
+
+fn random_record(rng: &mut Rng, log: Option<&GroupLog>) -> Record {
+    let bytes = Bytes::from(rng.next().to_le_bytes().to_vec());
+    let first = log.and_then(|log| log.purged.as_ref()).map_or(1, |(upto, _)| upto + 1);
+    let last = log.and_then(GroupLog::last_index).unwrap_or(0).max(first - 1);
+    match rng.below(100) {
+        0..70 => {
+            let payload_bytes = if rng.below(20) == 0 { rng.below(20_000) } else { rng.below(600) };
+            let supersedes = if rng.below(10) == 0 { rng.below(5) } else { 0 };
+            let index = (last + 1 - supersedes.min(last)).max(first);
+            entry(index, vec![rng.next() as u8; payload_bytes as usize])
+        }
+        70..76 => Record::Vote(bytes),
+        76..82 => Record::Committed(bytes),
+        82..86 => Record::Truncate { from: first + rng.below(last + 2 - first) },
+        86..94 => Record::Purge { upto: first - 1 + rng.below(last + 2 - first), log_id: bytes },
+        94..96 => Record::Purge { upto: last + 100, log_id: bytes },
+        96..98 => Record::Snapshot(bytes),
+        98 => Record::GroupCreated(bytes),
+        _ => Record::GroupDestroyed,
+    }
+}
+
+#[test]
+fn every_kind_of_record_survives_reopening() {
+    let mut rng = Rng::new(0x5eed_0001);
+    let dir = temp_dir();
+    let options = LogOptions::small();
+    let mut model = BTreeMap::new();
+    let ring = disk();
+    for opening in 0..12 {
+        let (log, recovered) = open(&ring, &ring, dir.path(), &options).expect("the log opens");
+        assert_eq!(recovered.groups, model, "opening {opening}");
+        assert_eq!((recovered.report.run, recovered.report.fresh), (opening + 1, opening == 0));
+        block_on(&ring, async {
+            beside(&log, async {
+                for _ in 0..40 {
+                    let mut appended = Vec::new();
+                    for _ in 0..rng.below(12) {
+                        let group = rng.below(5) as u32;
+                        let record = random_record(&mut rng, model.get(&group));
+                        apply(&mut model, group, &record);
+                        appended.push(log.append_durable(group, [record]));
+                    }
+                    for one in appended {
+                        one.await.expect("the append succeeds");
+                    }
+                    log.release();
+                }
+            })
+            .await;
+        });
+        let stats = log.stats();
+        assert!(stats.tail_segment > 3 * opening, "the log did not roll: {stats:?}");
+    }
+    let files: Vec<(u64, Vec<u8>)> = segments(dir.path())
+        .iter()
+        .map(|path| {
+            let sequence = path.file_stem().and_then(|stem| stem.to_str()).expect("a segment's name").parse();
+            (sequence.expect("a number"), std::fs::read(path).expect("the segment can be read"))
+        })
+        .collect();
+    let bytes: Vec<(u64, &[u8])> = files.iter().map(|(sequence, bytes)| (*sequence, &bytes[..])).collect();
+    let (groups, _) = scan(&IDENTITY, &bytes).expect("the pure scan agrees");
+    assert_eq!(groups, model);
+}
+
+#[test]
+fn a_record_larger_than_a_batch_stands_alone() {
+    let dir = temp_dir();
+    let options = LogOptions::small();
+    let large = options.max_record_bytes() - 36;
+    let appends: Vec<(u32, Record)> = (1..=4).map(|index| (1, entry(index, vec![index as u8; large]))).collect();
+    write_log(dir.path(), &options, &appends, false);
+    let recovered = recover(dir.path(), &options).expect("the log opens");
+    assert_eq!(recovered.groups[&1].entries.len(), 4);
+    assert_eq!(recovered.groups[&1].entries[3].payload, vec![4; large]);
+}
+
+#[test]
+fn a_log_may_be_reopened_with_segments_of_another_size() {
+    let dir = temp_dir();
+    let small = LogOptions::small();
+    let larger = LogOptions { segment_bytes: 128 << 10, ..small.clone() };
+    let mut expected = 0;
+    for round in 0..6 {
+        let options = if round % 2 == 0 { &small } else { &larger };
+        let appends: Vec<(u32, Record)> =
+            (0..20).map(|at| (1, entry(expected + at + 1, [round as u8; 9000]))).collect();
+        let recovered = write_log(dir.path(), options, &appends, round % 3 == 0);
+        assert_eq!(recovered.groups.get(&1).map_or(0, |log| log.entries.len() as u64), expected);
+        expected += 20;
+    }
+}
+
+#[test]
+fn a_missing_log_is_refused_when_one_must_be_there() {
+    let dir = temp_dir();
+    let options = LogOptions { create: false, ..LogOptions::small() };
+    assert!(matches!(recover(&dir.path().join("none"), &options), Err(OpenError::Missing { .. })));
+    assert!(matches!(recover(dir.path(), &options), Err(OpenError::Missing { .. })));
+    write_log(dir.path(), &LogOptions::small(), &[(1, entry(1, "x"))], false);
+    assert_eq!(recover(dir.path(), &options).expect("there is one now").groups.len(), 1);
+}
