@@ -20,6 +20,8 @@ pub(super) trait Model {
     /// The state after `op`, or none when `op` cannot take effect, or not with its answer. `now_ns` is the latest
     /// instant at which this can have been.
     fn step(&self, state: Self::State, op: &Self::Op, now_ns: u64) -> Option<Self::State>;
+    /// Whether the operation only looks: it may reveal something about the state, but never changes the object.
+    fn only_looks(&self, op: &Self::Op) -> bool;
     /// Whether an operation that has not taken effect in `state` never can, however the object goes on.
     fn hopeless(&self, state: Self::State, op: &Self::Op) -> bool;
     fn shape(&self, state: Self::State) -> Self::Shape;
@@ -54,9 +56,7 @@ impl<S: Copy> Config<S> {
     }
 
     pub(super) fn spent_of(&self, class: u32) -> u32 {
-        self.spent
-            .binary_search_by_key(&class, |&(class, _)| class)
-            .map_or(0, |place| self.spent[place].1)
+        self.spent.binary_search_by_key(&class, |&(class, _)| class).map_or(0, |place| self.spent[place].1)
     }
 
     pub(super) fn spend(&mut self, class: u32) {
@@ -79,24 +79,15 @@ pub(super) struct Frontier<M: Model> {
 
 impl<M: Model> Frontier<M> {
     pub(super) fn new() -> Self {
-        Self {
-            configs: Vec::new(),
-            places: HashMap::new(),
-        }
+        Self { configs: Vec::new(), places: HashMap::new() }
     }
 
     /// Whether the configuration was news; if so, those that it covers are gone.
     pub(super) fn insert(&mut self, model: &M, config: Config<M::State>) -> bool {
-        let bucket = self
-            .places
-            .entry((model.shape(config.state), config.done.clone()))
-            .or_default();
+        let bucket = self.places.entry((model.shape(config.state), config.done.clone())).or_default();
         let covers = |a: &Config<M::State>, b: &Config<M::State>| model.covers(a.state, b.state) && a.spent_at_most(b);
         let configs = &mut self.configs;
-        if bucket
-            .iter()
-            .any(|&place| configs[place].as_ref().is_some_and(|known| covers(known, &config)))
-        {
+        if bucket.iter().any(|&place| configs[place].as_ref().is_some_and(|known| covers(known, &config))) {
             return false;
         }
         bucket.retain(|&place| {

@@ -176,10 +176,7 @@ impl History {
             let action = action_of(event).map_err(wrong)?;
             if let Some(&open) = self.open.get(&event.process) {
                 let since = self.operations[open].line;
-                return Err(wrong(format!(
-                    "process {} still has the operation of line {since} open",
-                    event.process
-                )));
+                return Err(wrong(format!("process {} still has the operation of line {since} open", event.process)));
             }
             self.open.insert(event.process, self.operations.len());
             self.operations.push(Operation {
@@ -198,17 +195,11 @@ impl History {
         };
         let operation = &mut self.operations[open];
         if operation.key != event.key || !same_op(&operation.action, event.op) {
-            return Err(wrong(format!(
-                "the operation open since line {} is another one",
-                operation.line
-            )));
+            return Err(wrong(format!("the operation open since line {} is another one", operation.line)));
         }
         operation.end_line = line;
         operation.ending = match event.kind {
-            Kind::Ok => Ending::Ok {
-                at_ns: event.at_ns,
-                reply: reply_of(event).map_err(wrong)?,
-            },
+            Kind::Ok => Ending::Ok { at_ns: event.at_ns, reply: reply_of(event).map_err(wrong)? },
             Kind::Fail => Ending::Fail,
             Kind::Info | Kind::Invoke => Ending::Unknown,
         };
@@ -239,36 +230,19 @@ fn action_of(event: &Event) -> Result<Action, String> {
     if !conditions.is_empty() && !matches!(event.op, Op::Cas | Op::Delete) {
         return Err("only cas and delete have conditions".into());
     }
-    let owner = || {
-        event
-            .owner
-            .clone()
-            .ok_or_else(|| "a lock operation needs its owner".to_owned())
-    };
+    let owner = || event.owner.clone().ok_or_else(|| "a lock operation needs its owner".to_owned());
     let increment = event.increment.unwrap_or(1);
     if increment == 0 {
         return Err("increment 0 draws nothing".into());
     }
     Ok(match event.op {
         Op::Get => Action::Get,
-        Op::Set => Action::Set {
-            value: text_of(event)?,
-            conditions,
-        },
+        Op::Set => Action::Set { value: text_of(event)?, conditions },
         Op::Cas if conditions.is_empty() => return Err("a cas needs a condition; without one it is a set".into()),
-        Op::Cas => Action::Set {
-            value: text_of(event)?,
-            conditions,
-        },
+        Op::Cas => Action::Set { value: text_of(event)?, conditions },
         Op::Delete => Action::Delete { conditions },
-        Op::LockAcquire => Action::Acquire {
-            owner: owner()?,
-            ttl_ms: event.ttl_ms,
-        },
-        Op::LockExtend => Action::Extend {
-            owner: owner()?,
-            ttl_ms: event.ttl_ms,
-        },
+        Op::LockAcquire => Action::Acquire { owner: owner()?, ttl_ms: event.ttl_ms },
+        Op::LockExtend => Action::Extend { owner: owner()?, ttl_ms: event.ttl_ms },
         Op::LockRelease => Action::Release { owner: owner()? },
         Op::LockInfo => Action::LockInfo,
         Op::SeqNext => Action::Draw { count: 1, increment },
@@ -283,48 +257,26 @@ fn reply_of(event: &Event) -> Result<Reply, String> {
     let outcome = event.outcome.ok_or_else(|| "ok needs an outcome".to_owned())?;
     let revision = event.revision;
     let token = || event.token.ok_or_else(|| "this outcome needs its token".to_owned());
-    let owner = || {
-        event
-            .owner
-            .clone()
-            .ok_or_else(|| "this outcome needs the owner it names".to_owned())
-    };
+    let owner = || event.owner.clone().ok_or_else(|| "this outcome needs the owner it names".to_owned());
     let incarnation = event.incarnation.unwrap_or(0);
     Ok(match (event.op, outcome) {
         (Op::Set | Op::Cas, Outcome::Set) => Reply::Set { revision },
         (Op::Cas | Op::Delete, Outcome::NotSet) => Reply::NotSet { revision },
-        (Op::Get, Outcome::Value) => Reply::Value {
-            value: text_of(event)?,
-            revision,
-        },
+        (Op::Get, Outcome::Value) => Reply::Value { value: text_of(event)?, revision },
         (Op::Get | Op::Delete, Outcome::NotFound) => Reply::NotFound { revision },
         (Op::Delete, Outcome::Deleted) => Reply::Deleted { revision },
         (Op::LockAcquire, Outcome::Acquired) => Reply::Acquired { token: token()? },
-        (Op::LockAcquire | Op::LockInfo, Outcome::Held) => Reply::Held {
-            owner: owner()?,
-            token: token()?,
-        },
+        (Op::LockAcquire | Op::LockInfo, Outcome::Held) => Reply::Held { owner: owner()?, token: token()? },
         (Op::LockExtend | Op::LockRelease | Op::LockInfo, Outcome::NotHeld) => Reply::NotHeld { token: event.token },
-        (Op::LockExtend | Op::LockRelease, Outcome::NotOwner) => Reply::NotOwner {
-            owner: owner()?,
-            token: token()?,
-        },
+        (Op::LockExtend | Op::LockRelease, Outcome::NotOwner) => Reply::NotOwner { owner: owner()?, token: token()? },
         (Op::LockExtend, Outcome::Extended) => Reply::Extended { token: token()? },
         (Op::LockRelease, Outcome::Released) => Reply::Released,
         (Op::SeqNext, Outcome::Next) => match event.value {
-            Some(Datum::Integer(value)) => Reply::Drawn {
-                incarnation,
-                start: value,
-                end: value,
-            },
+            Some(Datum::Integer(value)) => Reply::Drawn { incarnation, start: value, end: value },
             _ => return Err("next needs an integer as its value".into()),
         },
         (Op::SeqReserve, Outcome::Reserved) => match (event.start, event.end) {
-            (Some(start), Some(end)) => Reply::Drawn {
-                incarnation,
-                start,
-                end,
-            },
+            (Some(start), Some(end)) => Reply::Drawn { incarnation, start, end },
             _ => return Err("reserved needs start and end".into()),
         },
         (Op::SeqNext | Op::SeqReserve, Outcome::Exhausted | Outcome::NotFound) => Reply::NothingDrawn,

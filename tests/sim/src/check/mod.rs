@@ -11,10 +11,12 @@
 //! written once) is used to keep that search narrow (`prepare`).
 #![doc = include_str!("../../HISTORY.md")]
 
+mod breach;
 mod coverage;
 mod event;
 mod frontier;
 mod history;
+mod judge;
 mod locks;
 mod numbering;
 mod prepare;
@@ -26,4 +28,5 @@ mod sequence;
 
 pub use event::{Datum, Event, Kind, Op, Outcome};
 pub use history::{Action, Conditions, Ending, History, HistoryError, Operation, Reply};
-pub use report::{Counts, Limits, Problem, Report, Verdict, check};
+pub use judge::check;
+pub use report::{Counts, Limits, Problem, Report, Verdict};

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::breach::Breach;
 use super::history::{Action, Conditions, Ending, Operation, Reply};
 use super::numbering::{NONE, Numbering};
 use super::register::{Claim, Guard, KeyOp, Register};
@@ -20,13 +21,7 @@ pub(super) struct Prepared {
     pub values: Numbering,
 }
 
-/// Two answers that no register can give: the lines, and why.
-pub(super) struct Contradiction {
-    pub lines: Vec<usize>,
-    pub text: String,
-}
-
-pub(super) fn prepare(operations: &[&Operation], dense: bool) -> Result<Prepared, Contradiction> {
+pub(super) fn prepare(operations: &[&Operation], dense: bool) -> Result<Prepared, Breach> {
     let values = mentioned(operations);
     let mut entries = Vec::new();
     let mut sources = Vec::new();
@@ -39,12 +34,7 @@ pub(super) fn prepare(operations: &[&Operation], dense: bool) -> Result<Prepared
     bind_seen_writes(&mut entries);
     let counted = entries.iter().any(|entry| speaks_of_revisions(&entry.op));
     let claims = claims(&entries, |entry| operations[sources[entry]].end_line, &values)?;
-    Ok(Prepared {
-        register: Register { counted, dense, claims },
-        entries,
-        sources,
-        values,
-    })
+    Ok(Prepared { register: Register { counted, dense, claims }, entries, sources, values })
 }
 
 fn mentioned(operations: &[&Operation]) -> Numbering {
@@ -55,11 +45,7 @@ fn mentioned(operations: &[&Operation]) -> Numbering {
         {
             values.mention(value);
         }
-        if let Ending::Ok {
-            reply: Reply::Value { value, .. },
-            ..
-        } = &operation.ending
-        {
+        if let Ending::Ok { reply: Reply::Value { value, .. }, .. } = &operation.ending {
             values.mention(value);
         }
     }
@@ -81,53 +67,30 @@ fn entry_of(operation: &Operation, values: &Numbering) -> Option<Entry<KeyOp>> {
     };
     let (op, returned_ns) = match &operation.ending {
         Ending::Fail => return None,
-        Ending::Unknown => (
-            KeyOp::Write {
-                value: written?,
-                guard,
-                revision: None,
-            },
-            None,
-        ),
+        Ending::Unknown => (KeyOp::Write { value: written?, guard, revision: None }, None),
         Ending::Ok { at_ns, reply } => {
             let op = match reply {
-                Reply::Set { revision } | Reply::Deleted { revision } => KeyOp::Write {
-                    value: written?,
-                    guard,
-                    revision: *revision,
-                },
-                Reply::NotSet { revision } => KeyOp::Refused {
-                    guard,
-                    revision: *revision,
-                },
-                Reply::Value { value, revision } => KeyOp::Saw {
-                    value: values.of(value),
-                    revision: *revision,
-                },
-                Reply::NotFound { revision } => KeyOp::Saw {
-                    value: NONE,
-                    revision: *revision,
-                },
+                Reply::Set { revision } | Reply::Deleted { revision } => {
+                    KeyOp::Write { value: written?, guard, revision: *revision }
+                }
+                Reply::NotSet { revision } => KeyOp::Refused { guard, revision: *revision },
+                Reply::Value { value, revision } => KeyOp::Saw { value: values.of(value), revision: *revision },
+                Reply::NotFound { revision } => KeyOp::Saw { value: NONE, revision: *revision },
                 _ => return None,
             };
             (op, Some(*at_ns))
         }
     };
-    Some(Entry {
-        op,
-        invoked_ns: operation.invoked_ns,
-        returned_ns,
-    })
+    Some(Entry { op, invoked_ns: operation.invoked_ns, returned_ns })
 }
 
 /// The value that an answered operation proves to have been there, and the revision it had then.
 fn sight(op: &KeyOp) -> Option<(u32, Option<u64>)> {
     match op {
         KeyOp::Saw { value, revision } => (*value != NONE).then_some((*value, *revision)),
-        KeyOp::Write { guard, revision, .. } => Some((
-            guard.value?,
-            revision.and_then(|revision| revision.checked_sub(1)).or(guard.revision),
-        )),
+        KeyOp::Write { guard, revision, .. } => {
+            Some((guard.value?, revision.and_then(|revision| revision.checked_sub(1)).or(guard.revision)))
+        }
         KeyOp::Refused { .. } => None,
     }
 }
@@ -175,32 +138,15 @@ fn claims(
     entries: &[Entry<KeyOp>],
     line: impl Fn(usize) -> usize,
     values: &Numbering,
-) -> Result<HashMap<u64, Claim>, Contradiction> {
+) -> Result<HashMap<u64, Claim>, Breach> {
     let mut claims: HashMap<u64, (Claim, usize)> = HashMap::new();
     for (at, entry) in entries.iter().enumerate() {
         let (claim, revision) = match &entry.op {
-            KeyOp::Write {
-                value,
-                revision: Some(revision),
-                ..
-            } => (
-                Claim {
-                    value: *value,
-                    owned: true,
-                },
-                *revision,
-            ),
+            KeyOp::Write { value, revision: Some(revision), .. } => (Claim { value: *value, owned: true }, *revision),
             // Of an absent key the revision may be a floor that no write has.
-            KeyOp::Saw {
-                value,
-                revision: Some(revision),
-            } if *value != NONE => (
-                Claim {
-                    value: *value,
-                    owned: false,
-                },
-                *revision,
-            ),
+            KeyOp::Saw { value, revision: Some(revision) } if *value != NONE => {
+                (Claim { value: *value, owned: false }, *revision)
+            }
             _ => continue,
         };
         let (known, first) = claims.entry(revision).or_insert((claim, at));
@@ -209,11 +155,8 @@ fn claims(
         }
         let lines = vec![line(*first), line(at)];
         if known.owned && claim.owned {
-            let text = format!(
-                "revision {revision} was given to two writes (lines {} and {})",
-                lines[0], lines[1]
-            );
-            return Err(Contradiction { lines, text });
+            let text = format!("revision {revision} was given to two writes (lines {} and {})", lines[0], lines[1]);
+            return Err(Breach { lines, text });
         }
         if known.value != claim.value {
             let shown = (values.show(known.value), values.show(claim.value));
@@ -221,12 +164,9 @@ fn claims(
                 "revision {revision} is {} in line {}, and {} in line {}",
                 shown.0, lines[0], shown.1, lines[1]
             );
-            return Err(Contradiction { lines, text });
+            return Err(Breach { lines, text });
         }
         known.owned |= claim.owned;
     }
-    Ok(claims
-        .into_iter()
-        .map(|(revision, (claim, _))| (revision, claim))
-        .collect())
+    Ok(claims.into_iter().map(|(revision, (claim, _))| (revision, claim)).collect())
 }

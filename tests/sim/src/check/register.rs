@@ -24,11 +24,7 @@ pub(super) struct Guard {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyOp {
     /// Writes `value` ([`NONE`]: deletes) where the guard holds. The revision it got, if an answer shows it.
-    Write {
-        value: u32,
-        guard: Guard,
-        revision: Option<u64>,
-    },
+    Write { value: u32, guard: Guard, revision: Option<u64> },
     /// Saw this value ([`NONE`]: absent).
     Saw { value: u32, revision: Option<u64> },
     /// Was refused since the guard does not hold.
@@ -58,11 +54,7 @@ impl Register {
         if value == NONE && held.value == NONE {
             return None;
         }
-        let next = if self.counted {
-            held.revision.next().seen(revision)?
-        } else {
-            held.revision
-        };
+        let next = if self.counted { held.revision.next().seen(revision)? } else { held.revision };
         if self.counted && next.exact {
             match self.claims.get(&next.at) {
                 Some(claim) if claim.owned && revision.is_none() => return None,
@@ -88,10 +80,7 @@ impl Model for Register {
     type Shape = u32;
 
     fn initial(&self) -> KeyState {
-        KeyState {
-            value: NONE,
-            revision: Rising { at: 0, exact: false },
-        }
+        KeyState { value: NONE, revision: Rising { at: 0, exact: false } }
     }
 
     fn step(&self, state: KeyState, op: &KeyOp, _now_ns: u64) -> Option<KeyState> {
@@ -99,18 +88,18 @@ impl Model for Register {
             KeyOp::Write { value, guard, revision } => self.write(state, *value, guard, *revision),
             KeyOp::Saw { value, .. } if *value != state.value => None,
             KeyOp::Refused { guard, .. } if certainly_holds(state, guard) => None,
-            KeyOp::Saw { revision, .. } => Some(self.loosen(KeyState {
-                revision: state.revision.seen(*revision)?,
-                ..state
-            })),
+            KeyOp::Saw { revision, .. } => {
+                Some(self.loosen(KeyState { revision: state.revision.seen(*revision)?, ..state }))
+            }
             KeyOp::Refused { guard, revision } => {
-                let seen = KeyState {
-                    revision: state.revision.seen(*revision)?,
-                    ..state
-                };
+                let seen = KeyState { revision: state.revision.seen(*revision)?, ..state };
                 (!certainly_holds(seen, guard)).then(|| self.loosen(seen))
             }
         }
+    }
+
+    fn only_looks(&self, op: &KeyOp) -> bool {
+        matches!(op, KeyOp::Saw { .. } | KeyOp::Refused { .. })
     }
 
     fn hopeless(&self, state: KeyState, op: &KeyOp) -> bool {
@@ -148,10 +137,7 @@ fn holding(state: KeyState, guard: &Guard) -> Option<KeyState> {
         None => Some(state),
         Some(0) => (!present).then_some(state),
         Some(_) if !present => None,
-        Some(required) => Some(KeyState {
-            revision: state.revision.seen(Some(required))?,
-            ..state
-        }),
+        Some(required) => Some(KeyState { revision: state.revision.seen(Some(required))?, ..state }),
     }
 }
 

@@ -9,10 +9,7 @@ pub(super) struct Rising {
 
 impl Rising {
     pub(super) fn next(self) -> Self {
-        Self {
-            at: self.at.saturating_add(1),
-            ..self
-        }
+        Self { at: self.at.saturating_add(1), ..self }
     }
 
     /// What is known after an answer named the number; none when that contradicts.
@@ -31,10 +28,6 @@ impl Rising {
 
     /// For people.
     pub(super) fn show(self) -> String {
-        if self.exact {
-            self.at.to_string()
-        } else {
-            format!("{} or above", self.at)
-        }
+        if self.exact { self.at.to_string() } else { format!("{} or above", self.at) }
     }
 }

@@ -4,8 +4,8 @@
 //! each one, every configuration is extended by open operations, in every order, until the returning one took effect.
 //! No configuration left means that no order explains the answers.
 //!
-//! Three things keep this narrow. An operation that fits and changes nothing (a read) takes effect at once, without a
-//! branch: to wait could not help. Operations of unknown outcome never return; equal ones form a class, of which a
+//! Three things keep this narrow. An operation that only looks takes effect as soon as it fits without revealing anything,
+//! without a branch: to wait could not help. Operations of unknown outcome never return; equal ones form a class, of which a
 //! configuration only counts how many it spent, and having spent fewer is better (`frontier`). And a configuration in
 //! which an open operation has become hopeless is dropped.
 
@@ -38,24 +38,10 @@ pub(super) enum Answer<S> {
 
 /// Searches for an order of `entries` that `model` accepts. Every configuration takes one from `budget`.
 pub(super) fn search<M: Model>(model: &M, entries: &[Entry<M::Op>], budget: &mut u64) -> Answer<M::State> {
-    let mut search = Search {
-        model,
-        entries,
-        open: Vec::new(),
-        classes: Vec::new(),
-        active: Vec::new(),
-        budget,
-    };
+    let mut search = Search { model, entries, open: Vec::new(), classes: Vec::new(), active: Vec::new(), budget };
     let class_of = search.classify();
     let mut frontier = Frontier::new();
-    frontier.insert(
-        model,
-        Config {
-            state: model.initial(),
-            done: Vec::new(),
-            spent: Vec::new(),
-        },
-    );
+    frontier.insert(model, Config { state: model.initial(), done: Vec::new(), spent: Vec::new() });
     let mut returns = 0;
     for (at_ns, is_return, entry) in timeline(entries) {
         if !is_return {
@@ -73,17 +59,8 @@ pub(super) fn search<M: Model>(model: &M, entries: &[Entry<M::Op>], budget: &mut
         };
         if next.is_empty() {
             let states = frontier.iter().map(|config| config.state).collect();
-            let open = search
-                .open
-                .iter()
-                .filter(|&&op| op != entry)
-                .map(|&op| op as usize)
-                .collect();
-            return Answer::Stuck {
-                entry: entry as usize,
-                states,
-                open,
-            };
+            let open = search.open.iter().filter(|&&op| op != entry).map(|&op| op as usize).collect();
+            return Answer::Stuck { entry: entry as usize, states, open };
         }
         search.open.retain(|&op| op != entry);
         frontier = next;
@@ -132,10 +109,7 @@ impl<'a, M: Model> Search<'a, M> {
         for entry in self.entries {
             class_of.push(entry.returned_ns.is_none().then(|| {
                 *known.entry(&entry.op).or_insert_with(|| {
-                    self.classes.push(Class {
-                        op: &entry.op,
-                        invoked: 0,
-                    });
+                    self.classes.push(Class { op: &entry.op, invoked: 0 });
                     u32::try_from(self.classes.len() - 1).expect("fewer classes than operations")
                 })
             }));
@@ -155,11 +129,11 @@ impl<'a, M: Model> Search<'a, M> {
         &self.entries[entry as usize].op
     }
 
-    /// Lets a new operation take effect wherever that changes nothing.
+    /// Lets a new operation that only looks take effect wherever that reveals nothing.
     fn absorb_new(&self, frontier: Frontier<M>, entry: u32, now_ns: u64) -> Frontier<M> {
         let op = self.op(entry);
         let fits = |config: &Config<M::State>| self.model.step(config.state, op, now_ns) == Some(config.state);
-        if !frontier.iter().any(fits) {
+        if !self.model.only_looks(op) || !frontier.iter().any(fits) {
             return frontier;
         }
         let mut next = Frontier::new();
@@ -210,10 +184,7 @@ impl<'a, M: Model> Search<'a, M> {
                 continue;
             }
             if let Some(state) = self.model.step(config.state, self.op(entry), now_ns) {
-                let mut next = Config {
-                    state,
-                    ..config.clone()
-                };
+                let mut next = Config { state, ..config.clone() };
                 next.mark_done(entry);
                 found.extend(self.absorb(next, now_ns));
             }
@@ -222,10 +193,7 @@ impl<'a, M: Model> Search<'a, M> {
             let class = &self.classes[number as usize];
             match self.model.step(config.state, class.op, now_ns) {
                 Some(state) if state != config.state && config.spent_of(number) < class.invoked => {
-                    let mut next = Config {
-                        state,
-                        ..config.clone()
-                    };
+                    let mut next = Config { state, ..config.clone() };
                     next.spend(number);
                     found.extend(self.absorb(next, now_ns));
                 }
@@ -236,7 +204,7 @@ impl<'a, M: Model> Search<'a, M> {
         found
     }
 
-    /// Lets every open operation take effect that changes nothing; none if one has become hopeless.
+    /// Lets every open operation take effect that only looks and reveals nothing; none if one has become hopeless.
     fn absorb(&self, mut config: Config<M::State>, now_ns: u64) -> Option<Config<M::State>> {
         for &entry in &self.open {
             if config.is_done(entry) {
@@ -246,7 +214,7 @@ impl<'a, M: Model> Search<'a, M> {
             if self.model.hopeless(config.state, op) {
                 return None;
             }
-            if self.model.step(config.state, op, now_ns) == Some(config.state) {
+            if self.model.only_looks(op) && self.model.step(config.state, op, now_ns) == Some(config.state) {
                 config.mark_done(entry);
             }
         }
@@ -256,10 +224,7 @@ impl<'a, M: Model> Search<'a, M> {
     /// Drops the classes that can take effect in no configuration any more.
     fn sweep(&mut self, frontier: &Frontier<M>) {
         let (model, classes) = (self.model, &self.classes);
-        self.active.retain(|&number| {
-            !frontier
-                .iter()
-                .all(|config| model.hopeless(config.state, classes[number as usize].op))
-        });
+        self.active
+            .retain(|&number| !frontier.iter().all(|config| model.hopeless(config.state, classes[number as usize].op)));
     }
 }

@@ -1,13 +1,8 @@
 //! A sequence needs no search: values that are unique, that rise over real time, and of which none is missing, are a
 //! linearizable counter.
 
+use super::breach::Breach;
 use super::history::{Action, Ending, Operation, Reply};
-
-/// A rule that one sequence broke: the lines, and how.
-pub(super) struct Breach {
-    pub lines: Vec<usize>,
-    pub text: String,
-}
 
 /// An answered draw; positions rise by one per value, whatever the increment.
 struct Draw<'a> {
@@ -54,39 +49,20 @@ pub(super) fn check_sequence(operations: &[&Operation]) -> (Vec<Breach>, u64) {
 /// What a value is at position 0 of a draw's numbering.
 fn origin(draw: &Draw, increment: i128) -> i128 {
     match draw.operation.ending {
-        Ending::Ok {
-            reply: Reply::Drawn { start, .. },
-            ..
-        } => i128::from(start) - draw.first * increment,
+        Ending::Ok { reply: Reply::Drawn { start, .. }, .. } => i128::from(start) - draw.first * increment,
         _ => 0,
     }
 }
 
 fn draw_of<'a>(operation: &'a Operation, increment: i128) -> Result<Option<Draw<'a>>, Breach> {
-    let breach = |text: String| {
-        Err(Breach {
-            lines: vec![operation.end_line],
-            text,
-        })
-    };
+    let breach = |text: String| Err(Breach { lines: vec![operation.end_line], text });
     let Action::Draw { count, increment: own } = operation.action else {
         return Ok(None);
     };
     if i128::from(own) != increment {
-        return breach(format!(
-            "increment {own} in line {}, {increment} before",
-            operation.line
-        ));
+        return breach(format!("increment {own} in line {}, {increment} before", operation.line));
     }
-    let Ending::Ok {
-        at_ns,
-        reply: Reply::Drawn {
-            incarnation,
-            start,
-            end,
-        },
-    } = operation.ending
-    else {
+    let Ending::Ok { at_ns, reply: Reply::Drawn { incarnation, start, end } } = operation.ending else {
         return Ok(None);
     };
     let (start, end) = (i128::from(start), i128::from(end));
@@ -98,13 +74,7 @@ fn draw_of<'a>(operation: &'a Operation, increment: i128) -> Result<Option<Draw<
     }
     // Values that are not on one grid of the increment get positions that overlap or leave gaps: either is reported.
     let (first, last) = (start.div_euclid(increment), end.div_euclid(increment));
-    Ok(Some(Draw {
-        operation,
-        returned_ns: at_ns,
-        incarnation,
-        first,
-        last,
-    }))
+    Ok(Some(Draw { operation, returned_ns: at_ns, incarnation, first, last }))
 }
 
 /// What began after another draw had returned must lie beyond it.
@@ -176,10 +146,7 @@ fn check_gaps(draws: &[Draw], operations: &[&Operation]) -> (u64, Option<Breach>
                 "{missing} values up to the one of line {line} were seen by nobody, and operations of unknown outcome \
                  can have drawn {possible}"
             );
-            breach = Some(Breach {
-                lines: vec![line],
-                text,
-            });
+            breach = Some(Breach { lines: vec![line], text });
         }
     }
     (u64::try_from(missing).unwrap_or(u64::MAX), breach)
