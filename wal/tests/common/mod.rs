@@ -36,23 +36,27 @@ pub fn open<D: Disk>(
 pub async fn beside<D: Disk, T>(log: &Log<D>, work: impl Future<Output = T>) -> T {
     let mut run = pin!(log.run());
     let mut work = pin!(work);
-    let mut ended: Option<Result<(), LogError>> = None;
+    let mut ended = false;
     poll_fn(|context| {
-        if let Poll::Ready(output) = work.as_mut().poll(context) {
-            return Poll::Ready(output);
-        }
-        if ended.is_none()
-            && let Poll::Ready(outcome) = run.as_mut().poll(context)
-        {
-            ended = Some(outcome);
-            context.waker().wake_by_ref();
+        // Twice, because each may give the other something to do, and only the disk wakes us.
+        for _ in 0..2 {
+            if let Poll::Ready(output) = work.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            ended = ended || run.as_mut().poll(context).is_ready();
         }
         Poll::Pending
     })
     .await
 }
 
-/// Opens, appends durably one call after the other, and closes (sealed) or stops (`sealed` false).
+/// Closes the log behind what is queued, and runs its writer to the end.
+pub async fn close<D: Disk>(log: &Log<D>) -> Result<(), LogError> {
+    log.close();
+    log.run().await
+}
+
+/// Opens and appends durably, one call after the other; then seals the tail, or stops without a word.
 pub fn write_log(dir: &Path, options: &LogOptions, appends: &[(u32, Record)], sealed: bool) -> Recovered {
     let ring = disk();
     let (log, recovered) = open(&ring, &ring, dir, options).expect("the log opens");
@@ -61,14 +65,14 @@ pub fn write_log(dir: &Path, options: &LogOptions, appends: &[(u32, Record)], se
             for (group, record) in appends {
                 log.append_durable(*group, [record.clone()]).await.expect("the append succeeds");
             }
+            if sealed {
+                log.seal_if_idle();
+                log.seal_if_idle();
+                log.append_durable(0, []).await.expect("the seal is written");
+            }
         })
         .await;
     });
-    if sealed {
-        let (log, _) = open(&ring, &ring, dir, options).expect("the log opens again");
-        log.close();
-        block_on(&ring, log.run()).expect("an idle log closes");
-    }
     recovered
 }
 
