@@ -1,1 +1,15 @@
 #![doc = include_str!("../README.md")]
+
+mod apply;
+mod machine;
+mod read;
+mod remains;
+mod snapshot;
+mod state;
+
+pub use apply::{Applied, ApplyError};
+pub use machine::Machine;
+pub use read::Read;
+pub use remains::Remains;
+pub use snapshot::{Blocks, Fault, Frozen, Restore, SnapshotError, block_bytes};
+pub use state::{Meta, Range};

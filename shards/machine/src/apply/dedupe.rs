@@ -1,0 +1,146 @@
+//! Exactly once: a repeat gets the first answer, and what comes too late is not applied.
+//!
+//! For a command that is not in the table the order of the questions matters. Below the acknowledged mark its answer
+//! was received and dropped: nothing can be said. Past `valid_until`, but within the grace, its record would still be
+//! there if it had been applied: it never was, and as machine time only rises it never will be. After that nothing can
+//! be said again.
+
+use std::rc::Rc;
+
+use kahuna_protocol::Outcome;
+use kahuna_protocol::batch::Command;
+use kahuna_protocol::error::{ErrorCode, ErrorReply};
+use kahuna_protocol::limits::MAX_VALID_FOR_MS;
+
+use super::Now;
+use crate::Machine;
+use crate::state::{Answer, Session};
+
+/// The most acknowledged answers that one command drops.
+const MAX_ACKNOWLEDGED: usize = 256;
+/// What a client is told to wait while the session table is full.
+const OVERLOADED_RETRY_MS: u32 = 1_000;
+
+impl Machine {
+    /// The answer of a command that is not to be applied any more: a recorded one, or that it is too late.
+    pub(super) fn recall(&self, command: &Command<'_>, digest: u64, now: Now) -> Option<Outcome> {
+        let (session, number) = (command.session, command.number);
+        if session == 0 {
+            return None;
+        }
+        if let Some(answer) = self.state.answers.get(&(session, number)) {
+            return Some(if answer.digest == digest {
+                answer.outcome.clone()
+            } else {
+                refuse(
+                    ErrorCode::Conflict,
+                    format!("number {number} of session {session:016x} was used for another request; draw a new one"),
+                )
+            });
+        }
+        let acknowledged = self.state.sessions.get(&session).map_or(0, |session| session.acknowledged);
+        if number < acknowledged {
+            return Some(refuse(
+                ErrorCode::Forgotten,
+                format!("number {number} is below {acknowledged}, which session {session:016x} acknowledged"),
+            ));
+        }
+        let valid_until_ms = command.valid_until_ms;
+        if now.ms > valid_until_ms {
+            let late_ms = now.ms - valid_until_ms;
+            return Some(if now.ms <= self.state.answer_expiry_ms(valid_until_ms) {
+                refuse(ErrorCode::Expired, format!("it came {late_ms} ms after valid_until; it was never applied"))
+            } else {
+                refuse(
+                    ErrorCode::Forgotten,
+                    format!("it came {late_ms} ms after valid_until; an earlier attempt may have been applied"),
+                )
+            });
+        }
+        let latest_ms = now.ms.saturating_add(MAX_VALID_FOR_MS).saturating_add(self.state.skew_ms());
+        (valid_until_ms > latest_ms).then(|| {
+            refuse(
+                ErrorCode::BadRequest,
+                format!(
+                    "valid_until is {} ms ahead; at most {MAX_VALID_FOR_MS} ms are allowed",
+                    valid_until_ms - now.ms
+                ),
+            )
+        })
+    }
+
+    /// Whether the command's session has, or gets, a place in the table.
+    pub(super) fn admit_session(&self, command: &Command<'_>) -> Result<(), ErrorReply> {
+        let limit = self.state.settings.max_sessions as usize;
+        if command.session == 0
+            || self.state.sessions.len() < limit
+            || self.state.sessions.contains_key(&command.session)
+        {
+            return Ok(());
+        }
+        Err(ErrorReply {
+            retry_after_ms: OVERLOADED_RETRY_MS,
+            ..ErrorReply::new(
+                ErrorCode::Overloaded,
+                format!("the partition has {limit} client sessions, the most it takes (max_sessions); wait"),
+            )
+        })
+    }
+
+    /// Keeps the answer for repeats.
+    pub(super) fn record(&mut self, command: &Command<'_>, digest: u64, outcome: &Outcome) {
+        if command.session == 0 {
+            return;
+        }
+        let (id, valid_until_ms) = (command.session, command.valid_until_ms);
+        let mut session = self.state.sessions.get(&id).copied().unwrap_or_default();
+        self.unlist_idle(id, &session);
+        session.answers += 1;
+        session.valid_until_ms = session.valid_until_ms.max(valid_until_ms);
+        self.state.sessions.insert(id, session);
+        let answer = Answer { digest, valid_until_ms, outcome: outcome.clone() };
+        let before = self.state.answers.insert((id, command.number), Rc::new(answer));
+        debug_assert!(before.is_none(), "a recorded answer was decided again");
+        self.index.answers.insert((self.state.answer_expiry_ms(valid_until_ms), id, command.number));
+    }
+
+    /// Drops what the client says it has received. A session that was never answered here has nothing to drop.
+    pub(super) fn acknowledge(&mut self, command: &Command<'_>) {
+        let id = command.session;
+        let Some(session) = self.state.sessions.get_mut(&id) else { return };
+        session.acknowledged = session.acknowledged.max(command.acknowledged);
+        let acknowledged = session.acknowledged;
+        // What one command leaves, the next one drops: start from the lowest number that is still there.
+        for _ in 0..MAX_ACKNOWLEDGED {
+            match self.state.answers.range((id, 0)..).next() {
+                Some((&(session, number), _)) if session == id && number < acknowledged => {
+                    self.drop_answer(id, number);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Removes one recorded answer.
+    pub(super) fn drop_answer(&mut self, id: u64, number: u64) {
+        let Some(answer) = self.state.answers.remove(&(id, number)) else { return };
+        self.index.answers.remove(&(self.state.answer_expiry_ms(answer.valid_until_ms), id, number));
+        let Some(session) = self.state.sessions.get_mut(&id) else { return };
+        session.answers -= 1;
+        if session.answers == 0 {
+            let valid_until_ms = session.valid_until_ms;
+            self.index.sessions.insert((self.state.answer_expiry_ms(valid_until_ms), id));
+        }
+    }
+
+    /// Takes a session that gets an answer off the list of those that have none.
+    fn unlist_idle(&mut self, id: u64, session: &Session) {
+        if session.answers == 0 {
+            self.index.sessions.remove(&(self.state.answer_expiry_ms(session.valid_until_ms), id));
+        }
+    }
+}
+
+fn refuse(code: ErrorCode, text: String) -> Outcome {
+    ErrorReply::new(code, text).into()
+}

@@ -1,0 +1,56 @@
+//! Commands of the system itself, and the refusal of what moved.
+
+use std::rc::Rc;
+
+use kahuna_protocol::error::{ErrorCode, ErrorReply};
+use kahuna_protocol::frame::to_owned;
+use kahuna_protocol::meta::{ArchivedPlaceGroups, ArchivedSetLed, ArchivedUpsertNode, Done};
+use kahuna_protocol::{Hlc, Outcome};
+
+use crate::Machine;
+use crate::state::Meta;
+
+impl Machine {
+    /// Moves machine time to at least `to`.
+    pub(super) fn tick(&mut self, to: Hlc) -> Outcome {
+        self.state.time = self.state.time.max(to);
+        Done {}.into()
+    }
+
+    /// Takes the first placement of all groups.
+    pub(super) fn place_groups(&mut self, body: &ArchivedPlaceGroups) -> Result<Outcome, ErrorReply> {
+        let groups = to_owned(body);
+        self.change_meta(|meta| meta.place(groups))
+    }
+
+    /// Notes that a group was led.
+    pub(super) fn set_led(&mut self, body: &ArchivedSetLed) -> Result<Outcome, ErrorReply> {
+        let group = body.group.to_native();
+        self.change_meta(|meta| meta.set_led(group))
+    }
+
+    /// Writes down a node.
+    pub(super) fn upsert_node(&mut self, body: &ArchivedUpsertNode) -> Outcome {
+        let info = to_owned(&body.info);
+        let done = self.change_meta(|meta| Ok(meta.upsert_node(info)));
+        done.unwrap_or_else(Outcome::from)
+    }
+
+    /// What a request for a position outside of the range is answered.
+    pub(crate) fn moved(&self) -> ErrorReply {
+        ErrorReply::new(
+            ErrorCode::Moved,
+            format!("the name is not in the range of this partition (epoch {}): read the map again", self.epoch()),
+        )
+    }
+
+    fn change_meta(&mut self, change: impl FnOnce(&mut Meta) -> Result<bool, String>) -> Result<Outcome, ErrorReply> {
+        let mut meta = Meta::clone(&self.state.meta);
+        let changed = change(&mut meta).map_err(|text| ErrorReply::new(ErrorCode::BadRequest, text))?;
+        if changed {
+            self.state.meta = Rc::new(meta);
+            self.state.meta_version += 1;
+        }
+        Ok(Done {}.into())
+    }
+}

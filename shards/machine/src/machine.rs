@@ -1,0 +1,85 @@
+//! One partition's replicated state: what can be asked of it without changing it.
+
+use kahuna_protocol::meta::Settings;
+use kahuna_protocol::{Hlc, Position};
+
+use crate::snapshot::Frozen;
+use crate::state::{Index, Meta, Range, State};
+
+/// The state machine of one partition.
+///
+/// It is a function of the log: the same batches in the same order give the same state, the same outcomes and the same
+/// hash on every replica. It lives on one shard and is not `Send`: its maps share nodes without atomic counts.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) state: State,
+    pub(crate) index: Index,
+}
+
+impl Machine {
+    /// A fresh partition that owns `range`. Both arguments become part of the state, so all replicas must be given the
+    /// same ones.
+    pub fn new(settings: Settings, range: Range) -> Self {
+        Self { state: State::new(settings, range), index: Index::default() }
+    }
+
+    /// The highest stamp applied: the safe time up to which this replica can be read.
+    pub fn time(&self) -> Hlc {
+        self.state.time
+    }
+
+    /// The epoch of the range.
+    pub fn epoch(&self) -> u64 {
+        self.state.range.epoch
+    }
+
+    /// The positions this partition owns.
+    pub fn range(&self) -> &Range {
+        &self.state.range
+    }
+
+    /// What all replicas agreed on when the partition was made.
+    pub fn settings(&self) -> &Settings {
+        &self.state.settings
+    }
+
+    /// Whether this partition owns `position`.
+    pub fn owns(&self, position: &Position) -> bool {
+        self.state.range.contains(position)
+    }
+
+    /// How many records it holds: keys, locks and sequences, dead ones that were not swept yet included.
+    pub fn len(&self) -> usize {
+        self.state.records.len()
+    }
+
+    /// Whether it holds no record.
+    pub fn is_empty(&self) -> bool {
+        self.state.records.is_empty()
+    }
+
+    /// How many answers it keeps for repeats.
+    pub fn answers(&self) -> usize {
+        self.state.answers.len()
+    }
+
+    /// What the meta group keeps; empty in any other group.
+    pub fn meta(&self) -> &Meta {
+        &self.state.meta
+    }
+
+    /// Rises with every change of [`meta`](Self::meta), from 0.
+    pub fn meta_version(&self) -> u64 {
+        self.state.meta_version
+    }
+
+    /// The state as it is now, in O(1); it does not change any more, whatever is applied.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::new(self.state.clone())
+    }
+
+    /// A hash of the whole state, equal on all replicas that applied the same log: it takes as long as a snapshot.
+    pub fn hash(&self) -> u64 {
+        self.freeze().into_blocks().hash_all()
+    }
+}

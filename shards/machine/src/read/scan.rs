@@ -1,0 +1,144 @@
+//! One page of one bucket, in name order, as of one time.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use kahuna_protocol::key::{ArchivedKeyScan, Page, PageItem};
+use kahuna_protocol::position::Kind;
+use kahuna_protocol::{Hlc, Outcome, Position};
+
+use super::{Miss, View};
+use crate::Machine;
+use crate::state::{Lookup, Record};
+
+/// The most bytes of names and values in a page with more than one item.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+/// What an item takes beside its name and value, in bytes, rounded up.
+const ITEM_BYTES: usize = 48;
+/// The most records that one page looks at: a bucket full of locks or of the dead must not hold up the shard.
+const MAX_VISITED: usize = 8_192;
+
+/// A page in the making.
+struct Gathering<'a> {
+    body: &'a ArchivedKeyScan,
+    view: View,
+    as_of: Hlc,
+    items: Vec<PageItem>,
+    bytes: usize,
+}
+
+impl Machine {
+    pub(super) fn key_scan(&self, body: &ArchivedKeyScan, now: View) -> Result<Outcome, Miss> {
+        let given = body.as_of.as_ref().map(|as_of| Hlc(as_of.to_native()));
+        if let Some(as_of) = given {
+            if as_of > self.state.time {
+                return Err(Miss::NeedsTick(as_of));
+            }
+            if as_of < self.state.horizon {
+                return Err(Miss::Compacted(self.state.floors.revision.saturating_add(1)));
+            }
+        }
+        let as_of = given.unwrap_or(self.state.time);
+        let view = given.map_or(now, |as_of| View::as_of(now, as_of));
+        let mut page = Gathering { body, view, as_of, items: Vec::new(), bytes: 0 };
+        let more = self.gather(&mut page)?;
+        Ok(Page { items: page.items, more, as_of: as_of.0 }.into())
+    }
+
+    /// Fills the page; the name after which there is more.
+    fn gather(&self, page: &mut Gathering<'_>) -> Result<Option<Vec<u8>>, Miss> {
+        let body = page.body;
+        let Some(start) = first_bound(body) else { return Ok(None) };
+        let bucket = Position::of_space(&body.space);
+        let mut last_visited: Option<&Position> = None;
+        let range = (Bound::Included(&start), Bound::<&Position>::Unbounded);
+        for (visited, (position, record)) in self.state.records.range::<_, Position>(range).enumerate() {
+            if !position.encoded().starts_with(bucket.encoded()) {
+                return Ok(None);
+            }
+            if visited == MAX_VISITED {
+                return Ok(last_visited.and_then(Position::name_and_kind).map(|(name, _)| name));
+            }
+            last_visited = Some(position);
+            let (Record::Key(key), Some((name, Kind::Key))) = (record, position.name_and_kind()) else { continue };
+            if !name.starts_with(&body.prefix) {
+                return Ok(None);
+            }
+            let version = match self.key_as_of(key, page.as_of) {
+                Lookup::At(version) => version,
+                Lookup::Never(_) => continue,
+                Lookup::Gone(oldest) => return Err(Miss::Compacted(oldest)),
+            };
+            let value = match page.view.show(version) {
+                Ok((_, value)) => value,
+                Err(Miss::NotFound(_)) => continue,
+                Err(miss) => return Err(miss),
+            };
+            let item = PageItem {
+                key: name,
+                value: if body.keys_only { Vec::new() } else { value.to_vec() },
+                revision: version.revision,
+                modified: version.commit_stamp.0,
+                deadline_ms: version.deadline_ms,
+            };
+            if !page.push(item) {
+                return Ok(page.last_name());
+            }
+        }
+        self.behind_the_records(page)
+    }
+
+    /// The partition holds nothing more of the bucket; the next one may.
+    fn behind_the_records(&self, page: &Gathering<'_>) -> Result<Option<Vec<u8>>, Miss> {
+        let body = page.body;
+        let range = &self.state.range;
+        if !range.ends_inside(&body.space) {
+            return Ok(None);
+        }
+        let cut = range.last_name_of(&body.space);
+        if let Some(cut) = &cut
+            && !cut.starts_with(&body.prefix)
+            && cut[..] > body.prefix[..]
+        {
+            return Ok(None);
+        }
+        // A bound that no name tells cannot be a cursor: then the last item is, and a page without one says `Moved`.
+        cut.or_else(|| page.last_name()).map(Some).ok_or(Miss::Moved)
+    }
+}
+
+impl Gathering<'_> {
+    /// Takes an item in; not when the page is full.
+    fn push(&mut self, item: PageItem) -> bool {
+        let bytes = item.key.len() + item.value.len() + ITEM_BYTES;
+        let limit = self.body.limit.to_native() as usize;
+        if !self.items.is_empty() && (self.items.len() >= limit || self.bytes + bytes > MAX_PAGE_BYTES) {
+            return false;
+        }
+        self.bytes += bytes;
+        self.items.push(item);
+        true
+    }
+
+    fn last_name(&self) -> Option<Vec<u8>> {
+        self.items.last().map(|item| item.key.clone())
+    }
+}
+
+/// Where the page starts: at its first name, or where the prefix does. `None` when no name of the bucket has the prefix.
+fn first_bound(body: &ArchivedKeyScan) -> Option<Position> {
+    let (space, prefix) = (&body.space[..], &body.prefix[..]);
+    let bucket = Position::of_space(space);
+    let by_prefix = if space.starts_with(prefix) {
+        bucket
+    } else {
+        let rest = prefix.strip_prefix(space)?;
+        Position::from_encoded(Bytes::from([&bucket.encoded()[..], rest].concat()))
+    };
+    let by_name = match (&body.from[..], body.after) {
+        (b"", _) => return Some(by_prefix),
+        (from, true) => Position::after_name(from),
+        (from, false) => Position::of_name(from),
+    };
+    Some(by_prefix.max(by_name))
+}

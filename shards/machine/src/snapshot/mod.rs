@@ -1,0 +1,16 @@
+//! A partition's state as blocks of bytes (a format; the bytes are in this crate's README).
+//!
+//! A snapshot is taken from a [`Frozen`] state, so that it is of one moment while commands go on being applied, and is
+//! written and read a block at a time, so that neither holds up the shard. Blocks are numbered and checked one by one;
+//! the trailer holds a hash over all of them.
+
+mod blocks;
+mod bytes;
+mod format;
+mod head;
+mod items;
+mod restore;
+
+pub use blocks::{Blocks, Frozen};
+pub use format::{Fault, SnapshotError, block_bytes};
+pub use restore::Restore;

@@ -1,0 +1,198 @@
+//! Reading: blocks into a machine, one at a time, believing none of them.
+
+use std::rc::Rc;
+
+use kahuna_protocol::Position;
+use kahuna_protocol::batch::digest;
+use kahuna_protocol::position::Kind;
+
+use super::bytes::Reader;
+use super::format::{BlockKind, Fault, SnapshotError, open};
+use super::{head, items};
+use crate::Machine;
+use crate::state::{Index, Key, Record, Version};
+
+/// A machine in the making. Blocks go in one by one, so that the shard can do other work between them.
+#[derive(Debug, Default)]
+pub struct Restore {
+    machine: Option<Machine>,
+    /// The key whose versions are coming, without those that have come.
+    key: Option<(Position, Option<Key>)>,
+    number: u32,
+    items: u64,
+    hash: u64,
+    complete: bool,
+}
+
+impl Restore {
+    /// Before the first block.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next block in.
+    ///
+    /// # Errors
+    /// What is wrong with the block; nothing can be restored from this snapshot then.
+    pub fn push_block(&mut self, block: &[u8]) -> Result<(), SnapshotError> {
+        self.take(block).map_err(|fault| SnapshotError { block: self.number, fault })?;
+        self.number += 1;
+        Ok(())
+    }
+
+    /// The machine, once the trailer was taken in.
+    ///
+    /// # Errors
+    /// `Missing` before that.
+    pub fn finish(self) -> Result<Machine, SnapshotError> {
+        let missing = SnapshotError { block: self.number, fault: Fault::Missing };
+        if self.complete { self.machine.ok_or(missing) } else { Err(missing) }
+    }
+
+    fn take(&mut self, block: &[u8]) -> Result<(), Fault> {
+        let (kind, mut reader) = open(self.number, block)?;
+        match (kind, self.machine.is_some(), self.complete) {
+            (BlockKind::Head, false, _) => {
+                let state = head::read(reader)?;
+                self.machine = Some(Machine { state, index: Index::default() });
+            }
+            (BlockKind::Items, true, false) => {
+                while !reader.is_empty() {
+                    self.take_item(&mut reader)?;
+                    self.items += 1;
+                }
+            }
+            (BlockKind::Trailer, true, false) => return self.take_trailer(reader),
+            _ => return Err(Fault::Kind(kind as u8)),
+        }
+        self.hash = digest(self.hash, block);
+        Ok(())
+    }
+
+    fn take_trailer(&mut self, mut reader: Reader<'_>) -> Result<(), Fault> {
+        self.close_key()?;
+        let (Some(items), Some(hash), true) = (reader.u64(), reader.u64(), reader.is_empty()) else {
+            return Err(Fault::Content("trailer"));
+        };
+        if items != self.items {
+            return Err(Fault::Count { stated: items, read: self.items });
+        }
+        if hash != self.hash {
+            return Err(Fault::Hash { stated: hash, computed: self.hash });
+        }
+        self.complete = true;
+        Ok(())
+    }
+
+    fn take_item(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let tag = reader.u8().ok_or(Fault::Content("item"))?;
+        if tag == items::TAG_VERSION {
+            let version = items::read_version(reader).ok_or(Fault::Content("version"))?;
+            return self.take_version(version);
+        }
+        self.close_key()?;
+        match tag {
+            items::TAG_SESSION => self.take_session(reader),
+            items::TAG_ANSWER => self.take_answer(reader),
+            items::TAG_KEY => {
+                let position = items::read_position(reader).ok_or(Fault::Content("key"))?;
+                self.key = Some((position, None));
+                Ok(())
+            }
+            items::TAG_LOCK => {
+                let (position, lock) = items::read_lock(reader).ok_or(Fault::Content("lock"))?;
+                self.take_record(position, Record::Lock(Rc::new(lock)))
+            }
+            items::TAG_SEQUENCE => {
+                let (position, sequence) = items::read_sequence(reader).ok_or(Fault::Content("sequence"))?;
+                self.take_record(position, Record::Sequence(Rc::new(sequence)))
+            }
+            items::TAG_DRAW => self.take_draw(reader),
+            _ => Err(Fault::Content("item")),
+        }
+    }
+
+    fn take_version(&mut self, version: Version) -> Result<(), Fault> {
+        match &mut self.key {
+            None => Err(Fault::Content("version")),
+            Some((_, key @ None)) => {
+                *key = Some(Key::new(version));
+                Ok(())
+            }
+            Some((_, Some(key))) => {
+                let last = key.version(key.len() - 1).unwrap_or(key.newest());
+                if last.revision <= version.revision || last.commit_stamp <= version.commit_stamp {
+                    return Err(Fault::Order("versions"));
+                }
+                key.push_oldest(version);
+                Ok(())
+            }
+        }
+    }
+
+    /// The versions of a key are all there when something else comes.
+    fn close_key(&mut self) -> Result<(), Fault> {
+        match self.key.take() {
+            None => Ok(()),
+            Some((_, None)) => Err(Fault::Content("key")),
+            Some((position, Some(key))) => self.take_record(position, Record::Key(Rc::new(key))),
+        }
+    }
+
+    fn take_record(&mut self, position: Position, record: Record) -> Result<(), Fault> {
+        let Machine { state, index } = self.parts()?;
+        let kind = match record {
+            Record::Key(_) => Kind::Key,
+            Record::Lock(_) => Kind::Lock,
+            Record::Sequence(_) => Kind::Sequence,
+        };
+        if position.name_and_kind().is_none_or(|(_, stated)| stated != kind) || !state.range.contains(&position) {
+            return Err(Fault::Content("position"));
+        }
+        if state.records.get_max().is_some_and(|(last, _)| *last >= position) {
+            return Err(Fault::Order("records"));
+        }
+        index.move_ending(&position, None, record.end_ms(state.skew_ms()));
+        state.records.insert(position, record);
+        Ok(())
+    }
+
+    fn take_session(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let (id, session) = items::read_session(reader).ok_or(Fault::Content("session"))?;
+        let Machine { state, index } = self.parts()?;
+        if state.sessions.get_max().is_some_and(|(last, _)| *last >= id) {
+            return Err(Fault::Order("sessions"));
+        }
+        if session.answers == 0 {
+            index.sessions.insert((state.answer_expiry_ms(session.valid_until_ms), id));
+        }
+        state.sessions.insert(id, session);
+        Ok(())
+    }
+
+    fn take_answer(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let (key, answer) = items::read_answer(reader).ok_or(Fault::Content("answer"))?;
+        let Machine { state, index } = self.parts()?;
+        if state.answers.get_max().is_some_and(|(last, _)| *last >= key) {
+            return Err(Fault::Order("answers"));
+        }
+        index.answers.insert((state.answer_expiry_ms(answer.valid_until_ms), key.0, key.1));
+        state.answers.insert(key, Rc::new(answer));
+        Ok(())
+    }
+
+    fn take_draw(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let (key, draw) = items::read_draw(reader).ok_or(Fault::Content("draw"))?;
+        let Machine { state, index } = self.parts()?;
+        if state.draws.get_max().is_some_and(|(last, _)| *last >= key) {
+            return Err(Fault::Order("draws"));
+        }
+        index.draws.insert((draw.expires_ms, key.clone()));
+        state.draws.insert(key, draw);
+        Ok(())
+    }
+
+    fn parts(&mut self) -> Result<&mut Machine, Fault> {
+        self.machine.as_mut().ok_or(Fault::Kind(BlockKind::Items as u8))
+    }
+}
