@@ -1,0 +1,77 @@
+//! What a node is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kahuna_protocol::meta::Settings;
+use kahuna_protocol::{Limits, NodeId};
+
+/// A node of the first cluster, as `--peers` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerSpec {
+    /// Its number.
+    pub node: NodeId,
+    /// Where its peers reach it, `host:port`.
+    pub address: String,
+}
+
+/// Raft's times. `election_max` is the lease, the window of writes without a leader, and the boot wait at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between heartbeats of a leader and of a node.
+    pub heartbeat: Duration,
+    /// Shortest election timeout.
+    pub election_min: Duration,
+    /// Longest election timeout.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(150),
+            election_max: Duration::from_millis(300),
+        }
+    }
+}
+
+/// Everything a node needs to know to start. Addresses are bound as they are; names are resolved by the caller.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node's number, above 0.
+    pub node: NodeId,
+    /// Where its data lives.
+    pub data_dir: PathBuf,
+    /// Where clients connect; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where peers connect; port 0 takes a free one.
+    pub peer_listen: SocketAddr,
+    /// All nodes of the first cluster, this one included; empty for a cluster of one.
+    pub peers: Vec<PeerSpec>,
+    /// What clients are told instead of `listen`.
+    pub advertise: Option<String>,
+    /// What peers are told instead of `peer_listen`.
+    pub peer_advertise: Option<String>,
+    /// How many shards (executors, logs) to run, above 0.
+    pub shards: u16,
+    /// The CPUs that shards are pinned to, in turn; empty leaves them unbound.
+    pub cpus: Vec<usize>,
+    /// Data partitions: 16 for a fresh cluster when not given, fixed from then on; another value is refused later.
+    pub partitions: Option<u32>,
+    /// What is accepted from clients.
+    pub limits: Limits,
+    /// What every replica must agree on; fixed when the cluster is made.
+    pub settings: Settings,
+    /// Raft's times.
+    pub timing: Timing,
+    /// Size of one log segment in bytes, a multiple of 4 KiB.
+    pub segment_bytes: u64,
+    /// A group takes a snapshot when its log since the last one is longer than this, in bytes.
+    pub snapshot_log_bytes: u64,
+    /// Memory that glommio may register for I/O on each shard, in bytes.
+    pub io_memory_bytes: usize,
+    /// Added to the wall clock, in milliseconds: for tests of clock skew.
+    pub wall_clock_offset_ms: i64,
+}

@@ -1,0 +1,193 @@
+//! How listed nodes become one cluster, once.
+//!
+//! ```text
+//!   every node   formats itself as pending: incarnation and peer set, no cluster
+//!   lowest id    once all listed peers answered, are pending and list the same set: mints the founding, stores it
+//!   the others   see a peer with a cluster, fetch its founding, find themselves in it, store it
+//! ```
+//! Each step is one durable write, so a crash anywhere resumes. A node whose incarnation the founding does not name was
+//! formatted anew after the cluster was made: it must not vote under its old number, and stops here.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::frame::{access, to_owned};
+use kahuna_protocol::meta::{Replica, Settings};
+use kahuna_protocol::peer::PeerPrelude;
+use kahuna_protocol::{ClusterId, Incarnation, NodeId};
+use kahuna_wal::{Log, LogOptions};
+use rkyv::Archived;
+
+use super::manifest::{Founding, Manifest};
+use super::runner::{exit_code_of, log_identity};
+use crate::env::{Env, ExitCode};
+use crate::peer::{PeerView, Peers};
+use crate::shard::Shard;
+
+/// Peer frame: asks for the founding; the answer is an archived [`Founding`] under the same number with the top bit set.
+pub const KIND_FOUNDING: u16 = 0x1005;
+/// Data partitions of a cluster whose nodes were not told a number.
+const DEFAULT_PARTITIONS: u32 = 16;
+
+const POLL: Duration = Duration::from_millis(20);
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// What a pending node needs to found or join its cluster.
+pub struct Bootstrap<E: Env> {
+    /// Links to the listed peers, which are dialled already.
+    pub peers: Rc<Peers<E>>,
+    /// Where the manifest is.
+    pub disk: E::Disk,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The pending manifest.
+    pub manifest: Manifest,
+    /// What this node would found the cluster with.
+    pub partitions: Option<u32>,
+    /// What every replica agrees on.
+    pub settings: Settings,
+    /// The cluster id to mint, random.
+    pub mint: ClusterId,
+    /// Sizes of the logs that are made with the founding.
+    pub log_options: LogOptions,
+    /// Where it says what it waits for.
+    pub shard: Rc<Shard<E>>,
+}
+
+/// What a look at the peers says.
+enum Next {
+    Wait(String),
+    Adopt(Incarnation),
+    Found(Vec<Replica>),
+}
+
+impl<E: Env> Bootstrap<E> {
+    /// Returns once the node belongs to a cluster and its manifest says so durably.
+    pub async fn run(mut self) -> Manifest {
+        let mut reported = String::new();
+        let mut reported_at = Duration::ZERO;
+        loop {
+            let founding = match self.next() {
+                Next::Found(members) => Ok(Some(self.found(members))),
+                Next::Adopt(peer) => self.adopt(peer).await,
+                Next::Wait(why) => Err(why),
+            };
+            match founding {
+                Ok(Some(founding)) => {
+                    self.manifest.founding = Some(founding);
+                    self.store().await;
+                    self.shard.waiting.borrow_mut().clear();
+                    return self.manifest;
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    let now = E::boot_clock();
+                    if why != reported || now > reported_at + REPORT_EVERY {
+                        eprintln!("node {}: {why}", self.manifest.node);
+                        reported.clone_from(&why);
+                        reported_at = now;
+                    }
+                    *self.shard.waiting.borrow_mut() = why;
+                }
+            }
+            E::sleep(POLL).await;
+        }
+    }
+
+    /// Makes the logs, then the manifest that names them: a log that is missing later was lost, and an empty one in its
+    /// place would forget votes.
+    async fn store(&self) {
+        for shard in 0..self.manifest.shards {
+            let dir = self.manifest.log_dir(&self.data_dir, shard);
+            let identity = log_identity(&self.manifest, shard);
+            let opened = Log::open(self.disk.clone(), &dir, identity, self.log_options.clone()).await;
+            let (log, _) = opened.unwrap_or_else(|error| {
+                E::abort(exit_code_of(&error), &format!("cannot make the log of shard {shard}: {error}"))
+            });
+            log.close();
+            if let Err(error) = log.run().await {
+                E::abort(ExitCode::DiskFailed, &format!("cannot make the log of shard {shard}: {error}"));
+            }
+        }
+        if let Err(error) = self.manifest.write(&self.disk, &self.data_dir).await {
+            E::abort(ExitCode::DiskFailed, &format!("cannot store the cluster's founding: {error}"));
+        }
+    }
+
+    fn next(&self) -> Next {
+        let me = self.manifest.node;
+        let others = || self.manifest.peers.iter().filter(|(node, _)| *node != me);
+        let views: Vec<(u32, Option<PeerView>)> =
+            others().map(|(node, _)| (*node, self.peers.peer(NodeId(*node)))).collect();
+        let founded = views.iter().filter_map(|(_, view)| view.as_ref()).find(|view| !view.cluster.is_none());
+        if let Some(view) = founded {
+            return Next::Adopt(view.incarnation);
+        }
+        let missing: Vec<String> = others()
+            .zip(&views)
+            .filter(|(_, (_, view))| view.is_none())
+            .map(|((node, address), _)| format!("node {node} at {address}"))
+            .collect();
+        if !missing.is_empty() {
+            return Next::Wait(format!("waiting to form the cluster; no answer yet from {}", missing.join(", ")));
+        }
+        let known: Vec<(u32, &PeerView)> =
+            views.iter().filter_map(|(node, view)| Some((*node, view.as_ref()?))).collect();
+        if let Some((node, view)) = known.iter().find(|(_, view)| view.peer_set != self.manifest.peers) {
+            return Next::Wait(format!(
+                "node {node} was started with --peers {}, and this node with {}; make them the same on every node",
+                list(&view.peer_set),
+                list(&self.manifest.peers)
+            ));
+        }
+        let lowest = self.manifest.peers.iter().map(|(node, _)| *node).min();
+        if lowest != Some(me) {
+            return Next::Wait(format!("waiting for node {} to form the cluster", lowest.unwrap_or(me)));
+        }
+        let incarnation_of = |node: u32| match known.iter().find(|(other, _)| *other == node) {
+            Some((_, view)) => view.incarnation.0,
+            None => self.manifest.incarnation,
+        };
+        let members = self.manifest.peers.iter().zip(1..);
+        Next::Found(
+            members.map(|((node, _), replica)| Replica { replica, node: *node, incarnation: incarnation_of(*node) }).collect(),
+        )
+    }
+
+    fn found(&self, members: Vec<Replica>) -> Founding {
+        let partitions = self.partitions.unwrap_or(DEFAULT_PARTITIONS);
+        Founding { cluster: self.mint.0, members, partitions, settings: self.settings }
+    }
+
+    /// Fetches the founding from a peer that has one; `Ok(None)` when it did not answer.
+    async fn adopt(&self, peer: Incarnation) -> Result<Option<Founding>, String> {
+        let call = self.peers.call(peer, PeerPrelude::default(), KIND_FOUNDING, 0, CALL_TIMEOUT, |_| {});
+        let Ok(reply) = call.await else { return Ok(None) };
+        let Ok(archived) = access::<Archived<Founding>>(reply.kind, &reply.body) else {
+            return Err("a peer's founding record does not validate; are all nodes of the same version?".into());
+        };
+        let founding: Founding = to_owned(archived);
+        let named = founding.members.iter().any(|member| member.incarnation == self.manifest.incarnation);
+        if !named {
+            return Err(format!(
+                "cluster {} exists already and does not know this data directory ({}): it was formatted after the \
+                 cluster was made. Start the node with its old data directory",
+                ClusterId(founding.cluster),
+                self.data_dir.display()
+            ));
+        }
+        if let Some(given) = self.partitions.filter(|&given| given != founding.partitions) {
+            return Err(format!(
+                "the cluster was made with {} partitions, and --partitions says {given}; leave the flag out",
+                founding.partitions
+            ));
+        }
+        Ok(Some(founding))
+    }
+}
+
+fn list(peers: &[(u32, String)]) -> String {
+    peers.iter().map(|(node, address)| format!("{node}={address}")).collect::<Vec<_>>().join(",")
+}

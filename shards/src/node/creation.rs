@@ -1,0 +1,96 @@
+//! What the log remembers of a replica's making, so that a restart needs nothing else.
+
+use bytes::Bytes;
+use kahuna_machine::{Machine, Range};
+use kahuna_protocol::frame::{FrameError, access, archive_into, to_owned};
+use kahuna_protocol::meta::{Placement, Replica, Settings};
+use kahuna_protocol::{GroupId, Incarnation, RangeMap, ReplicaId};
+use rkyv::{Archive, Archived, Deserialize, Serialize};
+
+/// The content of a group's first log record.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Creation {
+    /// The group.
+    pub group: u32,
+    /// This node's replica of it.
+    pub replica: u64,
+    /// The voters that the group begins with, this one included.
+    pub members: Vec<Replica>,
+    /// What its machine begins with.
+    pub settings: Settings,
+    /// Where the machine's range starts (an encoded position).
+    pub start: Vec<u8>,
+    /// Where it ends; at the end of all positions if absent.
+    pub end: Option<Vec<u8>>,
+    /// The range's epoch.
+    pub epoch: u64,
+}
+
+impl Creation {
+    /// The meta group's: it owns no positions.
+    pub fn meta(members: Vec<Replica>, settings: Settings, incarnation: Incarnation) -> Option<Self> {
+        let replica = members.iter().find(|member| member.incarnation == incarnation.0)?.replica;
+        Some(Self {
+            group: GroupId::META.0,
+            replica,
+            members,
+            settings,
+            start: Vec::new(),
+            end: Some(Vec::new()),
+            epoch: 0,
+        })
+    }
+
+    /// A data group's, if `placement` has a replica on `incarnation` and `map` a range for it.
+    pub fn data(map: &RangeMap, placement: &Placement, settings: Settings, incarnation: Incarnation) -> Option<Self> {
+        let replica = placement.replicas.iter().find(|member| member.incarnation == incarnation.0)?.replica;
+        let at = map.ranges.iter().position(|range| range.partition == placement.group)?;
+        Some(Self {
+            group: placement.group,
+            replica,
+            members: placement.replicas.clone(),
+            settings,
+            start: map.ranges[at].start.clone(),
+            end: map.ranges.get(at + 1).map(|next| next.start.clone()),
+            epoch: map.ranges[at].epoch,
+        })
+    }
+
+    /// The group.
+    pub fn group(&self) -> GroupId {
+        GroupId(self.group)
+    }
+
+    /// This node's replica.
+    pub fn replica(&self) -> ReplicaId {
+        ReplicaId(self.replica)
+    }
+
+    /// The members in openraft's terms.
+    pub fn voters(&self) -> Vec<(ReplicaId, Incarnation)> {
+        self.members.iter().map(|member| (ReplicaId(member.replica), Incarnation(member.incarnation))).collect()
+    }
+
+    /// The state before the first entry.
+    pub fn machine(&self) -> Machine {
+        let end = self.end.as_ref().map(|end| Bytes::copy_from_slice(end));
+        let range = Range { start: Bytes::copy_from_slice(&self.start), end, epoch: self.epoch };
+        Machine::new(self.settings, range)
+    }
+
+    /// The record's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = Vec::new();
+        archive_into(self, &mut bytes);
+        bytes.into()
+    }
+
+    /// The record from its bytes.
+    ///
+    /// # Errors
+    /// `FrameError::Body` when they are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        access::<Archived<Self>>(0, bytes).map(to_owned)
+    }
+}

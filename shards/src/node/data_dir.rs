@@ -1,0 +1,136 @@
+//! Opening a data directory: format a fresh one, refuse a foreign one, cut the logs anew for another shard count.
+
+use std::io;
+use std::path::PathBuf;
+
+use kahuna_wal::Disk;
+
+use super::manifest::{Manifest, ManifestError};
+use crate::config::{NodeConfig, PeerSpec};
+
+/// A file that a node keeps locked while it runs, beside the manifest.
+pub const LOCK_FILE: &str = "lock";
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The manifest cannot be read, written, or believed.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It holds files but no manifest.
+    #[error("{path} holds other files (such as {file}) and no Kahuna data; give an empty or a new directory")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One of the files.
+        file: String,
+    },
+    /// Another node's data.
+    #[error("{path} holds the data of node {found}, and this is node {given}; correct --node-id or --data-dir")]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// In the manifest.
+        found: u32,
+        /// In the configuration.
+        given: u32,
+    },
+    /// The number of partitions is fixed when the cluster is made.
+    #[error("{path} belongs to a cluster of {found} partitions, and --partitions says {given}; leave the flag out")]
+    OtherPartitions {
+        /// The directory.
+        path: PathBuf,
+        /// In the manifest.
+        found: u32,
+        /// In the configuration.
+        given: u32,
+    },
+    /// The configuration lists peers, but not this node.
+    #[error("--peers does not list this node, number {0}")]
+    NotListed(u32),
+    /// A node number or an address stands twice in the list of peers, or a node has number 0.
+    #[error("--peers lists {0} twice, or as node 0; every node has a number of its own, from 1, and an address of its own")]
+    PeersNotDistinct(PeerSpecText),
+}
+
+/// One entry of `--peers`, as the operator wrote it.
+#[derive(Debug)]
+pub struct PeerSpecText(pub PeerSpec);
+
+impl std::fmt::Display for PeerSpecText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.0.node, self.0.address)
+    }
+}
+
+/// Reads the directory's manifest, or formats an empty directory under `incarnation`.
+///
+/// A node that is still pending takes the configuration's peers and shards; one that belongs to a cluster keeps what
+/// was fixed then.
+///
+/// # Errors
+/// See [`DataDirError`]; nothing was changed then.
+pub async fn open_or_format<D: Disk>(disk: &D, config: &NodeConfig, incarnation: u64) -> Result<Manifest, DataDirError> {
+    let path = &config.data_dir;
+    let failed = |source| DataDirError::Io { path: path.clone(), source };
+    let peers = listed_peers(config)?;
+    disk.create_dir_all(path).await.map_err(failed)?;
+    let Some(mut manifest) = Manifest::read(disk, path).await? else {
+        let files = disk.list(path).await.map_err(failed)?;
+        let ours = |name: &str| name == LOCK_FILE || name == "manifest.tmp";
+        if let Some(foreign) = files.into_iter().find(|file| !ours(&file.name)) {
+            return Err(DataDirError::Foreign { path: path.clone(), file: foreign.name });
+        }
+        let manifest = Manifest {
+            node: config.node.0,
+            incarnation,
+            peers,
+            founding: None,
+            shards: config.shards,
+            log_set: 0,
+        };
+        manifest.write(disk, path).await?;
+        return Ok(manifest);
+    };
+    if manifest.node != config.node.0 {
+        return Err(DataDirError::OtherNode { path: path.clone(), found: manifest.node, given: config.node.0 });
+    }
+    match (&manifest.founding, config.partitions) {
+        (Some(founding), Some(given)) if founding.partitions != given => {
+            Err(DataDirError::OtherPartitions { path: path.clone(), found: founding.partitions, given })
+        }
+        (Some(_), _) => Ok(manifest),
+        (None, _) => {
+            manifest.peers = peers;
+            manifest.write(disk, path).await?;
+            Ok(manifest)
+        }
+    }
+}
+
+/// The configured peers in order of node id, or this node alone.
+fn listed_peers(config: &NodeConfig) -> Result<Vec<(u32, String)>, DataDirError> {
+    if config.peers.is_empty() {
+        return Ok(vec![(config.node.0, String::new())]);
+    }
+    let mut peers = config.peers.clone();
+    peers.sort();
+    for (at, peer) in peers.iter().enumerate() {
+        let twice = |other: &PeerSpec| other.node == peer.node || other.address == peer.address;
+        if peer.node.0 == 0 || peers[..at].iter().any(twice) {
+            return Err(DataDirError::PeersNotDistinct(PeerSpecText(peer.clone())));
+        }
+    }
+    if !peers.iter().any(|peer| peer.node == config.node) {
+        return Err(DataDirError::NotListed(config.node.0));
+    }
+    Ok(peers.into_iter().map(|peer| (peer.node.0, peer.address)).collect())
+}

@@ -1,0 +1,83 @@
+//! The end of a shard, and where its leaderships go.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::{Incarnation, ReplicaId};
+
+use super::runner::Runner;
+use crate::env::Env;
+use crate::group::Group;
+
+/// How long a stop waits for leaderships to move and for requests in flight.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks for groups that another node should lead.
+const PREFER_EVERY: Duration = Duration::from_millis(500);
+/// A returned node takes its leaderships back only after it was up for this long.
+const SETTLED: Duration = Duration::from_secs(2);
+
+impl<E: Env> Runner<E> {
+    /// Hands leaderships over, answers what is in flight, and closes the log.
+    pub(super) async fn drain(&self) {
+        let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
+        let handed_over = async {
+            for group in &groups {
+                if let Some(to) = self.successor(group, |_| true) {
+                    let seen = group.replica().leader();
+                    if group.replica().transfer_to(to).await.is_ok() {
+                        group.replica().leader_changed(&seen).await;
+                    }
+                }
+            }
+            self.shard.load.drained().await;
+        };
+        if E::timeout(DRAIN_LIMIT, handed_over).await.is_none() {
+            eprintln!("shard {}: stops with requests in flight after {DRAIN_LIMIT:?}", self.shard.id);
+        }
+        for group in &groups {
+            group.stop();
+            group.replica().shutdown().await;
+        }
+        self.close_log().await;
+    }
+
+    /// Gives groups back to the nodes that they are placed on first, one at a time.
+    pub(super) async fn prefer_leaders(self: Rc<Self>) {
+        while !self.stopping.get() {
+            E::sleep(PREFER_EVERY).await;
+            let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
+            for group in groups {
+                let preferred = group.replica().members().first().map(|(_, incarnation)| *incarnation);
+                let settled = |incarnation| {
+                    let node = self.shard.peers.node_of(incarnation);
+                    let view = node.and_then(|node| self.shard.peers.peer(node));
+                    Some(incarnation) == preferred
+                        && view.is_some_and(|view| view.up_since + SETTLED < E::boot_clock())
+                };
+                if let Some(to) = self.successor(&group, settled) {
+                    let seen = group.replica().leader();
+                    if group.replica().transfer_to(to).await.is_ok() {
+                        E::timeout(PREFER_EVERY, group.replica().leader_changed(&seen)).await;
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Another live, caught-up voter of a group that this node leads.
+    fn successor(&self, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Option<ReplicaId> {
+        let replica = group.replica();
+        if !replica.leader().leading {
+            return None;
+        }
+        let alive = self.shard.peers.alive();
+        let members = replica.members().into_iter();
+        let others = members.filter(|(id, _)| *id != replica.id());
+        let mut fit = others.filter(|(id, incarnation)| {
+            let node = self.shard.peers.node_of(*incarnation);
+            node.is_some_and(|node| alive.contains(&node)) && fits(*incarnation) && replica.is_caught_up(*id)
+        });
+        fit.next().map(|(id, _)| id)
+    }
+}

@@ -1,0 +1,26 @@
+//! One process per data directory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::data_dir::LOCK_FILE;
+
+/// Holds a data directory until it is dropped, or the process ends in whatever way.
+#[derive(Debug)]
+pub struct DirLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
+
+impl DirLock {
+    /// Locks `dir`, which is created if it is missing.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds it; otherwise what the system said.
+    pub fn acquire(dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK_FILE))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self(file))
+    }
+}

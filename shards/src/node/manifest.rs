@@ -1,0 +1,205 @@
+//! The one file that says what a data directory is.
+//!
+//! ```text
+//!  0  8 magic "KHNADATA"     12  4 length of the body    20 .. body: an archived Manifest
+//!  8  4 format version (1)   16  4 CRC32 of bytes 0..16 and the body
+//! ```
+//! It is replaced as a whole: written beside, synced, renamed, and the directory synced. Everything else in the
+//! directory is named by it, so one rename switches from one set of logs to another.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kahuna_protocol::frame::{access, archive_into, to_owned};
+use kahuna_protocol::meta::{Replica, Settings};
+use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
+use rkyv::{Archive, Archived, Deserialize, Serialize};
+
+const MAGIC: &[u8; 8] = b"KHNADATA";
+const FORMAT_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 20;
+/// The manifest's name in the data directory.
+pub const MANIFEST: &str = "manifest";
+
+/// What is fixed when a cluster is made: minted by its lowest node, adopted by the others.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Founding {
+    /// The cluster's id.
+    pub cluster: [u8; 16],
+    /// The meta group's first voters, in order of node id.
+    pub members: Vec<Replica>,
+    /// How many data partitions.
+    pub partitions: u32,
+    /// What every replica agrees on.
+    pub settings: Settings,
+}
+
+/// What a data directory is.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Manifest {
+    /// The node it was formatted for.
+    pub node: u32,
+    /// Minted when it was formatted.
+    pub incarnation: u64,
+    /// The nodes of the first cluster, in order: (id, peer address). It is what bootstrap compares.
+    pub peers: Vec<(u32, String)>,
+    /// The cluster; none while the node is pending. From then on the logs exist: one that is missing was lost.
+    pub founding: Option<Founding>,
+    /// The shards that its logs are cut for.
+    pub shards: u16,
+    /// Which set of logs is the valid one.
+    pub log_set: u32,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else stands where the manifest should.
+    #[error("{0}: not a manifest of this program; this is not its data directory")]
+    Foreign(PathBuf),
+    /// A newer version wrote it.
+    #[error("{path}: written in format {version}, newer than the {FORMAT_VERSION} this version reads; install the newer version")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// Its bytes do not verify.
+    #[error("{0}: the manifest is damaged; restore it from a backup, or format the node anew and let the others feed it")]
+    Damaged(PathBuf),
+}
+
+impl Manifest {
+    /// Reads the manifest of `dir`; `None` if there is none.
+    ///
+    /// # Errors
+    /// See [`ManifestError`].
+    pub async fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Option<Self>, ManifestError> {
+        let path = dir.join(MANIFEST);
+        let failed = |source| ManifestError::Io { path: path.clone(), source };
+        if !disk.exists(&path).await.map_err(failed)? {
+            return Ok(None);
+        }
+        let file = disk.open(&path, OpenMode::Read).await.map_err(failed)?;
+        let len = usize::try_from(file.len().await.map_err(failed)?).map_err(|_| ManifestError::Damaged(path.clone()))?;
+        let bytes = file.read_at(0, len).await.map_err(failed)?;
+        Self::decode(&bytes, &path).map(Some)
+    }
+
+    /// Replaces the manifest of `dir`, durably and at once.
+    ///
+    /// # Errors
+    /// `Io`; the old one is then still valid.
+    pub async fn write<D: Disk>(&self, disk: &D, dir: &Path) -> Result<(), ManifestError> {
+        let path = dir.join(MANIFEST);
+        let beside = dir.join("manifest.tmp");
+        let replace = async {
+            let file = disk.open(&beside, OpenMode::Create).await?;
+            file.write_at(0, AlignedBuf::copy_of(&self.encode()), Durability::Buffered).await?;
+            file.sync().await?;
+            disk.rename(&beside, &path).await?;
+            disk.sync_dir(dir).await
+        };
+        replace.await.map_err(|source| ManifestError::Io { path: path.clone(), source })
+    }
+
+    /// The directory of the logs of a set.
+    pub fn log_set_dir(dir: &Path, log_set: u32) -> PathBuf {
+        dir.join(format!("logs-{log_set}"))
+    }
+
+    /// The directory of one shard's log.
+    pub fn log_dir(&self, dir: &Path, shard: u16) -> PathBuf {
+        Self::log_set_dir(dir, self.log_set).join(format!("shard-{shard}"))
+    }
+
+    /// The directory of one replica's snapshots.
+    pub fn snapshot_dir(dir: &Path, group: u32, replica: u64) -> PathBuf {
+        dir.join("snapshots").join(format!("group-{group}-replica-{replica}"))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        archive_into(self, &mut body);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(body.len()).expect("a manifest is small").to_le_bytes());
+        let crc = checksum(&bytes, &body);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self, ManifestError> {
+        let damaged = || ManifestError::Damaged(path.to_owned());
+        if bytes.first_chunk::<8>().is_some_and(|magic| magic != MAGIC) {
+            return Err(ManifestError::Foreign(path.to_owned()));
+        }
+        let (head, body) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
+        let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        if word(8) > FORMAT_VERSION {
+            return Err(ManifestError::Newer { path: path.to_owned(), version: word(8) });
+        }
+        if word(12) as usize != body.len() || word(16) != checksum(&head[..16], body) {
+            return Err(damaged());
+        }
+        let archived = access::<Archived<Self>>(0, body).map_err(|_| damaged())?;
+        Ok(to_owned(archived))
+    }
+}
+
+fn checksum(head: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            node: 2,
+            incarnation: 77,
+            peers: vec![(1, "127.0.0.1:1".into()), (2, "127.0.0.1:2".into())],
+            founding: None,
+            shards: 2,
+            log_set: 0,
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_refused() {
+        let path = Path::new("/d/manifest");
+        let good = manifest().encode();
+        assert_eq!(Manifest::decode(&good, path).expect("as written"), manifest());
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x40;
+            assert!(Manifest::decode(&bad, path).is_err(), "flipped byte {at}");
+            assert!(Manifest::decode(&good[..at], path).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_named_as_such() {
+        let mut bytes = manifest().encode();
+        bytes[8] = 2;
+        let error = Manifest::decode(&bytes, Path::new("/d/manifest")).expect_err("newer");
+        assert!(matches!(error, ManifestError::Newer { version: 2, .. }), "{error}");
+    }
+}

@@ -1,0 +1,22 @@
+//! A node: the data directory, its shards, and how a cluster of nodes comes to be.
+//!
+//! ```text
+//!   start ─▶ lock and manifest ─▶ logs cut for --shards ─▶ one Runner per shard
+//!   Runner ─▶ Bootstrap (once) ─▶ log and groups ─▶ Duties of the meta group ─▶ drain
+//! ```
+
+mod bootstrap;
+mod creation;
+mod data_dir;
+mod drain;
+mod duties;
+mod lock;
+pub mod manifest;
+mod placement;
+mod reshard;
+mod runner;
+mod start;
+
+pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText};
+pub use lock::DirLock;
+pub use start::{NodeHandle, StartError, start};

@@ -1,0 +1,72 @@
+//! The first placement of the data groups: a pure function of the founding.
+
+use kahuna_protocol::meta::{Placement, PlaceGroups, Replica};
+use kahuna_protocol::RangeMap;
+
+use super::manifest::Founding;
+
+/// Most voters of one group.
+const MAX_VOTERS: usize = 5;
+
+/// Cuts the positions evenly and places every group on up to [`MAX_VOTERS`] nodes.
+///
+/// The first replica of a group initialises it and is its preferred leader: it moves on by one node with every group,
+/// so that leaders spread evenly. Replica ids go on behind those of the meta group.
+pub fn place_groups(founding: &Founding) -> PlaceGroups {
+    let nodes = founding.members.len();
+    let voters = nodes.min(MAX_VOTERS);
+    let mut next = founding.members.iter().map(|member| member.replica).max().unwrap_or(0) + 1;
+    let mut mint = || {
+        next += 1;
+        next - 1
+    };
+    let placements = (1..=founding.partitions)
+        .map(|group| {
+            let first = group as usize - 1;
+            let replicas = (0..voters)
+                .map(|offset| {
+                    let member = &founding.members[(first + offset) % nodes];
+                    Replica { replica: mint(), ..member.clone() }
+                })
+                .collect();
+            Placement { group, replicas, led: false }
+        })
+        .collect();
+    PlaceGroups { settings: founding.settings, map: RangeMap::even(founding.partitions), placements }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use kahuna_protocol::meta::Settings;
+
+    use super::*;
+
+    fn founding(nodes: u32, partitions: u32) -> Founding {
+        let members = (1..=nodes)
+            .map(|node| Replica { replica: u64::from(node), node, incarnation: 100 + u64::from(node) })
+            .collect();
+        Founding { cluster: [7; 16], members, partitions, settings: Settings::default() }
+    }
+
+    #[test]
+    fn ids_are_unique_and_first_replicas_spread() {
+        for (nodes, partitions) in [(1, 1), (1, 16), (3, 16), (5, 7), (7, 20)] {
+            let placed = place_groups(&founding(nodes, partitions));
+            let replicas = || placed.placements.iter().flat_map(|placement| &placement.replicas);
+            let ids: BTreeSet<u64> = replicas().map(|replica| replica.replica).collect();
+            assert_eq!(ids.len(), replicas().count(), "{nodes} nodes");
+            assert!(ids.first().is_some_and(|&id| id > u64::from(nodes)), "ids of the meta group are not used again");
+            for node in 1..=nodes {
+                let first = placed.placements.iter().filter(|placement| placement.replicas[0].node == node).count();
+                let fair = (partitions / nodes) as usize;
+                assert!((fair..=fair + 1).contains(&first), "{nodes} nodes: node {node} leads {first}");
+            }
+            for placement in &placed.placements {
+                let distinct: BTreeSet<u32> = placement.replicas.iter().map(|replica| replica.node).collect();
+                assert_eq!(distinct.len(), (nodes as usize).min(MAX_VOTERS));
+            }
+        }
+    }
+}

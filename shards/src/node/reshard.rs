@@ -1,0 +1,81 @@
+//! Cutting a node's logs anew for another number of shards.
+//!
+//! The old set of logs is read, a new set is written beside it and synced, the manifest is switched, the old set is
+//! deleted. Killed anywhere before the switch, the old set is valid; after it, the new one. What is left over of the
+//! other set is removed by the next start.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use futures_util::future;
+use kahuna_protocol::GroupId;
+use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record};
+
+use super::manifest::{Manifest, ManifestError};
+
+/// Why the logs could not be cut anew; the old ones are still valid.
+#[derive(Debug, thiserror::Error)]
+pub enum ReshardError {
+    /// A log could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A log could not be written.
+    #[error(transparent)]
+    Write(#[from] LogError),
+    /// The manifest could not be switched.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+}
+
+/// Moves every group's log to the shard that owns it among `shards`, and returns the manifest that says so.
+///
+/// # Errors
+/// See [`ReshardError`].
+pub async fn reshard<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    manifest: &Manifest,
+    shards: u16,
+    identity: impl Fn(u16) -> LogIdentity,
+    options: &LogOptions,
+) -> Result<Manifest, ReshardError> {
+    let mut groups: BTreeMap<u32, GroupLog> = BTreeMap::new();
+    let existing = LogOptions { create: false, ..options.clone() };
+    for shard in 0..manifest.shards {
+        let opened = Log::open(disk.clone(), &manifest.log_dir(dir, shard), identity(shard), existing.clone()).await?;
+        groups.extend(opened.1.groups);
+        opened.0.close();
+        opened.0.run().await?;
+    }
+    let next = Manifest { shards, log_set: manifest.log_set + 1, ..manifest.clone() };
+    for shard in 0..shards {
+        let (log, _) = Log::open(disk.clone(), &next.log_dir(dir, shard), identity(shard), options.clone()).await?;
+        let owned = groups.iter().filter(|(group, _)| GroupId(**group).shard(shards).0 == shard);
+        let write = async {
+            for (group, content) in owned {
+                log.append_durable(*group, records(content)).await?;
+            }
+            log.close();
+            Ok::<(), LogError>(())
+        };
+        future::try_join(log.run(), write).await?;
+    }
+    next.write(disk, dir).await?;
+    Ok(next)
+}
+
+/// The records that make a new log hold what `content` holds.
+fn records(content: &GroupLog) -> Vec<Record> {
+    let mut records = Vec::with_capacity(content.entries.len() + 5);
+    records.extend(content.created.clone().map(Record::GroupCreated));
+    records.extend(content.snapshot.clone().map(Record::Snapshot));
+    records.extend(content.purged.clone().map(|(upto, log_id)| Record::Purge { upto, log_id }));
+    records.extend(content.vote.clone().map(Record::Vote));
+    records.extend(content.entries.iter().map(|entry| Record::Entry {
+        index: entry.index,
+        meta: entry.meta,
+        payload: entry.payload.clone(),
+    }));
+    records.extend(content.committed.clone().map(Record::Committed));
+    records
+}

@@ -1,0 +1,224 @@
+//! Starting a node on Linux: everything that happens before and after its shards run.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use kahuna_protocol::meta::NodeInfo;
+use kahuna_protocol::{ClusterId, NodeId, ShardId};
+use kahuna_wal::{LogOptions, UringDisk, block_on};
+
+use super::data_dir::{DataDirError, open_or_format};
+use super::lock::DirLock;
+use super::manifest::Manifest;
+use super::reshard::{ReshardError, reshard};
+use super::runner::{Runner, Setup, log_identity};
+use crate::config::NodeConfig;
+use crate::env::Env;
+use crate::lanes::lanes;
+use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
+
+/// Entries of each shard's own ring.
+const RING_ENTRIES: u32 = 256;
+
+/// Why a node does not start. Nothing runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Another process holds the data directory.
+    #[error("{0} is in use by another process; stop it, or give another --data-dir")]
+    Locked(String),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; free the port or choose another one")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The logs could not be cut for another number of shards; the old ones are still valid.
+    #[error("cannot move the logs to {shards} shards: {source}; start with the old number")]
+    Reshard {
+        /// The number asked for.
+        shards: u16,
+        /// What went wrong.
+        source: ReshardError,
+    },
+    /// The kernel refused io_uring, memory or a thread.
+    #[error("cannot start a shard: {0}; `kahuna check` says what the host lacks")]
+    Shard(io::Error),
+}
+
+/// A running node. Dropping it leaves the node running: call [`NodeHandle::shutdown`].
+#[derive(Debug)]
+pub struct NodeHandle {
+    node: NodeId,
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    stop: flume::Sender<()>,
+    shards: Mutex<Vec<ShardHandle<()>>>,
+    _lock: DirLock,
+}
+
+impl NodeHandle {
+    /// The node's number.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Where clients connect, with the port that was taken.
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Where peers connect, with the port that was taken.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Begins to drain; returns at once. [`NodeHandle::wait`] returns when the node has stopped.
+    pub fn begin_shutdown(&self) {
+        // A second call finds the channel full or closed: the node stops already.
+        let _ = self.stop.try_send(());
+    }
+
+    /// Drains and stops the node: leaderships are handed over, what is in flight is answered, logs are sealed.
+    pub fn shutdown(&self) {
+        self.begin_shutdown();
+        self.wait();
+    }
+
+    /// Returns when all shards have stopped.
+    pub fn wait(&self) {
+        let shards = std::mem::take(&mut *self.shards.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.into_iter().for_each(ShardHandle::join);
+    }
+}
+
+/// Starts a node. Returns when every shard listens; the node may still wait for its peers then.
+///
+/// # Errors
+/// See [`StartError`]. What goes wrong later ends the process with a stated exit code.
+pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
+    let dir = std::path::absolute(&config.data_dir).map_err(|source| io_error(&config.data_dir, source))?;
+    let mut config = NodeConfig { data_dir: dir.clone(), ..config };
+    let lock = DirLock::acquire(&dir).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StartError::Locked(dir.display().to_string()),
+        _ => io_error(&dir, error),
+    })?;
+    let manifest = Arc::new(prepare(&config)?);
+    set_wall_clock_offset_ms(config.wall_clock_offset_ms);
+    let (client_port, client_address) = reserve(config.listen)?;
+    let (peer_port, peer_address) = reserve(config.peer_listen)?;
+    (config.listen, config.peer_listen) = (client_address, peer_address);
+    let own_peer_address = manifest.peers.iter().find(|(node, _)| *node == config.node.0);
+    let own_peer_address = own_peer_address.map(|(_, address)| address.clone()).filter(|address| !address.is_empty());
+    let info = NodeInfo {
+        node: config.node.0,
+        incarnation: manifest.incarnation,
+        client_address: config.advertise.clone().unwrap_or_else(|| client_address.to_string()),
+        peer_address: config.peer_advertise.clone().or(own_peer_address).unwrap_or_else(|| peer_address.to_string()),
+        shards: config.shards,
+    };
+    let config = Arc::new(config);
+    let boot_id = rand::random();
+    let mint = ClusterId(rand::random());
+    let (listening, listened) = mpsc::channel();
+    let ends = lanes::<Linux>(config.shards);
+    let (stop, stopped) = flume::bounded::<()>(1);
+    let mut shards = Vec::new();
+    for (index, lanes) in ends.into_iter().enumerate() {
+        let id = ShardId(u16::try_from(index).expect("made from a u16"));
+        let setup = Setup {
+            id,
+            config: config.clone(),
+            manifest: manifest.clone(),
+            boot_id,
+            mint,
+            info: info.clone(),
+            lanes,
+            listening: listening.clone(),
+            stop: stopped.clone(),
+        };
+        let cpu = (!config.cpus.is_empty()).then(|| config.cpus[index % config.cpus.len()]);
+        let options = ShardOptions { cpu, io_memory: config.io_memory_bytes, ..ShardOptions::new(index) };
+        shards.push(spawn_shard(options, move || run_shard(setup)).map_err(StartError::Shard)?);
+    }
+    for _ in 0..config.shards {
+        let outcome = listened.recv().unwrap_or_else(|_| Err(io::Error::other("a shard ended before it listened")));
+        outcome.map_err(|source| StartError::Listen { address: config.listen, source })?;
+    }
+    drop((client_port, peer_port));
+    let shards = Mutex::new(shards);
+    Ok(NodeHandle { node: config.node, client_address, peer_address, stop, shards, _lock: lock })
+}
+
+async fn run_shard(setup: Setup<Linux>) {
+    let disk = match UringDisk::new(RING_ENTRIES) {
+        Ok(disk) => disk,
+        Err(error) => {
+            // The starting thread waits for this; if it is gone, the process ends.
+            let _ = setup.listening.send(Err(error));
+            return;
+        }
+    };
+    Linux::spawn(drive_disk(disk.clone()));
+    Runner::<Linux>::run(setup, disk).await;
+}
+
+/// Opens or formats the data directory, and cuts its logs for the configured number of shards.
+fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
+    let dir = &config.data_dir;
+    let disk = UringDisk::new(RING_ENTRIES).map_err(StartError::Shard)?;
+    let manifest = block_on(&disk, open_or_format(&disk, config, rand::random::<u64>().max(1)))?;
+    remove_other_log_sets(dir, &manifest).map_err(|source| io_error(dir, source))?;
+    if manifest.shards == config.shards {
+        return Ok(manifest);
+    }
+    if manifest.founding.is_none() {
+        let manifest = Manifest { shards: config.shards, ..manifest };
+        block_on(&disk, manifest.write(&disk, dir)).map_err(DataDirError::from)?;
+        return Ok(manifest);
+    }
+    let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
+    let identity = |shard| log_identity(&manifest, shard);
+    let moved = block_on(&disk, reshard(&disk, dir, &manifest, config.shards, identity, &options))
+        .map_err(|source| StartError::Reshard { shards: config.shards, source })?;
+    remove_other_log_sets(dir, &moved).map_err(|source| io_error(dir, source))?;
+    Ok(moved)
+}
+
+/// Removes what an interrupted founding or move left: every set of logs but the valid one, and all of a pending node's.
+fn remove_other_log_sets(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    let valid = manifest.founding.as_ref().map(|_| Manifest::log_set_dir(dir, manifest.log_set));
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_set = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("logs-"));
+        if is_set && Some(&path) != valid.as_ref() {
+            fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn io_error(path: &Path, source: io::Error) -> StartError {
+    StartError::DataDir(DataDirError::Io { path: path.to_owned(), source })
+}
+
+/// Takes a port, so that a free one stays ours until every shard listens on it. Nothing else may hold it: a plain bind
+/// finds that out, where a shared one would take half of another program's connections.
+fn reserve(address: SocketAddr) -> Result<(socket2::Socket, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let probe = TcpListener::bind(address).map_err(failed)?;
+    let taken = probe.local_addr().map_err(failed)?;
+    drop(probe);
+    let socket = socket2::Socket::new(socket2::Domain::for_address(taken), socket2::Type::STREAM, None).map_err(failed)?;
+    socket.set_reuse_port(true).map_err(failed)?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    socket.bind(&taken.into()).map_err(failed)?;
+    Ok((socket, taken))
+}
