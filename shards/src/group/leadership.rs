@@ -1,0 +1,81 @@
+//! What a change of leaders does to the requests that wait.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::NodeId;
+
+use super::gate::Group;
+use crate::env::Env;
+use crate::lanes::Control;
+use crate::raft::Leader;
+use crate::serve::Work;
+
+/// The longest pause before a request that nobody took is tried again without news of a leader.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+impl<E: Env> Group<E> {
+    /// Follows the replica's leader until the group stops.
+    pub(super) async fn watch_leadership(self: Rc<Self>) {
+        let mut seen = self.replica.leader();
+        self.announce(&seen);
+        while !self.stopped.get() {
+            self.replica.leader_changed(&seen).await;
+            let now = self.replica.leader();
+            if seen.replica != now.replica || seen.leading != now.leading {
+                self.announce(&now);
+            }
+            self.pass_on(&seen, &now);
+            seen = now;
+        }
+    }
+
+    /// Tells all shards who leads, for the map they give to clients.
+    fn announce(&self, leader: &Leader) {
+        let Some(shard) = self.shard.upgrade() else { return };
+        let node = match leader.incarnation {
+            _ if leader.leading => Some(shard.config.node),
+            Some(incarnation) => shard.peers.node_of(incarnation),
+            None => None,
+        };
+        let leader = node.unwrap_or(NodeId(0));
+        shard.lanes.broadcast(|| Control::LeaderChanged { group: self.id, leader });
+    }
+
+    /// A leadership that ended takes its proposals' certainty with it; whoever leads now gets what waits.
+    fn pass_on(self: &Rc<Self>, seen: &Leader, now: &Leader) {
+        if seen.leading && (!now.leading || now.term != seen.term) {
+            self.repeat_proposed(self.proposals.take_proposed());
+        }
+        if !now.leading {
+            let reads = self.rounds.take_pending();
+            self.proposals.take_pending().into_iter().chain(reads).for_each(|work| self.serve(work));
+        }
+        if now.leading || now.replica.is_some() {
+            self.parked.take().into_iter().for_each(|work| self.serve(work));
+        }
+    }
+
+    /// Another attempt for requests that were not taken: at once where another node leads; here, once this replica has
+    /// shown that it still leads. A leader that is new, or was silent for long, refuses writes until a quorum answered
+    /// it once more, which a read round brings about.
+    pub(super) fn again(self: &Rc<Self>, mut works: Vec<Work<E>>) {
+        if works.is_empty() {
+            return;
+        }
+        let group = self.clone();
+        E::spawn(async move {
+            let attempts = works.iter().map(|work| work.call.attempts).max().unwrap_or(0);
+            let leader = group.replica.leader();
+            if leader.leading {
+                let confirmed = E::timeout(LONGEST_PAUSE, group.replica.read_index()).await;
+                if !matches!(confirmed, Some(Ok(()))) || attempts > 0 {
+                    let pause = Duration::from_millis(1 << attempts.min(5));
+                    E::timeout(pause, group.replica.leader_changed(&leader)).await;
+                }
+            }
+            works.iter_mut().for_each(|work| work.call.attempts += 1);
+            works.into_iter().for_each(|work| group.serve(work));
+        });
+    }
+}

@@ -1,0 +1,23 @@
+//! One group's door: what comes in, waits, is proposed, read or passed on.
+//!
+//! ```text
+//!            ┌ leading ── writes ─▶ proposals ─▶ one batch = one entry, <= 4 in flight ─▶ an outcome each
+//!   serve() ─┤            reads ──▶ rounds ────▶ one ReadIndex for all that wait ───────▶ the machine's answer
+//!            ├ led elsewhere ─────▶ forwarded once, to the leader's node
+//!            └ unled ─────────────▶ parked until somebody leads
+//! ```
+//! **Every wait ends.** Whatever waits here has a deadline, and one timer per group ends it: what was proposed answers
+//! `Unknown`, what was not answers that it is not applied. What openraft does meanwhile changes nothing for the client.
+//!
+//! **Leadership.** What was proposed under a lost leadership is repeated under its own session and number, where the
+//! dedupe table makes that safe; without a session it answers `Unknown`. What was not proposed goes to the new leader.
+
+mod deadlines;
+mod flight;
+mod gate;
+mod leadership;
+mod proposals;
+mod reads;
+
+pub use gate::Group;
+pub(crate) use gate::{outcome_of, system_call};

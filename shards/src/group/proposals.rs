@@ -1,0 +1,160 @@
+//! The proposal queue: requests gather while batches are in flight.
+//!
+//! A batch is one Raft entry. What it costs is per batch, not per command (tens of microseconds of CPU for the three
+//! replicas), so batches deepen by themselves under load: the next one is whatever waits when there is room for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use kahuna_protocol::batch::{Batch, BatchBuilder};
+use kahuna_protocol::{ErrorCode, Outcome};
+
+use super::flight::{Flight, Flights};
+use super::gate::Group;
+use crate::env::Env;
+use crate::raft::ProposeError;
+use crate::serve::Work;
+
+/// Most batches of one group in flight.
+const MAX_BATCHES: u32 = 4;
+/// No further batch is proposed while this many bytes are in flight.
+const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
+/// A batch takes no further command beyond this length; one larger command stands alone.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Most commands in a batch.
+const MAX_BATCH_COMMANDS: u32 = 1024;
+
+/// What waits to be proposed and what was.
+pub(super) struct Proposals<E: Env> {
+    pending: RefCell<VecDeque<Work<E>>>,
+    flights: Flights<E>,
+    in_flight_bytes: Cell<usize>,
+    /// Tasks that propose a batch and wait for it, then take the next.
+    proposers: Cell<u32>,
+    /// A proposer was started and has not looked at the queue yet.
+    starting: Cell<bool>,
+}
+
+impl<E: Env> Proposals<E> {
+    pub(super) fn new() -> Self {
+        Self {
+            pending: RefCell::default(),
+            flights: Flights::new(),
+            in_flight_bytes: Cell::new(0),
+            proposers: Cell::new(0),
+            starting: Cell::new(false),
+        }
+    }
+
+    pub(super) fn take_pending(&self) -> VecDeque<Work<E>> {
+        self.pending.take()
+    }
+
+    /// Takes everything that was proposed and is not answered.
+    pub(super) fn take_proposed(&self) -> Vec<Work<E>> {
+        self.flights.all().iter().flat_map(|flight| flight.take_all()).collect()
+    }
+
+    pub(super) fn flights(&self) -> Vec<Rc<Flight<E>>> {
+        self.flights.all()
+    }
+
+    pub(super) fn pending(&self) -> &RefCell<VecDeque<Work<E>>> {
+        &self.pending
+    }
+
+    /// The commands of the next batch, none if it has to wait or nothing does.
+    fn next(&self) -> Option<(BatchBuilder, Rc<Flight<E>>)> {
+        if self.in_flight_bytes.get() >= MAX_IN_FLIGHT_BYTES {
+            return None;
+        }
+        let now = E::boot_clock();
+        let (mut builder, mut works, mut late) = (BatchBuilder::new(), Vec::new(), Vec::new());
+        {
+            let mut pending = self.pending.borrow_mut();
+            while let Some(work) = pending.front() {
+                let full = builder.bytes() + work.call.body.len() > MAX_BATCH_BYTES;
+                if builder.count() > 0 && (full || builder.count() >= MAX_BATCH_COMMANDS) {
+                    break;
+                }
+                let work = pending.pop_front().expect("the front was just seen");
+                if work.call.deadline <= now {
+                    late.push(work);
+                    continue;
+                }
+                builder.push(work.call.kind, 0, &work.call.prelude, &work.call.body);
+                works.push(work);
+            }
+        }
+        late.into_iter().for_each(Work::time_out);
+        (!works.is_empty()).then(|| (builder, Flight::new(works)))
+    }
+}
+
+impl<E: Env> Group<E> {
+    /// Queues a request that goes through the log. The group leads, or did a moment ago.
+    pub(super) fn write(self: &Rc<Self>, work: Work<E>) {
+        self.arm(work.call.deadline);
+        self.proposals.pending.borrow_mut().push_back(work);
+        self.start_proposer();
+    }
+
+    /// One more proposer, if there is room. It starts behind the tasks that are ready now, so that all of their requests
+    /// make one batch; on an idle shard that is at once.
+    fn start_proposer(self: &Rc<Self>) {
+        let proposals = &self.proposals;
+        if proposals.proposers.get() < MAX_BATCHES && !proposals.starting.replace(true) {
+            proposals.proposers.set(proposals.proposers.get() + 1);
+            E::spawn(self.clone().run_proposer());
+        }
+    }
+
+    async fn run_proposer(self: Rc<Self>) {
+        let proposals = &self.proposals;
+        proposals.starting.set(false);
+        while let Some((builder, flight)) = proposals.next() {
+            let batch: Batch = builder.finish(self.clock.now());
+            let bytes = batch.bytes().len();
+            proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() + bytes);
+            proposals.flights.insert(&flight);
+            let outcomes = self.replica.propose(batch);
+            if !proposals.pending.borrow().is_empty() {
+                self.start_proposer();
+            }
+            let outcomes = outcomes.await;
+            proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() - bytes);
+            proposals.flights.remove(&flight);
+            self.settle(&flight, outcomes);
+        }
+        proposals.proposers.set(proposals.proposers.get() - 1);
+    }
+
+    /// Answers a batch, or sees to it that its requests get another chance.
+    fn settle(self: &Rc<Self>, flight: &Flight<E>, outcomes: Result<Vec<Outcome>, ProposeError>) {
+        match outcomes {
+            Ok(outcomes) => {
+                assert_eq!(outcomes.len(), flight.len(), "a batch has one outcome per command");
+                for (index, outcome) in outcomes.into_iter().enumerate() {
+                    if let Some(work) = flight.take(index) {
+                        work.answer(outcome);
+                    }
+                }
+            }
+            // Never appended: nothing of it can be applied.
+            Err(ProposeError::NotLeader(_)) => self.again(flight.take_all()),
+            Err(ProposeError::Unknown) => self.repeat_proposed(flight.take_all()),
+        }
+    }
+
+    /// Another attempt for requests that were proposed and lost their batch, where that is safe.
+    pub(super) fn repeat_proposed(self: &Rc<Self>, works: Vec<Work<E>>) {
+        self.again(works.into_iter().filter_map(Work::into_repeat).collect());
+    }
+
+    /// Refuses what cannot wait any longer and was not proposed.
+    pub(super) fn refuse_unled(&self, work: Work<E>) {
+        let text = format!("group {} had no leader that this node could reach; ask another node", self.id);
+        work.refuse(ErrorCode::NoLeader, text);
+    }
+}

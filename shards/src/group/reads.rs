@@ -1,0 +1,161 @@
+//! Reads: one ReadIndex round for all that wait, then the machine's answer.
+//!
+//! A round is begun after every request in it arrived, so its result holds for all of them. Machine time moves with
+//! entries only: a read that would show a record whose deadline the clock has passed, but machine time has not, first
+//! commits one `Tick`, shared by all reads of the round.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_machine::Read;
+use kahuna_protocol::meta::Tick;
+use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
+
+use super::flight::{Flight, Flights};
+use super::gate::Group;
+use crate::env::Env;
+use crate::serve::Work;
+
+/// Rounds of one group in flight: while one is on the wire, the next one can start.
+const MAX_ROUNDS: u32 = 2;
+/// A task answers so many reads before it lets others run.
+const READS_PER_TURN: usize = 64;
+/// A read may ask for a time this far ahead of the leader's clock, in milliseconds; further, somebody's clock is wrong.
+const MAX_AHEAD_MS: u64 = 10_000;
+
+/// What waits for a round and what is in one.
+pub(super) struct Rounds<E: Env> {
+    pending: RefCell<Vec<Work<E>>>,
+    flights: Flights<E>,
+    readers: Cell<u32>,
+    /// A reader was started and has not looked at the queue yet.
+    starting: Cell<bool>,
+}
+
+impl<E: Env> Rounds<E> {
+    pub(super) fn new() -> Self {
+        Self { pending: RefCell::default(), flights: Flights::new(), readers: Cell::new(0), starting: Cell::new(false) }
+    }
+
+    pub(super) fn take_pending(&self) -> Vec<Work<E>> {
+        self.pending.take()
+    }
+
+    /// Takes everything that is in a round and is not answered.
+    pub(super) fn take_begun(&self) -> Vec<Work<E>> {
+        self.flights.all().iter().flat_map(|flight| flight.take_all()).collect()
+    }
+
+    pub(super) fn flights(&self) -> Vec<Rc<Flight<E>>> {
+        self.flights.all()
+    }
+
+    pub(super) fn pending(&self) -> &RefCell<Vec<Work<E>>> {
+        &self.pending
+    }
+}
+
+impl<E: Env> Group<E> {
+    /// Queues a read at the leader.
+    pub(super) fn read(self: &Rc<Self>, work: Work<E>) {
+        self.arm(work.call.deadline);
+        self.rounds.pending.borrow_mut().push(work);
+        self.start_reader();
+    }
+
+    /// Answers from what this replica has applied, wherever the leader is.
+    pub(super) fn read_stale(self: &Rc<Self>, work: Work<E>) {
+        let clock_ms = self.clock.wall_ms();
+        match self.look(&work, clock_ms) {
+            Ok(outcome) => work.answer(outcome),
+            Err(wanted) => {
+                let text = format!("this replica has applied less than {wanted}; read at level linearizable");
+                work.refuse(ErrorCode::TimedOut, text);
+            }
+        }
+    }
+
+    fn start_reader(self: &Rc<Self>) {
+        let rounds = &self.rounds;
+        if rounds.readers.get() < MAX_ROUNDS && !rounds.starting.replace(true) {
+            rounds.readers.set(rounds.readers.get() + 1);
+            E::spawn(self.clone().run_reader());
+        }
+    }
+
+    async fn run_reader(self: Rc<Self>) {
+        let rounds = &self.rounds;
+        rounds.starting.set(false);
+        loop {
+            let works = rounds.take_pending();
+            if works.is_empty() {
+                break;
+            }
+            // A lease read is a ReadIndex whose round the leader's lease stands for; one strict read makes all strict.
+            let lease = works.iter().all(|work| work.call.prelude.read == ReadLevel::Lease);
+            let flight = Flight::new(works);
+            rounds.flights.insert(&flight);
+            let limit = flight.latest().map_or(Duration::ZERO, |last| last.saturating_sub(E::boot_clock()));
+            if lease && self.replica.lease_read().await.is_ok() {
+                self.answer_round(&flight).await;
+            } else {
+                // A round that outlasts its reads is given up, so that the next ones get theirs.
+                match E::timeout(limit, self.replica.read_index()).await {
+                    Some(Ok(())) => self.answer_round(&flight).await,
+                    _ => self.again(flight.take_all()),
+                }
+            }
+            rounds.flights.remove(&flight);
+        }
+        rounds.readers.set(rounds.readers.get() - 1);
+    }
+
+    async fn answer_round(self: &Rc<Self>, flight: &Flight<E>) {
+        // One time for the whole round: after the tick, no further record can have ended for it.
+        let clock_ms = self.clock.wall_ms();
+        let Some(tick) = self.answer_reads(flight, clock_ms).await else { return };
+        let Some(last) = flight.latest() else { return };
+        let timeout = last.saturating_sub(E::boot_clock());
+        let ticked = self.system(&Request::Tick(Tick { to: tick.0 }), timeout).await;
+        if !matches!(ticked, Outcome::Done(_)) {
+            return self.again(flight.take_all());
+        }
+        if self.answer_reads(flight, clock_ms).await.is_some() {
+            self.again(flight.take_all());
+        }
+    }
+
+    /// Answers what can be answered; the highest machine time that the others need, if there are any.
+    async fn answer_reads(&self, flight: &Flight<E>, clock_ms: u64) -> Option<Hlc> {
+        let mut tick = None;
+        for index in 0..flight.len() {
+            if index % READS_PER_TURN == READS_PER_TURN - 1 {
+                E::yield_now().await;
+            }
+            let Some(work) = flight.take(index) else { continue };
+            match self.look(&work, clock_ms) {
+                Ok(outcome) => work.answer(outcome),
+                Err(wanted) if wanted.millis() > clock_ms + MAX_AHEAD_MS => {
+                    let text = format!("as_of {wanted} is more than {MAX_AHEAD_MS} ms ahead of the leader's clock");
+                    work.refuse(ErrorCode::BadRequest, text);
+                }
+                Err(wanted) => {
+                    tick = tick.max(Some(wanted));
+                    flight.put_back(index, work);
+                }
+            }
+        }
+        tick
+    }
+
+    /// Asks the machine: its answer, or the machine time that it needs first.
+    fn look(&self, work: &Work<E>, clock_ms: u64) -> Result<Outcome, Hlc> {
+        let call = &work.call;
+        let request = RequestRef::access(call.kind, &call.body).expect("the body validated when it came in");
+        match self.replica.machine().borrow().read(request, clock_ms, call.prelude.read) {
+            Read::Answer(outcome) => Ok(outcome),
+            Read::NeedsTick(wanted) => Err(wanted),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A client's first frame, and the hand-over to the shard it wishes for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_into, encode_frame, to_owned};
+use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME};
+use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
+
+use super::connection::{frame_error, serve_connection};
+use super::listener::OpenConnection;
+use super::reply::KIND_ERROR;
+use crate::env::{Env, Net, ReadHalf, Stream, WriteHalf};
+use crate::lanes::{Control, Detached};
+use crate::shard::Shard;
+
+/// A client has this long to send its first frame, and to take the answer.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The first frame is short.
+const MAX_HELLO_BYTES: u32 = 4096;
+const READ_BYTES: usize = 1024;
+
+type ClientStream<E> = <<E as Env>::Net as Net>::Stream;
+
+/// Reads the first frame of a new connection, then serves it or hands it over.
+pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: ClientStream<E>, open: OpenConnection<E>) {
+    let mut reader = FrameReader::new(MAX_HELLO_BYTES);
+    // Silent or half a frame, or the client went: there is nobody to answer.
+    let Some(Some(first)) = E::timeout(LIMIT, first_frame::<E>(&mut stream, &mut reader)).await else { return };
+    let (request_id, hello) = match first {
+        Ok(hello) => hello,
+        Err(error) => return refuse::<E>(&shard, stream, 0, frame_error(error)).await,
+    };
+    if let Err(error) = check(&shard, &hello) {
+        return refuse::<E>(&shard, stream, request_id, error).await;
+    }
+    let unread = reader.into_unread().freeze();
+    let wish = ShardId(hello.shard);
+    if hello.shard == ANY_SHARD || wish == shard.id || wish.0 >= shard.shards {
+        return welcome(shard, stream, request_id, unread, open).await;
+    }
+    // A descriptor that cannot be duplicated closes the connection: the client connects again.
+    if let Ok(connection) = stream.detach() {
+        shard.lanes.control(wish, Control::HandOver { connection, hello, request_id, unread });
+    }
+}
+
+/// Takes over a client that another shard greeted.
+pub fn adopt_client<E: Env>(
+    shard: &Rc<Shard<E>>,
+    connection: Detached<E>,
+    hello: Hello,
+    request_id: u64,
+    unread: Bytes,
+) {
+    debug_assert_eq!(hello.shard, shard.id.0, "handed to the shard it wished for");
+    if let Ok(stream) = E::Net::adopt(connection) {
+        let open = OpenConnection::count(shard);
+        E::spawn(welcome(shard.clone(), stream, request_id, unread, open));
+    }
+}
+
+async fn first_frame<E: Env>(
+    stream: &mut ClientStream<E>,
+    reader: &mut FrameReader,
+) -> Option<Result<(u64, Hello), FrameError>> {
+    let mut scratch = [0; READ_BYTES];
+    loop {
+        match reader.next() {
+            Ok(Some((header, payload))) if header.kind == KIND_HELLO => {
+                let hello = access::<ArchivedHello>(header.kind, &payload).map(to_owned);
+                return Some(hello.map(|hello| (header.request_id, hello)));
+            }
+            Ok(Some((header, _))) => return Some(Err(FrameError::UnknownKind(header.kind))),
+            Ok(None) => {}
+            Err(error) => return Some(Err(error)),
+        }
+        match stream.read(&mut scratch).await {
+            Ok(0) | Err(_) => return None,
+            Ok(bytes) => reader.buffer().extend_from_slice(&scratch[..bytes]),
+        }
+    }
+}
+
+fn check<E: Env>(shard: &Shard<E>, hello: &Hello) -> Result<(), ErrorReply> {
+    if hello.min_version > *VERSIONS.end() || hello.max_version < *VERSIONS.start() {
+        let text = format!(
+            "the client speaks versions {} to {}, this node {} to {}",
+            hello.min_version,
+            hello.max_version,
+            VERSIONS.start(),
+            VERSIONS.end()
+        );
+        return Err(ErrorReply::new(ErrorCode::BadVersion, text));
+    }
+    let (wanted, here) = (ClusterId(hello.cluster), shard.cluster.get());
+    if !wanted.is_none() && !here.is_none() && wanted != here {
+        let text = format!("this node is of cluster {here}, the client asks for {wanted}: check the address");
+        return Err(ErrorReply::new(ErrorCode::WrongCluster, text));
+    }
+    Ok(())
+}
+
+async fn welcome<E: Env>(
+    shard: Rc<Shard<E>>,
+    mut stream: ClientStream<E>,
+    request_id: u64,
+    unread: Bytes,
+    open: OpenConnection<E>,
+) {
+    let mut frame = Vec::new();
+    let welcome = shard.welcome();
+    let stamp = shard.clock.now();
+    encode_frame(&mut frame, KIND_WELCOME, FLAG_REPLY, request_id, stamp, |out| archive_into(&welcome, out));
+    if matches!(E::timeout(LIMIT, stream.write_all(&frame)).await, Some(Ok(()))) {
+        serve_connection(shard, stream, unread, open).await;
+    }
+}
+
+/// One error frame, then the connection closes.
+async fn refuse<E: Env>(shard: &Shard<E>, mut stream: ClientStream<E>, request_id: u64, error: ErrorReply) {
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.now(), |out| archive_into(&error, out));
+    // The connection closes either way.
+    let _ = E::timeout(LIMIT, stream.write_all(&frame)).await;
+}

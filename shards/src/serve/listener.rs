@@ -1,0 +1,44 @@
+//! Accepts clients. Every shard listens on the same address; the kernel spreads connections over them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::handshake::greet_client;
+use crate::env::{Env, Listener, Net};
+use crate::shard::Shard;
+
+/// Most client connections of one shard.
+const MAX_CONNECTIONS: u32 = 16_384;
+/// Pause after a connection could not be accepted: descriptors that ran out come back as others close.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts clients until the node stops. Spawned once per shard.
+pub async fn listen_to_clients<E: Env>(shard: Rc<Shard<E>>, mut listener: <E::Net as Net>::Listener) {
+    loop {
+        match listener.accept().await {
+            // A connection over the limit is closed at once: the client tries another node.
+            Ok(_) if shard.connections.get() >= MAX_CONNECTIONS => {}
+            Ok(stream) => {
+                let open = OpenConnection::count(&shard);
+                E::spawn(greet_client(shard.clone(), stream, open));
+            }
+            Err(_) => E::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Counts one client connection while it lives.
+pub(super) struct OpenConnection<E: Env>(Rc<Shard<E>>);
+
+impl<E: Env> OpenConnection<E> {
+    pub(super) fn count(shard: &Rc<Shard<E>>) -> Self {
+        shard.connections.set(shard.connections.get() + 1);
+        Self(shard.clone())
+    }
+}
+
+impl<E: Env> Drop for OpenConnection<E> {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}

@@ -1,0 +1,33 @@
+//! Requests from clients and from other nodes: connections, dispatch, forwards, answers.
+//!
+//! ```text
+//!   client ──▶ listener ─▶ handshake ─▶ connection ─┐                        ┌─▶ group (this shard)
+//!                 │ wished for another shard        ├─▶ dispatch: whose is ──┼─▶ request lane (other shard)
+//!                 └──────────── hand-over ──▶       │   this name?           ├─▶ peer link (other node), once
+//!   peer ────▶ link ─▶ peer_requests ───────────────┘                        └─▶ the node itself (map, status)
+//!   answer ◀── outbox: all that are ready, one write
+//! ```
+//! A body is validated once, where it comes in, and travels as the bytes it came in. Every request is counted against its
+//! connection and its shard from there to its answer ([`Load`]), and every way it can take ends in its [`Reply`], which
+//! cannot be lost: dropping it answers `Unknown`.
+
+mod call;
+mod connection;
+mod dispatch;
+mod forward;
+mod handshake;
+mod listener;
+mod load;
+mod node_requests;
+mod outbox;
+mod peer_requests;
+mod reply;
+mod signal;
+
+pub use call::{Call, Work};
+pub use handshake::adopt_client;
+pub use listener::listen_to_clients;
+pub use load::{Charge, Load};
+pub use outbox::Outbox;
+pub use reply::{Answer, KIND_ERROR, Reply};
+pub use signal::Signal;

@@ -1,0 +1,83 @@
+//! Questions that the node answers itself: the map, its status; and commands of the system from within.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::meta::Status;
+use kahuna_protocol::{GroupId, Outcome, Request, RequestRef, ShardId};
+
+use super::call::Work;
+use super::reply::Reply;
+use crate::env::Env;
+use crate::env::local::LocalOneshot;
+use crate::group::{outcome_of, system_call};
+use crate::lanes::{Control, ShardStatus};
+use crate::shard::Shard;
+
+impl<E: Env> Shard<E> {
+    pub(super) fn answer_for_node(self: &Rc<Self>, request: &RequestRef<'_>, reply: Reply<E>) {
+        match request {
+            RequestRef::MapGet(_) => reply.send(Outcome::Map(self.current_map()).into()),
+            _ => {
+                let shard = self.clone();
+                E::spawn(async move { reply.send(Outcome::Status(shard.status().await).into()) });
+            }
+        }
+    }
+
+    /// The node's status, gathered from all of its shards.
+    pub async fn status(&self) -> Status {
+        let (asker, answers) = flume::bounded(usize::from(self.shards));
+        (0..self.shards).for_each(|to| self.lanes.control(ShardId(to), Control::Status(asker.clone())));
+        drop(asker);
+        let mut all = ShardStatus::default();
+        while let Ok(part) = answers.recv_async().await {
+            all.replicas.extend(part.replicas);
+            all.log_flushes += part.log_flushes;
+            all.log_bytes += part.log_bytes;
+            all.connections += part.connections;
+            all.peers_alive.extend(part.peers_alive);
+            if all.waiting.is_empty() {
+                all.waiting = part.waiting;
+            }
+        }
+        all.replicas.sort_by_key(|replica| replica.group);
+        all.peers_alive.sort_unstable();
+        all.peers_alive.dedup();
+        Status {
+            node: self.config.node.0,
+            cluster: self.cluster.get().0,
+            incarnation: self.incarnation.0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: millis(E::boot_clock().saturating_sub(self.started)),
+            shards: self.shards,
+            log_flushes: all.log_flushes,
+            log_bytes: all.log_bytes,
+            connections: all.connections,
+            peers_alive: all.peers_alive.iter().map(|node| node.0).collect(),
+            waiting: all.waiting,
+            replicas: all.replicas,
+        }
+    }
+
+    /// Proposes a command of the system in `group`, wherever in the cluster it is led.
+    ///
+    /// The outcome is the machine's, or `Error` as for any request. Such commands are in no session: after `Unknown` the
+    /// caller looks at the state before it repeats.
+    pub fn system(
+        self: &Rc<Self>,
+        group: GroupId,
+        request: &Request,
+        timeout: Duration,
+    ) -> impl Future<Output = Outcome> + 'static {
+        let (reply, answer) = LocalOneshot::pair();
+        let call = system_call::<E>(group, request, timeout);
+        self.dispatch(Work { call, reply: Reply::to_task(reply) });
+        async move { outcome_of(answer.await.ok()) }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
