@@ -8,7 +8,7 @@ use kahuna_protocol::{Hlc, Outcome, Position};
 
 use super::{Life, Miss, View};
 use crate::Machine;
-use crate::state::{Key, Lookup, Version};
+use crate::state::{Key, Lookup, Version, is_past};
 
 /// The version to show, with its value.
 type Pick<'a> = Result<(&'a Version, &'a [u8]), Miss>;
@@ -60,10 +60,8 @@ impl Machine {
     }
 
     fn pick(&self, name: &[u8], revision: Option<u64>, as_of: Option<Hlc>, now: View) -> Pick<'_> {
-        if let Some(as_of) = as_of
-            && as_of > self.state.time
-        {
-            return Err(Miss::NeedsTick(as_of));
+        if let Some(as_of) = as_of {
+            self.reach(as_of, now)?;
         }
         let floor = self.state.floors.revision;
         let Some(key) = self.state.key(&Position::new(name, Kind::Key)) else {
@@ -85,6 +83,19 @@ impl Machine {
             Lookup::Never(revision) => Err(Miss::NotFound(revision)),
             Lookup::At(version) => view.show(version),
         }
+    }
+
+    /// Whether `as_of` is in the past by machine time, or can be by a tick: nobody may drive machine time, and with it
+    /// every lease, further ahead than clocks may be apart.
+    pub(super) fn reach(&self, as_of: Hlc, now: View) -> Result<(), Miss> {
+        if as_of <= self.state.time {
+            return Ok(());
+        }
+        let clock_ms = now.clock_ms.unwrap_or(now.time_ms).max(now.time_ms);
+        if is_past(clock_ms, now.skew_ms, as_of.millis()) {
+            return Err(Miss::Ahead { by_ms: as_of.millis() - clock_ms });
+        }
+        Err(Miss::NeedsTick(as_of))
     }
 
     /// The version current at `as_of`. Before its first one a key may have had an earlier life that was collected.

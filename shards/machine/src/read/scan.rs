@@ -31,9 +31,7 @@ impl Machine {
     pub(super) fn key_scan(&self, body: &ArchivedKeyScan, now: View) -> Result<Outcome, Miss> {
         let given = body.as_of.as_ref().map(|as_of| Hlc(as_of.to_native()));
         if let Some(as_of) = given {
-            if as_of > self.state.time {
-                return Err(Miss::NeedsTick(as_of));
-            }
+            self.reach(as_of, now)?;
             if as_of < self.state.horizon {
                 return Err(Miss::Compacted(self.state.floors.revision.saturating_add(1)));
             }

@@ -10,118 +10,19 @@ mod key;
 mod lock;
 mod meta;
 mod number;
+mod partition;
 mod range;
 mod record;
 mod sequence;
 mod session;
-
-use std::rc::Rc;
-
-use imbl::GenericOrdMap;
-use imbl::shared_ptr::RcK;
-use kahuna_protocol::meta::Settings;
-use kahuna_protocol::{Hlc, Position};
 
 pub use index::Index;
 pub use key::{Keep, Key, Lookup, Version};
 pub use lock::Lock;
 pub use meta::Meta;
 pub use number::{in_epoch, next_number};
+pub use partition::{Floors, SharedMap, State};
 pub use range::Range;
 pub use record::{Record, is_past};
 pub use sequence::{Draw, DrawKey, Sequence};
 pub use session::{Answer, Session};
-
-/// An ordered map whose clone shares every node with the original.
-pub type SharedMap<K, V> = GenericOrdMap<K, V, RcK>;
-
-/// The highest numbers of records that are gone: what is minted for a fresh name starts above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Floors {
-    /// Of keys.
-    pub revision: u64,
-    /// Of locks.
-    pub token: u64,
-    /// Of sequences.
-    pub incarnation: u64,
-}
-
-/// Everything a snapshot holds.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// What all replicas agreed on.
-    pub settings: Settings,
-    /// The positions this partition owns.
-    pub range: Range,
-    /// The highest stamp applied.
-    pub time: Hlc,
-    /// Numbers start above these.
-    pub floors: Floors,
-    /// A key that is not in `records` did not exist at this stamp or later; before it, nobody knows.
-    pub horizon: Hlc,
-    /// Keys, locks and sequences in the order of their positions.
-    pub records: SharedMap<Position, Record>,
-    /// Every session that has an answer, or had one that a late repeat could still ask for.
-    pub sessions: SharedMap<u64, Session>,
-    /// The recorded answers by (session, number).
-    pub answers: SharedMap<(u64, u64), Rc<Answer>>,
-    /// Draws under an idempotency key.
-    pub draws: SharedMap<DrawKey, Draw>,
-    /// What the meta group keeps; empty elsewhere.
-    pub meta: Rc<Meta>,
-    /// Rises with every change of `meta`.
-    pub meta_version: u64,
-}
-
-impl State {
-    /// An empty partition.
-    pub fn new(settings: Settings, range: Range) -> Self {
-        Self {
-            settings,
-            range,
-            time: Hlc::ZERO,
-            floors: Floors::default(),
-            horizon: Hlc::ZERO,
-            records: SharedMap::new(),
-            sessions: SharedMap::new(),
-            answers: SharedMap::new(),
-            draws: SharedMap::new(),
-            meta: Rc::default(),
-            meta_version: 0,
-        }
-    }
-
-    /// How much later than its deadline a lease ends, in milliseconds.
-    pub fn skew_ms(&self) -> u64 {
-        u64::from(self.settings.max_clock_skew_ms)
-    }
-
-    /// When the record of a request valid until `valid_until_ms` may go, in milliseconds.
-    pub fn answer_expiry_ms(&self, valid_until_ms: u64) -> u64 {
-        valid_until_ms.saturating_add(u64::from(self.settings.dedupe_grace_ms))
-    }
-
-    /// The key at `position`, dead or alive.
-    pub fn key(&self, position: &Position) -> Option<&Key> {
-        match self.records.get(position) {
-            Some(Record::Key(key)) => Some(key),
-            _ => None,
-        }
-    }
-
-    /// The lock at `position`, held or not.
-    pub fn lock(&self, position: &Position) -> Option<&Lock> {
-        match self.records.get(position) {
-            Some(Record::Lock(lock)) => Some(lock),
-            _ => None,
-        }
-    }
-
-    /// The sequence at `position`.
-    pub fn sequence(&self, position: &Position) -> Option<&Sequence> {
-        match self.records.get(position) {
-            Some(Record::Sequence(sequence)) => Some(sequence),
-            _ => None,
-        }
-    }
-}

@@ -1,0 +1,123 @@
+//! What a read can come to, and whose time decides.
+
+use kahuna_protocol::error::{ErrorCode, ErrorReply};
+use kahuna_protocol::key::{Compacted, NotFound};
+use kahuna_protocol::{Hlc, Limits, Outcome, ReadLevel, RequestRef, validate};
+
+use crate::Machine;
+use crate::state::is_past;
+
+/// What a read came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The answer.
+    Answer(Outcome),
+    /// Ask again once machine time has reached this stamp, by a `Tick` or otherwise.
+    NeedsTick(Hlc),
+}
+
+impl From<Outcome> for Read {
+    fn from(outcome: Outcome) -> Self {
+        Self::Answer(outcome)
+    }
+}
+
+/// Why a read shows nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Miss {
+    /// There is no value; the revision that says so.
+    NotFound(u64),
+    /// There may have been one: the oldest revision that is kept.
+    Compacted(u64),
+    /// Machine time must reach this stamp first.
+    NeedsTick(Hlc),
+    /// The time as of which to read is further ahead than clocks may be apart.
+    Ahead { by_ms: u64 },
+    /// It is in another partition.
+    Moved,
+}
+
+impl From<Miss> for Read {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::NotFound(revision) => Outcome::from(NotFound { revision }).into(),
+            Miss::Compacted(oldest) => Outcome::from(Compacted { oldest }).into(),
+            Miss::NeedsTick(to) => Self::NeedsTick(to),
+            Miss::Ahead { by_ms } => {
+                let text = format!("as_of is {by_ms} ms ahead of this node's clock (max_clock_skew_ms)");
+                Outcome::from(ErrorReply::new(ErrorCode::BadRequest, text)).into()
+            }
+            Miss::Moved => {
+                let text = "the bucket goes on in another partition: read the map again";
+                Outcome::from(ErrorReply::new(ErrorCode::Moved, text)).into()
+            }
+        }
+    }
+}
+
+/// Whose time decides whether a record is alive.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    pub skew_ms: u64,
+    /// Machine time, or the time as of which is read, in Unix milliseconds.
+    pub time_ms: u64,
+    /// The wall clock in Unix milliseconds; none where time is given.
+    pub clock_ms: Option<u64>,
+    pub stale: bool,
+}
+
+/// Whether a record with a deadline may be shown.
+pub enum Life {
+    Live,
+    Dead,
+    Unclear(Hlc),
+}
+
+impl View {
+    pub fn life(&self, deadline_ms: u64) -> Life {
+        if is_past(deadline_ms, self.skew_ms, self.time_ms) {
+            return Life::Dead;
+        }
+        match self.clock_ms {
+            Some(clock_ms) if is_past(deadline_ms, self.skew_ms, clock_ms) => {
+                if self.stale {
+                    Life::Dead
+                } else {
+                    Life::Unclear(Hlc::from_millis(clock_ms))
+                }
+            }
+            _ => Life::Live,
+        }
+    }
+}
+
+impl Machine {
+    /// Answers a read. `clock_ms` is the wall clock of the replica that answers, in Unix milliseconds. Errors are
+    /// answers: `Moved` for what this partition does not own, `BadRequest` for arguments out of range and for what is
+    /// no read.
+    pub fn read(&self, request: RequestRef<'_>, clock_ms: u64, level: ReadLevel) -> Read {
+        if let Some(position) = request.route()
+            && !self.owns(&position)
+        {
+            return Outcome::from(self.moved()).into();
+        }
+        if let Err(refused) = validate(request, &Limits::default()) {
+            return Outcome::from(refused).into();
+        }
+        let now = View {
+            skew_ms: self.state.skew_ms(),
+            time_ms: self.state.time.millis(),
+            clock_ms: Some(clock_ms),
+            stale: level == ReadLevel::Stale,
+        };
+        let answer = match request {
+            RequestRef::LockInfo(body) => self.lock_info(&body.name, now),
+            RequestRef::KeyGet(body) => self.key_get(body, now),
+            RequestRef::KeyExists(body) => self.key_exists(body, now),
+            RequestRef::KeyScan(body) => self.key_scan(body, now),
+            RequestRef::SequenceGet(body) => Ok(self.sequence_get(&body.name)),
+            _ => Ok(ErrorReply::new(ErrorCode::BadRequest, "a write is not answered from a replica's state").into()),
+        };
+        answer.map_or_else(Read::from, Read::Answer)
+    }
+}
