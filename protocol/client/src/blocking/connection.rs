@@ -1,0 +1,105 @@
+//! One socket: the thread that reads it, and the buffer through which any thread writes to it.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::core::ConnectionId;
+use crate::wire::open_stream;
+
+/// How long one write may be stuck before the connection is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+const READ_BYTES: usize = 64 << 10;
+
+/// A connection as all threads see it.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    /// Set once, when it is connected.
+    stream: OnceLock<TcpStream>,
+    out: Mutex<Out>,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    bytes: Vec<u8>,
+    /// A thread is writing; it takes along what is put here meanwhile.
+    writing: bool,
+    closed: bool,
+}
+
+impl Connection {
+    /// Puts bytes behind those that wait to be written. Called under the core's lock, so in the core's order.
+    pub(super) fn queue(&self, bytes: Vec<u8>) {
+        let mut out = self.out.lock().expect("no thread panics while it holds an out buffer");
+        if out.bytes.is_empty() {
+            out.bytes = bytes;
+        } else {
+            out.bytes.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Writes what waits, unless another thread is at it. A failure shuts the socket down: its reader learns of it.
+    pub(super) fn flush(&self) {
+        let Some(mut stream) = self.stream.get() else { return };
+        let mut out = self.out.lock().expect("no thread panics while it holds an out buffer");
+        if out.writing {
+            return;
+        }
+        while !out.bytes.is_empty() {
+            let bytes = std::mem::take(&mut out.bytes);
+            out.writing = true;
+            drop(out);
+            if stream.write_all(&bytes).is_err() {
+                self.close();
+            }
+            out = self.out.lock().expect("no thread panics while it holds an out buffer");
+            out.writing = false;
+        }
+    }
+
+    /// Ends the connection, also one that is still being made.
+    pub(super) fn close(&self) {
+        self.out.lock().expect("no thread panics while it holds an out buffer").closed = true;
+        if let Some(stream) = self.stream.get() {
+            // An error says that it is closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Makes the socket known; `false` when the connection was closed meanwhile.
+    fn establish(&self, stream: TcpStream) -> bool {
+        self.stream.set(stream).expect("a connection is made once");
+        !self.out.lock().expect("no thread panics while it holds an out buffer").closed
+    }
+}
+
+/// The reader thread of one connection, from connecting to its end.
+pub(super) fn run(shared: &Arc<Shared>, id: ConnectionId, connection: &Connection, endpoint: &str) {
+    let reason = match serve(shared, id, connection, endpoint) {
+        Ok(()) => String::from("the node closed the connection"),
+        Err(error) => error.to_string(),
+    };
+    connection.close();
+    shared.with_core(|core, now| core.disconnected(id, &reason, now));
+}
+
+fn serve(shared: &Arc<Shared>, id: ConnectionId, connection: &Connection, endpoint: &str) -> io::Result<()> {
+    let stream = open_stream(endpoint, shared.connect_timeout)?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let mut reading = stream.try_clone()?;
+    if !connection.establish(stream) {
+        return Ok(());
+    }
+    shared.with_core(|core, now| core.opened(id, now));
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match reading.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => shared.with_core(|core, now| core.received(id, &buffer[..count], now)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Where nodes were said to be, and which of those places answer.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+
+/// One address.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: String,
+    /// The node there: from its handshake, or from the map.
+    pub(crate) node: Option<u32>,
+    /// Not to be tried before this.
+    pub(crate) down_until: Duration,
+    failures: u32,
+    trouble: Option<String>,
+}
+
+/// All addresses, those the client was started with first. They are only added to, so an index stays good.
+#[derive(Debug, Default)]
+pub(crate) struct Endpoints {
+    list: Vec<Endpoint>,
+    next: usize,
+}
+
+impl Endpoints {
+    /// The index of this address, added if it is new.
+    pub(crate) fn index(&mut self, address: &str) -> usize {
+        if let Some(index) = self.list.iter().position(|endpoint| endpoint.address == address) {
+            return index;
+        }
+        self.list.push(Endpoint {
+            address: address.to_owned(),
+            node: None,
+            down_until: Duration::ZERO,
+            failures: 0,
+            trouble: None,
+        });
+        self.list.len() - 1
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Endpoint {
+        &self.list[index]
+    }
+
+    pub(crate) fn set_node(&mut self, index: usize, node: u32) {
+        self.list[index].node = Some(node);
+    }
+
+    pub(crate) fn works(&mut self, index: usize) {
+        let endpoint = &mut self.list[index];
+        (endpoint.failures, endpoint.trouble, endpoint.down_until) = (0, None, Duration::ZERO);
+    }
+
+    pub(crate) fn failed(&mut self, index: usize, trouble: &str, now: Duration, backoff: &mut Backoff) {
+        let endpoint = &mut self.list[index];
+        endpoint.failures += 1;
+        endpoint.trouble = Some(trouble.to_owned());
+        endpoint.down_until = now + backoff.pause(endpoint.failures);
+    }
+
+    /// Where node `node` can be tried now.
+    pub(crate) fn of_node(&self, node: u32, now: Duration) -> Option<usize> {
+        self.list.iter().position(|endpoint| endpoint.node == Some(node) && endpoint.down_until <= now)
+    }
+
+    /// The next one, in turn, that can be tried now and that `skip` does not want left out.
+    pub(crate) fn next(&mut self, now: Duration, skip: impl Fn(usize, &Endpoint) -> bool) -> Option<usize> {
+        let count = self.list.len();
+        let found = (0..count)
+            .map(|step| (self.next + step) % count)
+            .find(|&index| self.list[index].down_until <= now && !skip(index, &self.list[index]))?;
+        self.next = (found + 1) % count;
+        Some(found)
+    }
+
+    /// When the first of those that are down now may be tried again.
+    pub(crate) fn next_up(&self, now: Duration) -> Option<Duration> {
+        self.list.iter().map(|endpoint| endpoint.down_until).filter(|&until| until > now).min()
+    }
+
+    /// What is wrong with each, for a person; empty when nothing is.
+    pub(crate) fn troubles(&self) -> String {
+        let mut text = String::new();
+        for endpoint in &self.list {
+            if let Some(trouble) = &endpoint.trouble {
+                let separator = if text.is_empty() { "" } else { "; " };
+                write!(text, "{separator}{}: {trouble}", endpoint.address).expect("a String takes everything");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,59 @@
+//! What the core asks of its adapter, and what it gives back.
+
+use std::time::Duration;
+
+use kahuna_protocol::{Hlc, Outcome};
+
+use crate::{ClientError, Now};
+
+/// Names a submitted request until its `Done`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestToken(pub(crate) u64);
+
+/// Names a connection from its `Open` to its `Close` or `disconnected`; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+/// One thing to do. Outputs are done in the order they are given.
+#[derive(Debug)]
+pub enum Output {
+    /// Connect to `endpoint`, then call `opened`, or `disconnected` if it cannot be.
+    Open {
+        /// The new connection.
+        connection: ConnectionId,
+        /// `host:port`.
+        endpoint: String,
+    },
+    /// Write these bytes, whole frames, behind what was written before.
+    Send {
+        /// An opened connection.
+        connection: ConnectionId,
+        /// One or more frames.
+        bytes: Vec<u8>,
+    },
+    /// Close the connection; the core has forgotten it.
+    Close {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// A request came to its end. Its token is free.
+    Done {
+        /// The request.
+        token: RequestToken,
+        /// Its outcome, or why there is none.
+        result: Result<Reply, ClientError>,
+    },
+}
+
+/// A request's outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What it came to; never `Outcome::Error`.
+    pub outcome: Outcome,
+    /// The answering node's clock.
+    pub stamp: Hlc,
+    /// When the first attempt was sent.
+    pub first_sent: Now,
+    /// For a lock granted or extended: until when the holder may rely on it, by [`Now::elapsed`].
+    pub safe_until: Option<Duration>,
+}
