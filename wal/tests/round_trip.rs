@@ -118,7 +118,7 @@ fn a_record_larger_than_a_batch_stands_alone() {
 fn a_log_may_be_reopened_with_segments_of_another_size() {
     let dir = temp_dir();
     let small = LogOptions::small();
-    let larger = LogOptions { segment_bytes: 128 << 10, ..small.clone() };
+    let larger = LogOptions { segment_bytes: 128 << 10, ..LogOptions::small() };
     let mut expected = 0;
     for round in 0..6 {
         let options = if round % 2 == 0 { &small } else { &larger };

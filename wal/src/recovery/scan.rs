@@ -215,3 +215,6 @@ pub fn claims_or_empty(claims: Option<Survey>, first_segment: Option<u64>) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

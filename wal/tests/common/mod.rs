@@ -50,6 +50,19 @@ pub async fn beside<D: Disk, T>(log: &Log<D>, work: impl Future<Output = T>) -> 
     .await
 }
 
+/// Lets everything else run once.
+pub async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Closes the log behind what is queued, and runs its writer to the end.
 pub async fn close<D: Disk>(log: &Log<D>) -> Result<(), LogError> {
     log.close();
