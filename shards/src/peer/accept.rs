@@ -1,0 +1,306 @@
+//! Links that other nodes dial: let them in, hand them to the shard they wish for, pass their frames on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kahuna_protocol::frame::{FLAG_REPLY, archive_into};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Incarnation, NodeId, ShardId};
+
+use super::dial::split;
+use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
+use super::incoming::{Incoming, ReadError};
+use super::outgoing::Outgoing;
+use super::pulse::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY, Pulse};
+use super::{PeerIdentity, PeerReplier, Peers};
+use crate::env::{Env, Listener, Net, Stream};
+
+/// How long a connection may take to introduce itself.
+const HELLO_LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection that was refused may take to notice.
+const LINGER: Duration = Duration::from_secs(1);
+/// Connections that may be introducing themselves at once; one more is closed.
+const MAX_STRANGERS: usize = 256;
+/// Links of other nodes to one shard; one more is refused.
+const MAX_LINKS: usize = 4096;
+/// Descriptors ran out, or the like: wait before the next attempt.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
+
+/// The links that others dialled to this shard: one for each of their shards, the latest counts.
+#[derive(Default)]
+pub(super) struct Accepted {
+    links: RefCell<BTreeMap<(NodeId, Incarnation, u16), (u64, Rc<Outgoing>)>>,
+    strangers: Cell<usize>,
+}
+
+impl Accepted {
+    /// False when there are too many.
+    fn insert(&self, key: (NodeId, Incarnation, u16), serial: u64, out: &Rc<Outgoing>) -> bool {
+        let mut links = self.links.borrow_mut();
+        if links.len() >= MAX_LINKS && !links.contains_key(&key) {
+            return false;
+        }
+        let before = links.insert(key, (serial, out.clone()));
+        drop(links);
+        if let Some((_, before)) = before {
+            before.close();
+        }
+        true
+    }
+
+    fn remove(&self, key: (NodeId, Incarnation, u16), serial: u64) {
+        let mut links = self.links.borrow_mut();
+        if links.get(&key).is_some_and(|(current, _)| *current == serial) {
+            links.remove(&key);
+        }
+    }
+
+    /// Closes the links of a node.
+    pub(super) fn close_node(&self, node: NodeId) {
+        let links = self.links.borrow();
+        links.iter().filter(|(key, _)| key.0 == node).for_each(|(_, (_, out))| out.close());
+    }
+
+    /// Closes all links.
+    pub(super) fn close_all(&self) {
+        self.links.borrow().values().for_each(|(_, out)| out.close());
+    }
+
+    /// How many links there are.
+    pub(super) fn len(&self) -> usize {
+        self.links.borrow().len()
+    }
+}
+
+/// Counts a connection that has not introduced itself.
+struct Stranger<'a>(&'a Cell<usize>);
+
+impl<'a> Stranger<'a> {
+    fn admit(count: &'a Cell<usize>) -> Option<Self> {
+        (count.get() < MAX_STRANGERS).then(|| {
+            count.set(count.get() + 1);
+            Self(count)
+        })
+    }
+}
+
+impl Drop for Stranger<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// What the first frame led to.
+enum Entry {
+    /// It is the hello of this kind.
+    Hello(PeerHello),
+    /// The connection is of no use.
+    Refused(ErrorReply),
+    /// It ended by itself, or took too long.
+    Gone,
+}
+
+impl<E: Env> Peers<E> {
+    /// Takes connections from `listener` until [`Peers::close`]. Every shard may run one over a shared listener.
+    pub async fn accept_loop(self: Rc<Self>, mut listener: <E::Net as Net>::Listener) {
+        while !self.closed.get() {
+            match listener.accept().await {
+                Ok(stream) => self.serve(stream, Bytes::new()),
+                Err(_) => E::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    /// Takes a connection that another shard accepted and handed over, with everything that was read from it.
+    pub fn adopt(self: &Rc<Self>, connection: <E::Net as Net>::Detached, unread: Bytes) {
+        // A connection that cannot be taken over is dropped, and dialled again by its owner.
+        if let Ok(stream) = E::Net::adopt(connection) {
+            self.serve(stream, unread);
+        }
+    }
+
+    /// Links that other nodes have to this shard.
+    pub fn accepted_links(&self) -> usize {
+        self.accepted.len()
+    }
+
+    fn serve(self: &Rc<Self>, stream: StreamOf<E>, unread: Bytes) {
+        let peers = self.clone();
+        E::spawn(async move { peers.let_in(stream, unread).await });
+    }
+
+    async fn let_in(self: Rc<Self>, stream: StreamOf<E>, unread: Bytes) {
+        let Some(stranger) = Stranger::admit(&self.accepted.strangers) else { return };
+        if self.closed.get() {
+            return;
+        }
+        // Read on the whole stream: it may have to be handed over, together with all bytes that came.
+        let mut read = Vec::from(unread);
+        let mut incoming = Incoming::new(stream, MAX_HANDSHAKE_BYTES, &read);
+        let entry = E::timeout(HELLO_LIMIT, self.first_frame(&mut incoming, &mut read)).await.unwrap_or(Entry::Gone);
+        let (stream, rest) = incoming.into_parts();
+        let refused = match entry {
+            Entry::Gone => return,
+            Entry::Refused(error) => error,
+            Entry::Hello(hello) => {
+                let (own, shards) = (self.local.borrow().shard, self.local.borrow().shards);
+                let wished = ShardId(hello.to_shard);
+                if wished != own && wished.0 < shards {
+                    return self.pass_on(wished, stream, read);
+                }
+                match self.admit_dialler(&hello) {
+                    Ok(version) => {
+                        drop(stranger);
+                        return self.attend(hello, version, stream, &rest).await;
+                    }
+                    Err(error) => error,
+                }
+            }
+        };
+        eprintln!("node {}: a peer connection is refused: {}", self.local.borrow().node, refused.text);
+        let (read, write) = stream.split();
+        let out = self.outgoing();
+        out.finish(KIND_ERROR, |body| archive_into(&refused, body));
+        out.write_to::<E>(write).await;
+        // Still counted among the strangers: whoever does not go away does not get room for more.
+        let _ = E::timeout(LINGER, Incoming::new(read, 0, &[]).drain()).await;
+    }
+
+    async fn first_frame(&self, incoming: &mut Incoming<StreamOf<E>>, read: &mut Vec<u8>) -> Entry {
+        loop {
+            match incoming.buffered() {
+                Ok(Some((header, payload))) => {
+                    self.observe(&header);
+                    let hello = split(&payload).and_then(|(_, body)| PeerHello::decode(header.kind, &body));
+                    return hello.map_or_else(|error| Entry::Refused(bad_frame(error)), Entry::Hello);
+                }
+                Ok(None) => {}
+                Err(error) => return Entry::Refused(bad_frame(error)),
+            }
+            match incoming.fill(Some(read)).await {
+                Ok(()) => {}
+                Err(ReadError::Frame(error)) => return Entry::Refused(bad_frame(error)),
+                Err(ReadError::End | ReadError::Io(_)) => return Entry::Gone,
+            }
+        }
+    }
+
+    fn pass_on(&self, wished: ShardId, stream: StreamOf<E>, read: Vec<u8>) {
+        let hand_over = self.hand_over.borrow().clone();
+        // Without a way there, or a descriptor for it, the connection is dropped and dialled again by its owner.
+        if let (Some(hand_over), Ok(detached)) = (hand_over, stream.detach()) {
+            hand_over(wished, detached, read.into());
+        }
+    }
+
+    fn admit_dialler(&self, hello: &PeerHello) -> Result<u8, ErrorReply> {
+        let known = self.remote(NodeId(hello.from.node)).and_then(|remote| remote.on_record.get());
+        hello.judge(&self.local.borrow(), known)
+    }
+
+    /// A link that is let in, to its end.
+    async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: &[u8]) {
+        let from = &hello.from;
+        let identity = PeerIdentity { node: NodeId(from.node), incarnation: Incarnation(from.incarnation) };
+        let (read, write) = stream.split();
+        let out = self.outgoing();
+        out.set_max_payload(from.max_frame_bytes);
+        let serial = self.mint_serial();
+        let key = (identity.node, identity.incarnation, from.shard);
+        if !self.accepted.insert(key, serial, &out) {
+            return;
+        }
+        let remote = self.remote(identity.node);
+        if let Some(remote) = &remote {
+            remote.learn(from, 0, E::boot_clock());
+        }
+        let welcome = PeerWelcome { version, from: self.introduction() };
+        out.push_reply(KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), |body| welcome.encode(body));
+        let writing = out.clone();
+        E::spawn(async move { writing.write_to::<E>(write).await });
+        let mut incoming = Incoming::new(read, self.limits.max_frame_bytes, unread);
+        let ended = loop {
+            if !out.may_read().await {
+                break None;
+            }
+            match incoming.next::<E>().await {
+                Ok((header, payload)) => {
+                    if let Some(remote) = &remote {
+                        remote.heard(E::boot_clock());
+                    }
+                    self.observe(&header);
+                    if let Err(error) = self.on_question(identity, &out, header, payload) {
+                        break Some(error);
+                    }
+                }
+                Err(ReadError::Frame(error)) => break Some(bad_frame(error)),
+                Err(ReadError::End | ReadError::Io(_)) => break None,
+            }
+        };
+        self.accepted.remove(key, serial);
+        match ended {
+            None => out.close(),
+            Some(error) => {
+                eprintln!(
+                    "node {}: the link of node {} is closed: {}",
+                    self.local.borrow().node,
+                    identity.node,
+                    error.text
+                );
+                out.finish(KIND_ERROR, |body| archive_into(&error, body));
+                let _ = E::timeout(LINGER, incoming.drain()).await;
+                out.close();
+            }
+        }
+    }
+
+    /// One frame of another node. `Err` ends the link.
+    fn on_question(
+        &self,
+        from: PeerIdentity,
+        out: &Rc<Outgoing>,
+        header: Header,
+        payload: Bytes,
+    ) -> Result<(), ErrorReply> {
+        let (prelude, body) = split(&payload).map_err(bad_frame)?;
+        if header.flags & FLAG_REPLY != 0 {
+            return Err(ErrorReply::new(ErrorCode::BadFrame, "an answer to no question"));
+        }
+        let reply = PeerReplier::new(out.clone(), prelude, header.request_id);
+        match header.kind {
+            KIND_PULSE => {
+                let pulse = Pulse::decode(header.kind, &body).map_err(bad_frame)?;
+                let own = self.pulse();
+                if let Some(remote) = self.remote(from.node)
+                    && !self.on_pulse(&remote, &pulse)
+                {
+                    let error = ErrorReply::new(ErrorCode::WrongCluster, "the nodes have joined different clusters");
+                    reply.refuse(&error);
+                    return Err(error);
+                }
+                reply.send(KIND_PULSE_REPLY, |out| own.encode(out));
+            }
+            KIND_PROBE => reply.send(KIND_PROBE_REPLY, |_| {}),
+            _ => {
+                let handler = self.handler.borrow().clone();
+                match handler {
+                    Some(handler) => handler.on_frame(from, prelude, header, body, reply),
+                    None => reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "the node is starting or stopping")),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bad_frame(error: FrameError) -> ErrorReply {
+    let code = match error {
+        FrameError::Version(_) => ErrorCode::BadVersion,
+        _ => ErrorCode::BadFrame,
+    };
+    ErrorReply::new(code, error.to_string())
+}

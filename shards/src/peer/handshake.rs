@@ -1,0 +1,254 @@
+//! The first frame each way on a link, and who is let in.
+//!
+//! The dialler says who it is and whom it wants; the acceptor refuses with an error frame that names both sides, or
+//! answers with who it is. Either end that is not what the other took it for ends the link: that is how a wiped node, a
+//! node of another cluster and a wrong address are found out before any message of a group passes.
+
+use kahuna_protocol::frame::{VERSIONS, access, archive_into, to_owned};
+use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameError, Incarnation, NodeId, ShardId};
+use rkyv::{Archive, Archived, Deserialize, Serialize};
+
+use super::LocalNode;
+
+/// Kind of the dialler's first frame.
+pub const KIND_PEER_HELLO: u16 = 0x1001;
+/// Kind of the acceptor's answer.
+pub const KIND_PEER_WELCOME: u16 = 0x9001;
+/// Longest payload of a handshake frame in bytes.
+pub const MAX_HANDSHAKE_BYTES: u32 = 64 << 10;
+
+/// A node of the first cluster, as a node was told.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct ListedPeer {
+    /// The operator's number.
+    pub node: u32,
+    /// Where its peers reach it, `host:port`.
+    pub address: String,
+}
+
+/// Who an end of a link is.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Introduction {
+    /// The operator's number.
+    pub node: u32,
+    /// The shard at this end.
+    pub shard: u16,
+    /// How many shards the node runs.
+    pub shards: u16,
+    /// The data directory.
+    pub incarnation: u64,
+    /// Random per process.
+    pub boot_id: u64,
+    /// The cluster; all zero while the node is pending.
+    pub cluster: [u8; 16],
+    /// Longest payload of a frame that this end accepts, in bytes.
+    pub max_frame_bytes: u32,
+    /// Where clients reach the node, `host:port`.
+    pub client_address: String,
+    /// Where peers reach the node, `host:port`.
+    pub peer_address: String,
+    /// The nodes of the first cluster as it was told, in order.
+    pub peer_set: Vec<ListedPeer>,
+}
+
+/// The dialler's first frame.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct PeerHello {
+    /// The lowest protocol version the dialler speaks.
+    pub min_version: u8,
+    /// The highest.
+    pub max_version: u8,
+    /// The shard that is wanted; one that does not exist there stands for any.
+    pub to_shard: u16,
+    /// The node that is wanted.
+    pub to_node: u32,
+    /// The data directory that is wanted; 0 as long as it is not known.
+    pub to_incarnation: u64,
+    /// Who dials.
+    pub from: Introduction,
+}
+
+/// The acceptor's answer.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct PeerWelcome {
+    /// The version both use from here on.
+    pub version: u8,
+    /// Who answers.
+    pub from: Introduction,
+}
+
+impl Introduction {
+    /// This end.
+    pub(super) fn of(local: &LocalNode, max_frame_bytes: u32) -> Self {
+        let peer_set =
+            local.peer_set.iter().map(|(node, address)| ListedPeer { node: *node, address: address.clone() }).collect();
+        Self {
+            node: local.node.0,
+            shard: local.shard.0,
+            shards: local.shards,
+            incarnation: local.incarnation.0,
+            boot_id: local.boot_id,
+            cluster: local.cluster.0,
+            max_frame_bytes,
+            client_address: local.client_address.clone(),
+            peer_address: local.peer_address.clone(),
+            peer_set,
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.node != 0 && self.incarnation != 0 && self.shards > 0 && self.shard < self.shards
+    }
+}
+
+impl PeerHello {
+    /// What this end says to the shard `to_shard` of a node.
+    pub(super) fn new(to: NodeId, to_shard: ShardId, to_incarnation: Option<Incarnation>, from: Introduction) -> Self {
+        Self {
+            min_version: *VERSIONS.start(),
+            max_version: *VERSIONS.end(),
+            to_shard: to_shard.0,
+            to_node: to.0,
+            to_incarnation: to_incarnation.map_or(0, |incarnation| incarnation.0),
+            from,
+        }
+    }
+
+    /// Appends the archived body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        archive_into(self, out);
+    }
+
+    /// # Errors
+    /// `UnknownKind` when it is another frame, `Body` when it does not validate.
+    pub fn decode(kind: u16, body: &[u8]) -> Result<Self, FrameError> {
+        match kind {
+            KIND_PEER_HELLO => Ok(to_owned(access::<Archived<Self>>(kind, body)?)),
+            _ => Err(FrameError::UnknownKind(kind)),
+        }
+    }
+
+    /// Whether the node `local` lets this dialler in, and with which version. `known` is the data directory that the
+    /// cluster has on record for the dialler's number.
+    ///
+    /// # Errors
+    /// What the dialler is told, for a person to read.
+    pub(super) fn judge(&self, local: &LocalNode, known: Option<Incarnation>) -> Result<u8, ErrorReply> {
+        let from = &self.from;
+        let version = self.max_version.min(*VERSIONS.end());
+        if version < self.min_version.max(*VERSIONS.start()) {
+            let text = format!(
+                "node {} speaks versions {} to {}, node {} speaks {} to {}; upgrade the older one",
+                from.node,
+                self.min_version,
+                self.max_version,
+                local.node,
+                VERSIONS.start(),
+                VERSIONS.end()
+            );
+            return Err(ErrorReply::new(ErrorCode::BadVersion, text));
+        }
+        let refuse = |text: String| Err(ErrorReply::new(ErrorCode::BadRequest, text));
+        if !from.is_sound() {
+            return refuse(format!("node {}: an introduction with values out of range", from.node));
+        }
+        if from.boot_id == local.boot_id {
+            return refuse(format!(
+                "node {} reached itself under the address of node {}; correct the address in --peers",
+                local.node, self.to_node
+            ));
+        }
+        if from.node == local.node.0 {
+            return refuse(format!(
+                "two nodes have the number {}: the one at {} and the one at {}; give one of them another --node-id",
+                local.node, from.peer_address, local.peer_address
+            ));
+        }
+        if self.to_node != local.node.0 {
+            return refuse(format!(
+                "node {} wanted node {} and reached node {} ({}); correct the address in --peers",
+                from.node, self.to_node, local.node, local.peer_address
+            ));
+        }
+        check_cluster(local, from)?;
+        if self.to_incarnation != 0 && self.to_incarnation != local.incarnation.0 {
+            return refuse(format!(
+                "node {} wanted node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
+                 data directory",
+                from.node, local.node, self.to_incarnation, local.incarnation.0
+            ));
+        }
+        check_known(from, known)?;
+        Ok(version)
+    }
+}
+
+impl PeerWelcome {
+    /// Appends the archived body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        archive_into(self, out);
+    }
+
+    /// # Errors
+    /// `UnknownKind` when it is another frame, `Body` when it does not validate.
+    pub fn decode(kind: u16, body: &[u8]) -> Result<Self, FrameError> {
+        match kind {
+            KIND_PEER_WELCOME => Ok(to_owned(access::<Archived<Self>>(kind, body)?)),
+            _ => Err(FrameError::UnknownKind(kind)),
+        }
+    }
+
+    /// Whether this is the node that was wanted.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person to read.
+    pub(super) fn judge(
+        &self,
+        local: &LocalNode,
+        wanted: NodeId,
+        known: Option<Incarnation>,
+    ) -> Result<(), ErrorReply> {
+        let from = &self.from;
+        if !VERSIONS.contains(&self.version) {
+            let text = format!("node {wanted} answers with version {}, which is not spoken here", self.version);
+            return Err(ErrorReply::new(ErrorCode::BadVersion, text));
+        }
+        if !from.is_sound() || from.node != wanted.0 {
+            let text = format!("wanted node {wanted} and reached node {} ({})", from.node, from.peer_address);
+            return Err(ErrorReply::new(ErrorCode::BadRequest, text));
+        }
+        check_cluster(local, from)?;
+        check_known(from, known)
+    }
+}
+
+/// Two clusters differ only when both are known: a pending node has none yet.
+fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorReply> {
+    let cluster = ClusterId(from.cluster);
+    if cluster.is_none() || local.cluster.is_none() || cluster == local.cluster {
+        return Ok(());
+    }
+    let text = format!(
+        "node {} belongs to cluster {cluster}, node {} to {}; one of them runs on the data directory of another cluster",
+        from.node, local.node, local.cluster
+    );
+    Err(ErrorReply::new(ErrorCode::WrongCluster, text))
+}
+
+fn check_known(from: &Introduction, known: Option<Incarnation>) -> Result<(), ErrorReply> {
+    match known.filter(|known| known.0 != from.incarnation) {
+        None => Ok(()),
+        Some(known) => Err(ErrorReply::new(
+            ErrorCode::BadRequest,
+            format!(
+                "the cluster knows node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
+                 data directory",
+                from.node, known.0, from.incarnation
+            ),
+        )),
+    }
+}

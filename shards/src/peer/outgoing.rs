@@ -1,0 +1,267 @@
+//! The outgoing side of a connection: frames gather in one buffer while the previous one is being written.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::Shutdown;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use kahuna_protocol::frame::{FLAG_REPLY, encode_frame};
+use kahuna_protocol::peer::PeerPrelude;
+use kahuna_protocol::{Header, Hlc};
+
+use crate::env::{Env, WriteHalf};
+
+/// A connection that takes nothing of a batch for this long is closed.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+/// Most bytes per write: the stall limit applies to each, so that a slow link is told from one that does not read.
+const WRITE_BYTES: usize = 1 << 20;
+/// A buffer that grew beyond this is not kept once it was written.
+const KEEP_BYTES: usize = 256 << 10;
+
+/// What waits to be written to one connection. One task, [`Outgoing::write_to`], empties it; everybody else appends.
+pub(super) struct Outgoing {
+    stamp: Box<dyn Fn() -> Hlc>,
+    queue_bytes: usize,
+    /// Longest payload that the other end takes.
+    max_payload: Cell<u32>,
+    gathered: RefCell<Vec<u8>>,
+    /// Bytes of the batch that is being written.
+    writing: Cell<usize>,
+    /// Every frame with a lower request id has been handed to the socket, at least in part.
+    taken_below: Cell<u64>,
+    /// The request id that the next frame must reach.
+    next_id: Cell<u64>,
+    writer: RefCell<Option<Waker>>,
+    reader: RefCell<Option<Waker>>,
+    /// The writer too, while it waits for the socket: only the end of the connection interrupts that.
+    closer: RefCell<Option<Waker>>,
+    /// Nothing more is queued; the connection ends when everything is written.
+    finishing: Cell<bool>,
+    closed: Cell<bool>,
+}
+
+fn wake(waker: &RefCell<Option<Waker>>) {
+    let waker = waker.borrow_mut().take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl Outgoing {
+    /// An empty one that holds at most `queue_bytes`; `stamp` gives the clock's next stamp.
+    pub(super) fn new(queue_bytes: usize, max_payload: u32, stamp: Box<dyn Fn() -> Hlc>) -> Rc<Self> {
+        Rc::new(Self {
+            stamp,
+            queue_bytes,
+            max_payload: Cell::new(max_payload),
+            gathered: RefCell::default(),
+            writing: Cell::new(0),
+            taken_below: Cell::new(0),
+            next_id: Cell::new(0),
+            writer: RefCell::default(),
+            reader: RefCell::default(),
+            closer: RefCell::default(),
+            finishing: Cell::new(false),
+            closed: Cell::new(false),
+        })
+    }
+
+    /// Bytes that wait.
+    pub(super) fn queued(&self) -> usize {
+        self.gathered.borrow().len() + self.writing.get()
+    }
+
+    /// Whether another frame may be queued. An empty queue takes a frame of any size.
+    pub(super) fn has_room(&self) -> bool {
+        self.queued() < self.queue_bytes
+    }
+
+    /// Whether a frame with this id may have left this node.
+    pub(super) fn may_have_left(&self, request_id: u64) -> bool {
+        request_id < self.taken_below.get()
+    }
+
+    /// Appends frames that were encoded already, the last one under `request_id`. Ids rise.
+    pub(super) fn push_encoded(&self, request_id: u64, frames: &[u8]) {
+        debug_assert!(request_id >= self.next_id.get(), "request ids rise");
+        self.next_id.set(request_id + 1);
+        if !self.closed.get() {
+            self.gathered.borrow_mut().extend_from_slice(frames);
+            wake(&self.writer);
+        }
+    }
+
+    /// Appends a frame that asks for something. Ids rise. A payload that the other end would not take is taken
+    /// back: `Err` with its length.
+    pub(super) fn push_call(
+        &self,
+        kind: u16,
+        flags: u8,
+        request_id: u64,
+        prelude: PeerPrelude,
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), usize> {
+        debug_assert!(request_id >= self.next_id.get(), "request ids rise");
+        {
+            let mut gathered = self.gathered.borrow_mut();
+            encode_limited(
+                &mut gathered,
+                kind,
+                flags,
+                request_id,
+                (self.stamp)(),
+                prelude,
+                self.max_payload.get(),
+                payload,
+            )?;
+        }
+        self.next_id.set(request_id + 1);
+        wake(&self.writer);
+        Ok(())
+    }
+
+    /// Appends an answer. Answers never wait for room; a peer that lets too many pile up is cut off.
+    pub(super) fn push_reply(
+        &self,
+        kind: u16,
+        flags: u8,
+        request_id: u64,
+        prelude: PeerPrelude,
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if self.closed.get() || self.finishing.get() {
+            return;
+        }
+        if !self.has_room() {
+            return self.close();
+        }
+        let stamp = (self.stamp)();
+        encode_frame(&mut self.gathered.borrow_mut(), kind, flags, request_id, stamp, |out| {
+            out.extend_from_slice(&prelude.encode());
+            payload(out);
+        });
+        wake(&self.writer);
+    }
+
+    /// Returns when the connection may be read again: at once, unless the peer lags behind with reading our answers.
+    /// False once the connection is closed. For one waiter at a time.
+    pub(super) async fn may_read(&self) -> bool {
+        poll_fn(|cx| {
+            if self.closed.get() || self.queued() <= self.queue_bytes / 2 {
+                return Poll::Ready(());
+            }
+            *self.reader.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        !self.closed.get()
+    }
+
+    /// Drops what waits and ends the connection; also the pending read of its other half.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        [&self.writer, &self.reader, &self.closer].into_iter().for_each(wake);
+    }
+
+    /// The other end said how long a payload it takes.
+    pub(super) fn set_max_payload(&self, max_payload: u32) {
+        self.max_payload.set(max_payload);
+    }
+
+    /// Appends a frame that ends the conversation; nothing is queued after it, and the connection's outgoing direction
+    /// closes once it was written.
+    pub(super) fn finish(&self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
+        self.push_reply(kind, FLAG_REPLY, 0, PeerPrelude::default(), payload);
+        self.finishing.set(true);
+        wake(&self.writer);
+    }
+
+    /// Whether the connection has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Waits until there is something to write, and takes all of it into `batch`; false once the connection is closed.
+    async fn take(&self, batch: &mut Vec<u8>) -> bool {
+        poll_fn(|cx| {
+            if self.closed.get() || self.finishing.get() || !self.gathered.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            *self.writer.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        if self.closed.get() || self.gathered.borrow().is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut *self.gathered.borrow_mut(), batch);
+        self.writing.set(batch.len());
+        self.taken_below.set(self.next_id.get());
+        true
+    }
+
+    /// Writes what gathers until the connection ends. If it was [finished](Self::finish) only the outgoing direction closes,
+    /// so that a last frame is not lost to a reset; else both do.
+    pub(super) async fn write_to<E: Env>(&self, mut half: impl WriteHalf) {
+        let mut batch = Vec::new();
+        while self.take(&mut batch).await {
+            if self.write::<E>(&mut half, &batch).await.is_none() {
+                self.close();
+                break;
+            }
+            batch.clear();
+            batch.shrink_to(KEEP_BYTES);
+            self.writing.set(0);
+            wake(&self.reader);
+        }
+        let how = if self.closed.get() { Shutdown::Both } else { Shutdown::Write };
+        self.close();
+        self.gathered.take();
+        self.writing.set(0);
+        // Ends the wait of the reading side as well. A socket that is gone already is as good.
+        let _ = half.shutdown(how);
+    }
+
+    async fn write<E: Env>(&self, half: &mut impl WriteHalf, batch: &[u8]) -> Option<()> {
+        for piece in batch.chunks(WRITE_BYTES) {
+            let mut writing = pin!(E::timeout(STALL_LIMIT, half.write_all(piece)));
+            poll_fn(|cx| {
+                if self.closed.get() {
+                    return Poll::Ready(None);
+                }
+                *self.closer.borrow_mut() = Some(cx.waker().clone());
+                writing.as_mut().poll(cx).map(|written| written?.ok())
+            })
+            .await?;
+        }
+        Some(())
+    }
+}
+
+/// Appends one frame, prelude first; takes it back if its payload is longer than `max_payload`: `Err` with the length.
+#[expect(clippy::too_many_arguments, reason = "the fields of one frame")]
+pub(super) fn encode_limited(
+    out: &mut Vec<u8>,
+    kind: u16,
+    flags: u8,
+    request_id: u64,
+    stamp: Hlc,
+    prelude: PeerPrelude,
+    max_payload: u32,
+    payload: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), usize> {
+    let start = out.len();
+    encode_frame(out, kind, flags, request_id, stamp, |out| {
+        out.extend_from_slice(&prelude.encode());
+        payload(out);
+    });
+    let length = out.len() - start - Header::BYTES;
+    if length > max_payload as usize {
+        out.truncate(start);
+        return Err(length);
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! What nodes tell each other all the time: that they live, under which boot, and what their wall clock shows.
+
+use kahuna_protocol::frame::{access, archive_into, to_owned};
+use kahuna_protocol::{ErrorReply, FrameError};
+use rkyv::{Archive, Archived, Deserialize, Serialize};
+
+/// Kind of the heartbeat between nodes; it is answered with the other side's [`Pulse`].
+pub const KIND_PULSE: u16 = 0x1002;
+/// Kind of its answer.
+pub const KIND_PULSE_REPLY: u16 = 0x9002;
+/// Kind of a question without content: is anybody reading this link? The node may live and the link be dead.
+pub const KIND_PROBE: u16 = 0x1006;
+/// Kind of its answer.
+pub const KIND_PROBE_REPLY: u16 = 0x9006;
+/// Kind of an error frame: an archived [`ErrorReply`]. Under request id 0 it ends the link.
+pub const KIND_ERROR: u16 = 0x8f01;
+
+/// The body of both heartbeat frames.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Pulse {
+    /// Random per process.
+    pub boot_id: u64,
+    /// The sender's wall clock, in nanoseconds since 1970.
+    pub wall_ns: u64,
+    /// The cluster; all zero while the node is pending.
+    pub cluster: [u8; 16],
+    /// One counter per shard, which rises as long as the shard runs.
+    pub progress: Vec<u64>,
+}
+
+impl Pulse {
+    /// Appends the archived body.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        archive_into(self, out);
+    }
+
+    /// # Errors
+    /// `Body` when it does not validate.
+    pub(super) fn decode(kind: u16, body: &[u8]) -> Result<Self, FrameError> {
+        Ok(to_owned(access::<Archived<Self>>(kind, body)?))
+    }
+}
+
+/// Validates the body of an error frame and copies it out.
+pub(super) fn decode_error(body: &[u8]) -> Result<ErrorReply, FrameError> {
+    Ok(to_owned(access::<Archived<ErrorReply>>(KIND_ERROR, body)?))
+}

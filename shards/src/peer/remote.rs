@@ -1,0 +1,140 @@
+//! One other node: where it is, who it is, and the links that were dialled to it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ShardId};
+
+use super::PeerView;
+use super::handshake::Introduction;
+use super::link::Link;
+use super::notice::Notice;
+
+/// Calls for a node whose shards are not counted yet: which link they belong on is not known.
+#[derive(Default)]
+pub(super) struct Lobby {
+    /// (request id, group, whole frame), in order.
+    pub(super) calls: Vec<(u64, GroupId, Vec<u8>)>,
+    /// Bytes of their frames.
+    pub(super) bytes: usize,
+}
+
+/// Another node.
+pub(super) struct Remote {
+    /// The operator's number.
+    pub(super) node: NodeId,
+    /// The number that [`Calls`](super::call::Calls) has for its lobby.
+    pub(super) lobby_serial: u64,
+    /// Where to dial.
+    pub(super) address: RefCell<String>,
+    /// The data directory that the cluster has on record; the handshake must show no other.
+    pub(super) on_record: Cell<Option<Incarnation>>,
+    pub(super) lobby: RefCell<Lobby>,
+    /// Something changed that the node's watcher wants to look at: a link broke, or the node introduced itself.
+    pub(super) disturbed: Notice,
+    /// What was last complained about, so that it is said once.
+    pub(super) complaint: RefCell<String>,
+    view: RefCell<Option<PeerView>>,
+    last_heard: Cell<Duration>,
+    links: RefCell<BTreeMap<ShardId, Rc<Link>>>,
+}
+
+impl Remote {
+    /// A node of which only the address is known.
+    pub(super) fn new(node: NodeId, lobby_serial: u64, address: String) -> Rc<Self> {
+        Rc::new(Self {
+            node,
+            lobby_serial,
+            address: RefCell::new(address),
+            on_record: Cell::new(None),
+            lobby: RefCell::default(),
+            disturbed: Notice::default(),
+            complaint: RefCell::default(),
+            view: RefCell::new(None),
+            last_heard: Cell::new(Duration::ZERO),
+            links: RefCell::default(),
+        })
+    }
+
+    /// Its data directory, on record or as it introduced itself.
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        self.on_record.get().or_else(|| self.view.borrow().as_ref().map(|view| view.incarnation))
+    }
+
+    /// The shard that owns `group` there, once its shards are known.
+    pub(super) fn shard_of(&self, group: GroupId) -> Option<ShardId> {
+        self.view.borrow().as_ref().map(|view| group.shard(view.shards))
+    }
+
+    /// As it introduced itself last.
+    pub(super) fn view(&self) -> Option<PeerView> {
+        let view = self.view.borrow().clone()?;
+        Some(PeerView { last_heard: self.last_heard.get(), ..view })
+    }
+
+    /// A frame of it came at `now`.
+    pub(super) fn heard(&self, now: Duration) {
+        self.last_heard.set(now);
+    }
+
+    /// When a frame of it came last.
+    pub(super) fn last_heard(&self) -> Duration {
+        self.last_heard.get()
+    }
+
+    /// The boot it runs under, as far as known.
+    pub(super) fn boot_id(&self) -> Option<u64> {
+        self.view.borrow().as_ref().map(|view| view.boot_id)
+    }
+
+    /// Its cluster has become known.
+    pub(super) fn set_cluster(&self, cluster: ClusterId) {
+        if let Some(view) = self.view.borrow_mut().as_mut() {
+            view.cluster = cluster;
+        }
+    }
+
+    /// It introduced itself. What was dialled to an earlier boot, or by another count of shards, is closed, except for
+    /// the connection `current`.
+    pub(super) fn learn(&self, from: &Introduction, current: u64, now: Duration) {
+        let view = PeerView {
+            node: self.node,
+            incarnation: Incarnation(from.incarnation),
+            boot_id: from.boot_id,
+            cluster: ClusterId(from.cluster),
+            peer_set: from.peer_set.iter().map(|peer| (peer.node, peer.address.clone())).collect(),
+            client_address: from.client_address.clone(),
+            peer_address: from.peer_address.clone(),
+            shards: from.shards,
+            last_heard: now,
+        };
+        self.heard(now);
+        let before = self.view.replace(Some(view));
+        let same = |before: &PeerView| before.boot_id == from.boot_id && before.shards == from.shards;
+        if before.as_ref().is_some_and(|before| !same(before)) {
+            self.close_links(current);
+        }
+        self.disturbed.notify();
+    }
+
+    /// The data directory that was learned from an introduction is not there any more: the next handshake says which is.
+    pub(super) fn forget(&self) {
+        if self.on_record.get().is_none() {
+            self.view.take();
+            self.close_links(0);
+        }
+    }
+
+    /// The link to one of its shards.
+    pub(super) fn link(&self, shard: ShardId) -> Rc<Link> {
+        self.links.borrow_mut().entry(shard).or_default().clone()
+    }
+
+    /// Closes the connections of all links but `current`, and lets every link dial again at once.
+    pub(super) fn close_links(&self, current: u64) {
+        let links: Vec<Rc<Link>> = self.links.borrow().values().cloned().collect();
+        links.iter().for_each(|link| link.close_unless(current));
+    }
+}

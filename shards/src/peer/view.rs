@@ -1,0 +1,49 @@
+//! What this shard knows of another node.
+
+use std::time::Duration;
+
+use kahuna_protocol::{ClusterId, Incarnation, NodeId};
+
+/// Another node, as it introduced itself last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// The operator's number.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Random per process.
+    pub boot_id: u64,
+    /// Its cluster; [`ClusterId::NONE`] while it is pending.
+    pub cluster: ClusterId,
+    /// The nodes of the first cluster as it was told: (id, peer address).
+    pub peer_set: Vec<(u32, String)>,
+    /// Where clients reach it, `host:port`.
+    pub client_address: String,
+    /// Where peers reach it, `host:port`.
+    pub peer_address: String,
+    /// How many shards it runs.
+    pub shards: u16,
+    /// When a frame of it came last, as time since boot ([`Env::boot_clock`](crate::env::Env::boot_clock)).
+    pub last_heard: Duration,
+}
+
+/// What happened to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// It answers, under this boot.
+    Up {
+        /// The node.
+        node: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+        /// Random per process.
+        boot_id: u64,
+    },
+    /// It does not answer any more.
+    Down {
+        /// The node.
+        node: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+    },
+}
