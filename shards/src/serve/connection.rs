@@ -18,6 +18,9 @@ use crate::shard::Shard;
 
 /// The rest of a frame must arrive within this time.
 const FRAME_LIMIT: Duration = Duration::from_secs(30);
+/// What is read and thrown away from a client that was refused.
+const DISCARD_BYTES: usize = 8 << 20;
+const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 /// Frames that one connection handles before others run; a long frame counts as several.
 const FRAMES_PER_TURN: usize = 256;
 const TURN_UNIT_BYTES: usize = 1024;
@@ -35,7 +38,7 @@ pub(super) async fn serve_connection<E: Env>(
     let limits = &shard.config.limits;
     let load = Load::new(limits.connection_in_flight, u64::from(limits.connection_in_flight_bytes));
     let out = Outbox::new(shard.clock.clone(), load);
-    let (read_half, write_half) = stream.split();
+    let (mut read_half, write_half) = stream.split();
     let writer = out.clone();
     E::spawn(async move {
         writer.write_to(write_half).await;
@@ -44,19 +47,37 @@ pub(super) async fn serve_connection<E: Env>(
 
     let mut reader = FrameReader::new(limits.max_frame_bytes);
     reader.buffer().extend_from_slice(&unread);
-    match read_frames(&shard, read_half, &mut reader, &out).await {
+    match read_frames(&shard, &mut read_half, &mut reader, &out).await {
         Ok(()) => out.end(),
         Err((request_id, error)) => {
             out.push(request_id, frame_error(error).into());
             out.cut();
+            discard::<E>(&mut read_half).await;
         }
     }
+}
+
+/// Reads what a refused client still sends, within a limit: a socket that closes with bytes unread resets the connection,
+/// and the client would lose the error frame that tells it why.
+pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
+    let mut scratch = vec![0; LEAST_READ_BYTES];
+    let until_end = async {
+        let mut left = DISCARD_BYTES;
+        while let Ok(bytes @ 1..) = half.read(&mut scratch).await {
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever still sends after this learns it by a reset.
+    E::timeout(DISCARD_LIMIT, until_end).await;
 }
 
 /// Reads and dispatches until the client has nothing more to say, or says something that is no frame.
 async fn read_frames<E: Env>(
     shard: &Rc<Shard<E>>,
-    mut half: impl ReadHalf,
+    half: &mut impl ReadHalf,
     reader: &mut FrameReader,
     out: &Rc<Outbox<E>>,
 ) -> Result<(), (u64, FrameError)> {

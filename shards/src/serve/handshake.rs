@@ -1,5 +1,6 @@
 //! A client's first frame, and the hand-over to the shard it wishes for.
 
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_i
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME};
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
 
-use super::connection::{frame_error, serve_connection};
+use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
 use super::reply::KIND_ERROR;
-use crate::env::{Env, Net, ReadHalf, Stream, WriteHalf};
+use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
 use crate::lanes::{Control, Detached};
 use crate::shard::Shard;
 
@@ -122,6 +123,9 @@ async fn welcome<E: Env>(
 async fn refuse<E: Env>(shard: &Shard<E>, mut stream: ClientStream<E>, request_id: u64, error: ErrorReply) {
     let mut frame = Vec::new();
     encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.now(), |out| archive_into(&error, out));
-    // The connection closes either way.
-    let _ = E::timeout(LIMIT, stream.write_all(&frame)).await;
+    if matches!(E::timeout(LIMIT, stream.write_all(&frame)).await, Some(Ok(())))
+        && stream.shutdown(Shutdown::Write).is_ok()
+    {
+        discard::<E>(&mut stream).await;
+    }
 }

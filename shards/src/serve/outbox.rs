@@ -108,10 +108,13 @@ impl<E: Env> Outbox<E> {
     /// Writes what gathers until the connection ends, then closes it.
     pub async fn write_to(&self, mut half: impl WriteHalf) {
         let mut batch = Vec::new();
+        // Which direction ends with the last answer: after a failed write both do, which ends a pending read too.
+        let mut how = Shutdown::Both;
         loop {
             std::mem::swap(&mut *self.gathered.borrow_mut(), &mut batch);
             if batch.is_empty() {
                 if self.ending.get() && (self.cut.get() || self.load.requests() == 0) {
+                    how = Shutdown::Write;
                     break;
                 }
                 self.ready.wait().await;
@@ -130,7 +133,7 @@ impl<E: Env> Outbox<E> {
         self.closed.set(true);
         self.gathered.take();
         self.written.notify();
-        // The reading side may wait for bytes: this ends its wait. A socket that is gone already is as good.
-        let _ = half.shutdown(Shutdown::Both);
+        // A socket that is gone already is as good.
+        let _ = half.shutdown(how);
     }
 }
