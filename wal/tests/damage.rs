@@ -186,7 +186,7 @@ fn a_missing_segment_is_refused_by_name() {
 fn a_cut_tail_never_comes_back() {
     let mut rng = Rng::new(0x5eed_0007);
     let options = LogOptions::small();
-    for _ in 0..40 {
+    for _ in 0..20 {
         let dir = temp_dir();
         let mut expected = written(dir.path(), &options, &mut rng, false);
         let (path, end) = tail(dir.path());

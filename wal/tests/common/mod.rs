@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub mod dying;
+
 use std::fs;
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,98 @@
+//! The ring owns what the kernel works on: futures may be dropped at any time, buffers come back, completions are counted.
+
+mod common;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use common::{disk, temp_dir};
+use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode, block_on};
+
+#[test]
+fn bytes_come_back_and_a_read_ends_with_the_file() {
+    let (dir, ring) = (temp_dir(), disk());
+    let path = dir.path().join("file");
+    block_on(&ring, async {
+        let file = ring.open(&path, OpenMode::CreateDirect).await.expect("created");
+        file.allocate_zeroed(3 << 20).await.expect("allocated");
+        assert_eq!(file.len().await.expect("a length"), 3 << 20);
+        let mut buf = AlignedBuf::zeroed(1 << 20);
+        buf.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at / 4096) as u8);
+        let memory = buf.as_ptr();
+        let buf = file.write_at(1 << 20, buf, Durability::Durable).await.expect("written");
+        assert_eq!(buf.as_ptr(), memory, "the same buffer comes back");
+        file.sync().await.expect("synced");
+        let reader = ring.open(&path, OpenMode::Read).await.expect("opened");
+        let read = reader.read_at((1 << 20) - 100, 200).await.expect("read");
+        assert_eq!((&read[..100], &read[100..]), (&[0; 100][..], &buf[..100]));
+        assert_eq!(reader.read_at((3 << 20) - 10, 4096).await.expect("read").len(), 10);
+        assert_eq!(reader.read_at(4 << 20, 10).await.expect("read").len(), 0);
+        file.truncate(100).await.expect("cut");
+        assert_eq!(reader.len().await.expect("a length"), 100);
+    });
+}
+
+#[test]
+fn names_are_listed_renamed_and_removed() {
+    let (dir, ring) = (temp_dir(), disk());
+    let nested = dir.path().join("a/b");
+    block_on(&ring, async {
+        assert!(!ring.exists(&nested).await.expect("an answer"));
+        ring.create_dir_all(&nested).await.expect("created");
+        for name in ["two", "one"] {
+            let file = ring.open(&nested.join(name), OpenMode::Create).await.expect("created");
+            file.write_at(0, AlignedBuf::copy_of(b"any length"), Durability::Buffered).await.expect("written");
+        }
+        ring.rename(&nested.join("two"), &nested.join("three")).await.expect("renamed");
+        ring.sync_dir(&nested).await.expect("synced");
+        let names: Vec<(String, u64)> =
+            ring.list(&nested).await.expect("listed").into_iter().map(|entry| (entry.name, entry.len)).collect();
+        assert_eq!(names, [("one".to_owned(), 10), ("three".to_owned(), 10)]);
+        ring.remove(&nested.join("one")).await.expect("removed");
+        assert_eq!(ring.list(&nested).await.expect("listed").len(), 1);
+        let missing = ring.open(&nested.join("one"), OpenMode::WriteDirect).await;
+        assert_eq!(missing.err().map(|error| error.kind()), Some(std::io::ErrorKind::NotFound));
+    });
+}
+
+#[test]
+fn a_dropped_future_gives_up_the_answer_not_the_write() {
+    let (dir, ring) = (temp_dir(), disk());
+    let path = dir.path().join("file");
+    block_on(&ring, async {
+        let file = ring.open(&path, OpenMode::CreateDirect).await.expect("created");
+        file.allocate_zeroed(1 << 20).await.expect("allocated");
+        for block in 0..64u8 {
+            let mut buf = AlignedBuf::zeroed(4096);
+            buf.fill(block + 1);
+            let mut write = pin!(file.write_at(u64::from(block) * 4096, buf, Durability::Durable));
+            // Submitted by the first poll, then dropped with the kernel at work.
+            poll_fn(|context| Poll::Ready(write.as_mut().poll(context).is_ready())).await;
+        }
+        drop(file);
+        assert!(ring.in_flight() <= 64);
+    });
+    // The last handle waits for the kernel before buffers and files go.
+    drop(ring);
+    let written = std::fs::read(&path).expect("the file can be read");
+    for block in 0..64u8 {
+        assert!(written[usize::from(block) * 4096..][..4096].iter().all(|&byte| byte == block + 1), "block {block}");
+    }
+}
+
+#[test]
+fn completions_ring_the_eventfd_and_drain_wakes() {
+    let (dir, ring) = (temp_dir(), disk());
+    let file = block_on(&ring, ring.open(&dir.path().join("file"), OpenMode::CreateDirect)).expect("created");
+    let before = ring.in_flight();
+    let mut write = Box::pin(file.write_at(0, AlignedBuf::zeroed(4096), Durability::Durable));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    if write.as_mut().poll(&mut context).is_pending() {
+        assert_eq!(ring.in_flight(), before + 1);
+        let mut count = [0; 8];
+        rustix::io::read(ring.event_fd(), &mut count).expect("the eventfd counts");
+        assert_eq!((u64::from_ne_bytes(count), ring.drain()), (1, 1));
+    }
+    assert!(write.as_mut().poll(&mut context).is_ready());
+}
