@@ -101,6 +101,12 @@ impl Core {
             return Some(connection);
         }
         self.open_any(avoid, now);
+        // Rather than ask the avoided node again, wait a moment for a connection that is under way.
+        let newest = self.newest_opening();
+        if let Some(newest) = newest.filter(|&newest| newest + STAGGER > now.elapsed) {
+            self.look_again_at(newest + STAGGER);
+            return None;
+        }
         self.places.first_key_value().map(|(_, &connection)| connection)
     }
 
@@ -131,11 +137,7 @@ impl Core {
 
     /// Opens a connection to any node but `avoid`, unless one was begun just now.
     fn open_any(&mut self, avoid: Option<u32>, now: Now) {
-        let newest = self.links.values().filter(|link| !link.is_ready()).map(|link| link.opened_at).max();
-        if let Some(newest) = newest
-            && newest + STAGGER > now.elapsed
-        {
-            self.look_again_at(newest + STAGGER);
+        if self.newest_opening().is_some_and(|newest| newest + STAGGER > now.elapsed) {
             return;
         }
         let links = &self.links;
@@ -143,10 +145,7 @@ impl Core {
             (avoid.is_some() && endpoint.node == avoid) || links.values().any(|link| link.endpoint == index)
         });
         match next {
-            Some(endpoint) => {
-                self.open(endpoint, ANY_SHARD, now);
-                self.look_again_at(now.elapsed + STAGGER);
-            }
+            Some(endpoint) => self.open(endpoint, ANY_SHARD, now),
             None => {
                 if let Some(up) = self.endpoints.next_up(now.elapsed) {
                     self.look_again_at(up);
@@ -160,6 +159,10 @@ impl Core {
         self.links.insert(connection, Link::new(endpoint, wish, now.elapsed));
         let endpoint = self.endpoints.get(endpoint).address.clone();
         self.outputs.push_back(Output::Open { connection, endpoint });
+    }
+
+    fn newest_opening(&self) -> Option<Duration> {
+        self.links.values().filter(|link| !link.is_ready()).map(|link| link.opened_at).max()
     }
 
     fn look_again_at(&mut self, at: Duration) {

@@ -81,6 +81,7 @@ impl Core {
         self.endpoints.works(endpoint);
         self.endpoints.set_node(endpoint, welcome.node);
         self.adopt_map(&welcome.map);
+        (self.map_wanted, self.map_asked_at) = (false, Some(now.elapsed));
     }
 
     /// Ready connections, under the shard that serves and the one asked for: a node that does not hand over is not
