@@ -104,17 +104,24 @@ enum Entry {
     Gone,
 }
 
-impl<E: Env> Peers<E> {
-    /// Takes connections from `listener` until [`Peers::close`]. Every shard may run one over a shared listener.
-    pub async fn accept_loop(self: Rc<Self>, mut listener: <E::Net as Net>::Listener) {
-        while !self.closed.get() {
-            match listener.accept().await {
-                Ok(stream) => self.serve(stream, Bytes::new()),
-                Err(_) => E::sleep(ACCEPT_PAUSE).await,
-            }
+/// Takes other nodes' connections from `listener` until `peers` is closed. Every shard may run one over a shared
+/// listener: `hand_over` takes a connection to the shard that it wishes for, with everything that was read from it, and
+/// that shard [adopts](Peers::adopt) it.
+pub async fn listen_to_peers<E: Env>(
+    peers: Rc<Peers<E>>,
+    mut listener: <E::Net as Net>::Listener,
+    hand_over: impl Fn(ShardId, <E::Net as Net>::Detached, Bytes) + 'static,
+) {
+    peers.hand_over.replace(Some(Rc::new(hand_over)));
+    while !peers.closed.get() {
+        match listener.accept().await {
+            Ok(stream) => peers.serve(stream, Bytes::new()),
+            Err(_) => E::sleep(ACCEPT_PAUSE).await,
         }
     }
+}
 
+impl<E: Env> Peers<E> {
     /// Takes a connection that another shard accepted and handed over, with everything that was read from it.
     pub fn adopt(self: &Rc<Self>, connection: <E::Net as Net>::Detached, unread: Bytes) {
         // A connection that cannot be taken over is dropped, and dialled again by its owner.

@@ -27,11 +27,15 @@ mod outgoing;
 mod peers;
 mod pulse;
 mod remote;
+mod skew;
 mod view;
+mod watch;
 
+pub use accept::listen_to_peers;
 pub use call::{CallError, Calling, PeerReply};
 pub use handler::{PeerHandler, PeerIdentity, PeerReplier};
 pub use local::{LocalNode, PeerLimits};
-pub use peers::{HandOver, Peers};
+pub use peers::Peers;
 pub use pulse::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 pub use view::{NodeEvent, PeerView};
+pub use watch::watch_nodes;

@@ -14,9 +14,11 @@ use super::accept::Accepted;
 use super::call::{Answer, Calls};
 use super::handshake::Introduction;
 use super::link::{Connection, Link, Ready};
+use super::notice::Notice;
 use super::outgoing::{Outgoing, encode_limited};
 use super::pulse::{KIND_PROBE, Pulse};
 use super::remote::Remote;
+use super::skew::Offset;
 use super::{CallError, Calling, LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
 use crate::clock::Clock;
 use crate::config::Timing;
@@ -26,7 +28,7 @@ use crate::env::{Env, Net};
 const MAX_CALLS: usize = 1 << 17;
 
 /// Takes a peer's connection to the shard it belongs to, with everything that was read from it.
-pub type HandOver<E> = Rc<dyn Fn(ShardId, <<E as Env>::Net as Net>::Detached, Bytes)>;
+pub(super) type HandOver<E> = Rc<dyn Fn(ShardId, <<E as Env>::Net as Net>::Detached, Bytes)>;
 
 /// A shard's links to all other nodes, in both directions, and what it knows of those nodes.
 ///
@@ -41,6 +43,8 @@ pub struct Peers<E: Env> {
     pub(super) hand_over: RefCell<Option<HandOver<E>>>,
     pub(super) accepted: Accepted,
     pub(super) closed: Cell<bool>,
+    /// A node was added.
+    pub(super) nodes_changed: Notice,
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     next_id: Cell<u64>,
@@ -61,6 +65,7 @@ impl<E: Env> Peers<E> {
             hand_over: RefCell::new(None),
             accepted: Accepted::default(),
             closed: Cell::new(false),
+            nodes_changed: Notice::default(),
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
             next_id: Cell::new(1),
@@ -71,12 +76,6 @@ impl<E: Env> Peers<E> {
     /// Who takes the frames that come from other nodes.
     pub fn set_handler(&self, handler: Rc<dyn PeerHandler>) {
         let before = self.handler.replace(Some(handler));
-        drop(before);
-    }
-
-    /// How connections that wish for another shard get there. Without it they are refused.
-    pub fn set_hand_over(&self, hand_over: HandOver<E>) {
-        let before = self.hand_over.replace(Some(hand_over));
         drop(before);
     }
 
@@ -109,6 +108,7 @@ impl<E: Env> Peers<E> {
                 let mut remotes = self.remotes.borrow_mut();
                 remotes.push(remote.clone());
                 remotes.sort_by_key(|remote| remote.node);
+                self.nodes_changed.notify();
                 remote
             });
             let moved = *remote.address.borrow() != address;
@@ -302,14 +302,29 @@ impl<E: Env> Peers<E> {
         self.limits.max_frame_bytes
     }
 
-    /// What the node's watcher found out, for the shards that do not watch: a node under a new boot is dialled again at
+    /// The nodes that are up, by the last word of the node's watcher, ascending.
+    pub fn alive(&self) -> Vec<NodeId> {
+        let remotes = self.remotes.borrow();
+        remotes.iter().filter(|remote| remote.up_boot().is_some()).map(|remote| remote.node).collect()
+    }
+
+    /// Takes the watcher's word on a node; every shard is told every event. A node under a new boot is dialled again at
     /// once.
-    pub fn on_node_event(&self, event: &NodeEvent) {
-        if let NodeEvent::Up { node, boot_id, .. } = event
-            && let Some(remote) = self.remote(*node)
-            && remote.boot_id().is_none_or(|known| known != *boot_id)
-        {
-            remote.close_links(0);
+    pub(super) fn on_node_event(&self, event: &NodeEvent) {
+        let now = E::boot_clock();
+        match *event {
+            NodeEvent::Up { node, boot_id, .. } => {
+                let Some(remote) = self.remote(node) else { return };
+                remote.set_up(Some(boot_id), now);
+                if remote.boot_id().is_some_and(|known| known != boot_id) {
+                    remote.close_links(0);
+                }
+            }
+            NodeEvent::Down { node, .. } => {
+                if let Some(remote) = self.remote(node) {
+                    remote.set_up(None, now);
+                }
+            }
         }
     }
 
@@ -319,6 +334,8 @@ impl<E: Env> Peers<E> {
         let remotes = self.remotes.borrow().clone();
         remotes.iter().for_each(|remote| remote.close_links(0));
         self.accepted.close_all();
+        self.nodes_changed.notify();
+        remotes.iter().for_each(|remote| remote.disturbed.notify());
         let handler = self.handler.take();
         drop(handler);
     }
@@ -360,6 +377,11 @@ impl<E: Env> Peers<E> {
         }
         remote.set_cluster(theirs);
         true
+    }
+
+    /// The other nodes' clocks, as pulses showed them since the previous call.
+    pub(super) fn take_offsets(&self) -> Vec<Offset> {
+        self.remotes.borrow().iter().filter_map(|remote| remote.take_offset()).collect()
     }
 
     /// Every frame that comes moves the clock.

@@ -11,6 +11,7 @@ use super::PeerView;
 use super::handshake::Introduction;
 use super::link::Link;
 use super::notice::Notice;
+use super::skew::Offset;
 
 /// Calls for a node whose shards are not counted yet: which link they belong on is not known.
 #[derive(Default)]
@@ -38,6 +39,9 @@ pub(super) struct Remote {
     pub(super) complaint: RefCell<String>,
     view: RefCell<Option<PeerView>>,
     last_heard: Cell<Duration>,
+    /// The boot under which it is up, and since when.
+    up: Cell<Option<(u64, Duration)>>,
+    offset: Cell<Option<Offset>>,
     links: RefCell<BTreeMap<ShardId, Rc<Link>>>,
 }
 
@@ -54,6 +58,8 @@ impl Remote {
             complaint: RefCell::default(),
             view: RefCell::new(None),
             last_heard: Cell::new(Duration::ZERO),
+            up: Cell::new(None),
+            offset: Cell::new(None),
             links: RefCell::default(),
         })
     }
@@ -71,7 +77,28 @@ impl Remote {
     /// As it introduced itself last.
     pub(super) fn view(&self) -> Option<PeerView> {
         let view = self.view.borrow().clone()?;
-        Some(PeerView { last_heard: self.last_heard.get(), ..view })
+        let up_since = self.up.get().map_or(Duration::ZERO, |(_, since)| since);
+        Some(PeerView { last_heard: self.last_heard.get(), up_since, ..view })
+    }
+
+    /// The watcher's word on it: up since `now` under a boot, or down. Gives what it was before.
+    pub(super) fn set_up(&self, boot_id: Option<u64>, now: Duration) -> Option<u64> {
+        self.up.replace(boot_id.map(|boot_id| (boot_id, now))).map(|(boot_id, _)| boot_id)
+    }
+
+    /// The boot under which the watcher says it is up.
+    pub(super) fn up_boot(&self) -> Option<u64> {
+        self.up.get().map(|(boot_id, _)| boot_id)
+    }
+
+    /// A pulse was answered by a clock that was `ahead` ns ahead of ours.
+    pub(super) fn set_offset(&self, ahead: i64, round_trip: Duration) {
+        self.offset.set(Some(Offset { node: self.node, ahead, round_trip }));
+    }
+
+    /// What the last pulse since the previous call showed of its clock.
+    pub(super) fn take_offset(&self) -> Option<Offset> {
+        self.offset.take()
     }
 
     /// A frame of it came at `now`.
@@ -109,6 +136,7 @@ impl Remote {
             peer_address: from.peer_address.clone(),
             shards: from.shards,
             last_heard: now,
+            up_since: Duration::ZERO,
         };
         self.heard(now);
         let before = self.view.replace(Some(view));

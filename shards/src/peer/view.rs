@@ -25,6 +25,8 @@ pub struct PeerView {
     pub shards: u16,
     /// When a frame of it came last, as time since boot ([`Env::boot_clock`](crate::env::Env::boot_clock)).
     pub last_heard: Duration,
+    /// When the node's watcher last said that it is up, on the same clock; zero while it is not.
+    pub up_since: Duration,
 }
 
 /// What happened to a node.
