@@ -203,3 +203,36 @@ fn status_is_gathered_from_all_shards() {
     assert_eq!(status.connections, 4);
     assert_eq!(status.waiting, "node 3 at 127.0.0.1:1");
 }
+
+/// The resident memory of this process in bytes.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_from_and_costs_little_memory() {
+    const REQUESTS: usize = 4000;
+    let served = serve(1, Limits::default(), |shards| async move {
+        let ranges = kahuna_protocol::RangeMap::even(2000);
+        *shards[0].map.borrow_mut() = std::sync::Arc::new(kahuna_protocol::meta::Map { ranges, nodes: Vec::new() });
+    });
+    let mut bystander = Client::connect(served.address);
+    let before = resident_bytes();
+    let mut greedy = Client::connect(served.address);
+    let ids: Vec<_> = (0..REQUESTS).map(|_| greedy.request(&RequestPrelude::default(), &map())).collect();
+    for _ in 0..50 {
+        ask_map(&mut bystander);
+    }
+    let grown = resident_bytes().saturating_sub(before);
+
+    let first = greedy.next().expect("an answer");
+    let all_answers = (Header::BYTES + first.1.len()) as u64 * REQUESTS as u64;
+    assert!(all_answers > 200 << 20, "the answers are too short to prove anything: {all_answers}");
+    assert!(grown < 64 << 20, "{grown} bytes were held for a client that does not read");
+    let mut answered: Vec<_> = ids[1..].iter().map(|_| greedy.next().expect("an answer").0.request_id).collect();
+    answered.push(first.0.request_id);
+    answered.sort_unstable();
+    assert_eq!(answered, ids, "every request is answered once the client reads");
+}
