@@ -5,3 +5,4 @@ pub mod config;
 pub mod env;
 pub mod linux;
 pub mod peer;
+pub mod raft;

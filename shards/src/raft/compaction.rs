@@ -1,0 +1,106 @@
+//! Keeping a group's log short: when to take a snapshot, and how much of the log goes behind it.
+//!
+//! A snapshot is due when the entries applied since the last one amount to so many bytes, or when the shard's log asks,
+//! because this group's old entries keep a segment from being recycled. Behind a snapshot a short tail of the log
+//! stays, so that a follower that is a little late is fed entries, not the whole snapshot; not when the shard's log asked.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+
+use futures_util::future::{Either, select};
+use openraft::rt::WatchReceiver as _;
+
+use super::entries::cost;
+use super::log_store::LogStore;
+use super::replica::Raft;
+use super::state_machine::Applied;
+use crate::env::Env;
+
+/// Most entries that stay behind a snapshot.
+const TAIL_ENTRIES: u64 = 1024;
+/// Their bytes are at most this part of what makes a snapshot due.
+const TAIL_PART: u64 = 8;
+
+/// The state of one group's compaction.
+pub struct Compaction<E: Env> {
+    applied: Rc<Applied<E>>,
+    log: LogStore<E>,
+    snapshot_log_bytes: u64,
+    /// The next snapshot leaves no tail.
+    whole: Cell<bool>,
+}
+
+impl<E: Env> Compaction<E> {
+    /// For one group.
+    pub fn new(applied: Rc<Applied<E>>, log: LogStore<E>, snapshot_log_bytes: u64) -> Self {
+        Self { applied, log, snapshot_log_bytes, whole: Cell::new(false) }
+    }
+
+    /// Wants all that is applied out of the log.
+    pub fn request(&self) {
+        self.whole.set(true);
+        self.applied.wish_snapshot();
+    }
+
+    /// Runs until the replica is shut down.
+    pub async fn run(self: Rc<Self>, raft: Raft<E>) {
+        let mut snapshots = raft.watch_snapshot_progress();
+        let mut wishes = self.applied.wishes();
+        if self.applied.is_snapshot_due() {
+            self.applied.wish_snapshot();
+        }
+        loop {
+            let done = match select(pin!(snapshots.changed()), pin!(wishes.changed())).await {
+                Either::Left((Ok(()), _)) => self.purge(&raft).await,
+                Either::Right((Ok(()), _)) => self.snapshot(&raft).await,
+                Either::Left((Err(_), _)) | Either::Right((Err(_), _)) => return,
+            };
+            if done.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` once the replica is shut down.
+    async fn snapshot(&self, raft: &Raft<E>) -> Option<()> {
+        match self.applied.last() {
+            None => Some(()),
+            // There is one already: only the log behind it is to go.
+            Some(last) if self.applied.snapshot_reaches(&last) => self.purge(raft).await,
+            Some(_) => raft.trigger().snapshot().await.ok(),
+        }
+    }
+
+    async fn purge(&self, raft: &Raft<E>) -> Option<()> {
+        let Some(snapshot) = self.applied.snapshot() else { return Some(()) };
+        let last = snapshot.header.last.index;
+        let upto = if self.whole.get() { Some(last) } else { self.before_tail(last) };
+        if self.applied.last() == Some(snapshot.header.last) {
+            self.whole.set(false);
+        }
+        match upto {
+            Some(upto) if self.log.with_entries(|entries| entries.first_index() <= upto) => {
+                raft.trigger().purge_log(upto).await.ok()
+            }
+            _ => Some(()),
+        }
+    }
+
+    /// The last index before the tail of a snapshot that ends with `last`.
+    fn before_tail(&self, last: u64) -> Option<u64> {
+        let limit = self.snapshot_log_bytes / TAIL_PART;
+        let mut bytes = 0;
+        self.log.with_entries(|entries| {
+            let mut index = last;
+            while let Some(entry) = entries.get(index) {
+                bytes += cost(entry);
+                if bytes > limit || last - index >= TAIL_ENTRIES {
+                    return Some(index);
+                }
+                index = index.checked_sub(1)?;
+            }
+            None
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! What another replica of the group asks.
+
+use bytes::Bytes;
+use kahuna_protocol::{ErrorCode, ErrorReply, ReplicaId};
+use kahuna_wal::Disk;
+use openraft::ServerState;
+use openraft::raft::VoteRequest;
+use openraft::rt::WatchReceiver as _;
+
+use super::encoding::Malformed;
+use super::messages::{
+    APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE,
+    append, appended_bytes, chunk, readiness_bytes, snapshot_end, snapshot_reply_bytes, take_over, taken_over_bytes,
+    vote_request, vote_response_bytes,
+};
+use super::replica::Replica;
+use super::snapshot::{Incoming, SnapshotFault};
+use super::state_machine::Snapshot;
+use super::types::{Types, Vote};
+use crate::env::{Env, ExitCode};
+
+impl<E: Env> Replica<E> {
+    /// Answers a message of replica `from`: kind and body of the reply. The caller has checked that this replica is meant.
+    /// Messages of one sender are to be handed over in the order they came.
+    ///
+    /// # Errors
+    /// `BadFrame` for a body that is malformed or an unknown kind; `NotReady` while the boot gate holds, when the replica
+    /// was shut down, and for a part of a snapshot that does not follow the one before it.
+    pub async fn on_message(&self, from: ReplicaId, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
+        let payload = match kind {
+            APPEND => {
+                let request = append::<E>(&body).map_err(bad_frame)?;
+                let response = self.raft.append_entries(request).await.map_err(stopped)?;
+                appended_bytes::<E>(&response)
+            }
+            VOTE | PRE_VOTE => self.on_vote(kind, vote_request::<E>(&body).map_err(bad_frame)?).await?,
+            TAKE_OVER => {
+                let request = take_over::<E>(&body).map_err(bad_frame)?;
+                self.pass_gate()?;
+                taken_over_bytes::<E>(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
+            }
+            READY => self.on_ready(),
+            SNAPSHOT_BEGIN => self.on_snapshot_begin(SnapshotBegin::read(&body).map_err(bad_frame)?).await?,
+            SNAPSHOT_CHUNK => self.on_snapshot_chunk(&body).await?,
+            SNAPSHOT_END => self.on_snapshot_end(snapshot_end(&body).map_err(bad_frame)?).await?,
+            kind => {
+                let text = format!("replica {from} sent the unknown kind {kind:#06x}");
+                return Err(ErrorReply::new(ErrorCode::BadFrame, text));
+            }
+        };
+        Ok((kind | REPLY, payload))
+    }
+
+    fn is_gated(&self) -> bool {
+        E::boot_clock() < self.gate
+    }
+
+    /// Votes and hand-overs pass only when the lease that this replica may have granted before its start is over.
+    fn pass_gate(&self) -> Result<(), ErrorReply> {
+        if !self.is_gated() {
+            return Ok(());
+        }
+        let left = self.gate.saturating_sub(E::boot_clock());
+        let mut error = ErrorReply::new(ErrorCode::NotReady, "the replica was just started and does not vote yet");
+        error.retry_after_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        Err(error)
+    }
+
+    async fn on_vote(&self, kind: u16, request: VoteRequest<Types<E>>) -> Result<Vec<u8>, ErrorReply> {
+        // The leader that appointed the candidate gave its own lease up.
+        if !(kind == VOTE && request.leadership_transfer) {
+            self.pass_gate()?;
+        }
+        let response = match kind {
+            VOTE => self.raft.vote(request).await,
+            _ => self.raft.pre_vote(request).await,
+        };
+        Ok(vote_response_bytes::<E>(&response.map_err(stopped)?))
+    }
+
+    fn on_ready(&self) -> Vec<u8> {
+        let follows = self.raft.server_metrics().borrow_watched().state == ServerState::Follower;
+        readiness_bytes(follows && !self.is_gated(), self.log.with_entries(|entries| entries.last()))
+    }
+
+    /// This replica's own vote if it is above `vote`: then the sender leads no more.
+    fn higher_vote(&self, vote: Vote) -> Option<Vote> {
+        let own = self.raft.server_metrics().borrow_watched().vote;
+        (own > vote).then_some(own)
+    }
+
+    async fn on_snapshot_begin(&self, begin: SnapshotBegin) -> Result<Vec<u8>, ErrorReply> {
+        if let Some(higher) = self.higher_vote(begin.vote) {
+            return Ok(snapshot_reply_bytes(&higher));
+        }
+        self.transfer.set(begin.transfer);
+        let before = self.incoming.take();
+        self.give_up(before).await;
+        let begun = Incoming::begin(self.applied.disk(), self.applied.dir(), self.group.0, &begin).await;
+        let incoming = begun.map_err(|fault| self.broken(&fault))?;
+        self.put_back(incoming).await;
+        Ok(snapshot_reply_bytes(&begin.vote))
+    }
+
+    async fn on_snapshot_chunk(&self, body: &[u8]) -> Result<Vec<u8>, ErrorReply> {
+        let (transfer, offset, blocks) = chunk(body).map_err(bad_frame)?;
+        let mut incoming = self.take_incoming(transfer)?;
+        let vote = incoming.vote;
+        if let Some(higher) = self.higher_vote(vote) {
+            self.give_up(Some(incoming)).await;
+            return Ok(snapshot_reply_bytes(&higher));
+        }
+        if let Err(fault) = incoming.chunk(offset, blocks).await {
+            self.give_up(Some(incoming)).await;
+            return Err(self.broken(&fault));
+        }
+        self.put_back(incoming).await;
+        Ok(snapshot_reply_bytes(&vote))
+    }
+
+    async fn on_snapshot_end(&self, transfer: u64) -> Result<Vec<u8>, ErrorReply> {
+        let incoming = self.take_incoming(transfer)?;
+        let vote = incoming.vote;
+        let (header, data) = incoming.end().await.map_err(|fault| self.broken(&fault))?;
+        let snapshot = Snapshot::<E> { meta: header.meta(), snapshot: data };
+        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(snapshot_reply_bytes(&response.vote))
+    }
+
+    fn take_incoming(&self, transfer: u64) -> Result<Incoming<E>, ErrorReply> {
+        let incoming = self.incoming.borrow_mut().take_if(|incoming| incoming.transfer == transfer);
+        incoming.ok_or_else(|| ErrorReply::new(ErrorCode::NotReady, "no such snapshot is on its way: begin again"))
+    }
+
+    /// Keeps a transfer for its next part, unless another one has begun meanwhile.
+    async fn put_back(&self, incoming: Incoming<E>) {
+        if incoming.transfer == self.transfer.get() {
+            self.incoming.replace(Some(incoming));
+        } else {
+            self.give_up(Some(incoming)).await;
+        }
+    }
+
+    async fn give_up(&self, incoming: Option<Incoming<E>>) {
+        if let Some(incoming) = incoming {
+            // What cannot be removed now is removed when the group is opened next.
+            let _ = self.applied.disk().remove(incoming.path()).await;
+        }
+    }
+
+    /// A transfer that cannot go on; a disk that failed ends the process.
+    fn broken(&self, fault: &SnapshotFault) -> ErrorReply {
+        let text = format!("group {}: a snapshot came to nothing: {fault}", self.group);
+        match fault {
+            SnapshotFault::Io { .. } => E::abort(ExitCode::DiskFailed, &text),
+            SnapshotFault::Header { .. } | SnapshotFault::Block { .. } => ErrorReply::new(ErrorCode::NotReady, text),
+        }
+    }
+}
+
+fn bad_frame(error: Malformed) -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadFrame, error.to_string())
+}
+
+fn stopped(error: impl std::fmt::Display) -> ErrorReply {
+    ErrorReply::new(ErrorCode::NotReady, format!("the replica stopped: {error}"))
+}

@@ -1,0 +1,86 @@
+//! What a replica cannot do, each with what its caller must know.
+
+use kahuna_protocol::Incarnation;
+
+use super::encoding::Malformed;
+use super::snapshot::SnapshotFault;
+
+/// Why a replica cannot be opened. The node must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A record of the group in the log is not what its kind says.
+    #[error("group {group}: the log holds what is {source}: it was written by another version, or is damaged")]
+    Log {
+        /// The group.
+        group: u32,
+        /// What is wrong.
+        source: Malformed,
+    },
+    /// The group's snapshot, which the log names, cannot be used.
+    #[error("group {group}: snapshot {source}")]
+    Snapshot {
+        /// The group.
+        group: u32,
+        /// What is wrong.
+        source: SnapshotFault,
+    },
+    /// Log and snapshot contradict each other.
+    #[error("group {group}: {why}")]
+    Raft {
+        /// The group.
+        group: u32,
+        /// As openraft says it.
+        why: String,
+    },
+}
+
+/// Why a proposal has no outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This replica does not lead. The batch was never appended here and never will be; it may be proposed again,
+    /// where the named data directory lives if one is.
+    #[error("this replica does not lead")]
+    NotLeader(Option<Incarnation>),
+    /// The batch was appended, and the leadership was lost before it was known whether it is committed.
+    #[error("the leadership was lost while the batch was on its way")]
+    Unknown,
+}
+
+/// Why a replica may not be read at this level now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// This replica does not lead, but the named one might.
+    #[error("this replica does not lead")]
+    NotLeader(Option<Incarnation>),
+    /// A majority did not confirm in time that this replica leads.
+    #[error("no majority confirmed the leadership")]
+    NoQuorum,
+    /// The replica was shut down.
+    #[error("the replica stopped")]
+    Stopped,
+}
+
+/// Why a leadership stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// This replica has none to give.
+    #[error("this replica does not lead")]
+    NotLeader,
+    /// The other replica is no voter of the group.
+    #[error("the other replica is no voter of the group")]
+    NotVoter,
+    /// The other replica does not answer, waits after its start, or lags behind.
+    #[error("the other replica cannot take over now: {0}")]
+    NotReady(String),
+}
+
+/// Why a group was not initialised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InitializeError {
+    /// This replica is not among the members.
+    #[error("this replica is not among the members")]
+    NotMember,
+    /// The replica stopped.
+    #[error("the replica stopped: {0}")]
+    Stopped(String),
+}

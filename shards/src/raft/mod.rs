@@ -1,0 +1,42 @@
+//! One replica of one Raft group: openraft between the shard's log, the partition's machine and the peer links.
+//!
+//! ```text
+//!   group ── propose, read_index ──▶ Replica ◀── on_message ── peer links
+//!                                      │
+//!        LogStore ◀── vote, entries ── openraft ── committed entries ──▶ StateMachine ──▶ Applied { machine }
+//!           │                          │                                       │
+//!   kahuna_wal::Log (the shard's)      Link, Pipeline ──▶ peer links           snapshot files
+//! ```
+//! - [`types`]: openraft's parameters; [`encoding`], [`messages`]: formats on disk and on the wire.
+//! - [`LogStore`]: votes and entries through the shared log; what is unpurged is in memory too.
+//! - [`Applied`]: the machine and how far it came; [`snapshot`]: how its state gets into files, and over the links.
+//! - [`Replica`]: all of it together, with the boot gate before it.
+//!
+//! **Boot gate.** openraft restores a vote without the lease that it may have granted. A replica that was just started
+//! therefore keeps its ticks off and answers no vote, pre-vote or hand-over until an election timeout is over: else it could
+//! help to elect a second leader while the first one's lease runs. Exempt are a replica that never stored anything, the
+//! only voter of its group, and votes for a candidate that the old leader itself appointed.
+//!
+//! **What is told when.** An entry counts for a majority only when the log told that it is durable; an outcome is told
+//! only when the entry is committed and applied here; a read is answered only behind a ReadIndex that began after it.
+
+mod compaction;
+mod dispatch;
+pub mod encoding;
+mod entries;
+mod error;
+mod link;
+mod log_store;
+pub mod messages;
+mod pipeline;
+mod replica;
+pub mod snapshot;
+mod started;
+mod state_machine;
+pub mod types;
+
+pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
+pub use link::{Link, Links};
+pub use log_store::LogStore;
+pub use replica::{Leader, Replica, ReplicaContext};
+pub use state_machine::{Applied, Start, StateMachine};

@@ -1,0 +1,383 @@
+//! A replica as the rest of the shard sees it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kahuna_machine::Machine;
+use kahuna_protocol::batch::Batch;
+use kahuna_protocol::meta::ReplicaStatus;
+use kahuna_protocol::{GroupId, Incarnation, Outcome, ReplicaId};
+use kahuna_wal::{Disk, GroupLog, Log};
+use openraft::errors::{
+    ClientWriteError, ForwardReason, InitializeError as RaftInitializeError, LinearizableReadError, RaftError,
+};
+use openraft::impls::OneshotResponder;
+use openraft::metrics::RaftServerMetrics;
+use openraft::rt::WatchReceiver as _;
+use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+
+use super::compaction::Compaction;
+use super::error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
+use super::link::Links;
+use super::log_store::LogStore;
+use super::snapshot::{Incoming, Pointer, SnapshotFault};
+use super::started::Started;
+use super::state_machine::{Applied, Start, StateMachine};
+use super::types::{Member, Proposal, Types};
+use crate::clock::Clock;
+use crate::config::Timing;
+use crate::env::Env;
+use crate::peer::Peers;
+
+/// openraft with our types.
+pub(super) type Raft<E> = openraft::Raft<Types<E>, StateMachine<E>>;
+
+/// How far behind the leader's log a voter may be that takes over.
+const TRANSFER_LAG: u64 = 64;
+/// How often a proposal is tried again because the lease of this leader was not confirmed yet.
+const LEASE_ATTEMPTS: usize = 4;
+/// Delays of replication to a replica that is not there: short, because its return is told by [`Replica::peer_up`] as well.
+const BACKOFF: &str = "10ms 20ms 40ms ...400ms";
+
+/// What a replica needs from its shard.
+pub struct ReplicaContext<E: Env> {
+    /// The shard's log.
+    pub log: Log<E::Disk>,
+    /// Where snapshots go.
+    pub disk: E::Disk,
+    /// The directory for this group's snapshots, absolute; made if it is not there.
+    pub snapshot_dir: PathBuf,
+    /// The shard's peer links.
+    pub peers: Rc<Peers<E>>,
+    /// The shard's clock; hears of machine time.
+    pub clock: Rc<Clock<E>>,
+    /// Raft's times.
+    pub timing: Timing,
+    /// Until when the boot gate holds, as time since boot ([`Env::boot_clock`]): the process's start, `election_max` and a
+    /// margin for drift.
+    pub boot_deadline: Duration,
+    /// A snapshot is taken when the log since the last one is longer than this, in bytes.
+    pub snapshot_log_bytes: u64,
+    /// This node's data directory.
+    pub incarnation: Incarnation,
+}
+
+/// Who leads a group, as one replica knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leader {
+    /// The highest term seen.
+    pub term: u64,
+    /// The replica that leads in it, if one is known.
+    pub replica: Option<ReplicaId>,
+    /// Where that replica lives.
+    pub incarnation: Option<Incarnation>,
+    /// It is this replica.
+    pub leading: bool,
+}
+
+/// One replica of one group. Lives on its shard; held by its group and by the tasks that wait for it.
+pub struct Replica<E: Env> {
+    pub(super) group: GroupId,
+    pub(super) id: ReplicaId,
+    pub(super) raft: Raft<E>,
+    pub(super) log: LogStore<E>,
+    pub(super) applied: Rc<Applied<E>>,
+    /// Until when votes are not answered; zero for a replica that need not wait.
+    pub(super) gate: Duration,
+    /// A snapshot on its way in, except while a part of it is being taken.
+    pub(super) incoming: RefCell<Option<Incoming<E>>>,
+    /// The transfer that may go on; another one's parts are refused.
+    pub(super) transfer: Cell<u64>,
+    compaction: Rc<Compaction<E>>,
+    links: Links<E>,
+}
+
+impl<E: Env> Replica<E> {
+    /// Opens the replica `id` of `group` with what the log holds of it, and starts it. `empty` is the machine of a group
+    /// that has applied nothing; all replicas begin with the same.
+    ///
+    /// # Errors
+    /// When log or snapshot cannot be read or contradict each other: the node must not start.
+    pub async fn open(
+        cx: ReplicaContext<E>,
+        group: GroupId,
+        id: ReplicaId,
+        empty: Machine,
+        recovered: GroupLog,
+    ) -> Result<Rc<Self>, OpenError> {
+        let log_error = |source| OpenError::Log { group: group.0, source };
+        let snapshot_error = |source| OpenError::Snapshot { group: group.0, source };
+        let pointer = recovered.snapshot.as_ref().map(|bytes| Pointer::read(bytes)).transpose().map_err(log_error)?;
+        let log = LogStore::<E>::new(group, cx.log, recovered).map_err(log_error)?;
+        let made = cx.disk.create_dir_all(&cx.snapshot_dir).await;
+        made.map_err(|source| snapshot_error(SnapshotFault::Io { path: cx.snapshot_dir.clone(), source }))?;
+        let start = Start {
+            group,
+            log: log.clone(),
+            disk: cx.disk,
+            dir: cx.snapshot_dir,
+            clock: cx.clock,
+            snapshot_log_bytes: cx.snapshot_log_bytes,
+        };
+        let applied = Applied::open(start, empty, pointer).await.map_err(snapshot_error)?;
+        let gate = if Self::is_exempt(&log, &applied, id) { Duration::ZERO } else { cx.boot_deadline };
+        let gated = gate > E::boot_clock();
+
+        let config = config(group, &cx.timing, !gated).validate().expect("the node checked its timing");
+        let links = || Links { peers: cx.peers.clone(), group, from: id, timing: cx.timing };
+        let machine = StateMachine(applied.clone());
+        let raft = Raft::<E>::new(id.0, Arc::new(config), links(), log.clone(), machine).await;
+        let raft = raft.map_err(|fatal| OpenError::Raft { group: group.0, why: fatal.to_string() })?;
+        let compaction = Rc::new(Compaction::new(applied.clone(), log.clone(), cx.snapshot_log_bytes));
+        E::spawn(compaction.clone().run(raft.clone()));
+        if gated {
+            let raft = raft.clone();
+            E::spawn(async move {
+                E::sleep(gate.saturating_sub(E::boot_clock())).await;
+                raft.runtime_config().tick(true);
+            });
+        }
+        let (incoming, transfer) = (RefCell::new(None), Cell::new(0));
+        Ok(Rc::new(Self { group, id, raft, log, applied, gate, incoming, transfer, compaction, links: links() }))
+    }
+
+    /// Whether nothing that this replica forgot can harm: it never voted, or nobody else votes.
+    fn is_exempt(log: &LogStore<E>, applied: &Applied<E>, id: ReplicaId) -> bool {
+        let membership = log.last_membership().unwrap_or_else(|| applied.membership());
+        log.is_pristine() || membership.voter_ids().eq([id.0])
+    }
+
+    /// The replica's number.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// The group it is of.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Makes the group begin with these members. Repeating it, here or on another replica of the same list, is safe: a
+    /// group that has begun is left as it is.
+    ///
+    /// # Errors
+    /// `NotMember` when this replica is not listed, `Stopped`.
+    pub async fn initialize(&self, members: &[(ReplicaId, Incarnation)]) -> Result<(), InitializeError> {
+        let member = |&(id, incarnation): &(ReplicaId, Incarnation)| (id.0, Member { incarnation });
+        let members: BTreeMap<u64, Member> = members.iter().map(member).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(RaftInitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(RaftInitializeError::NotInMembers(_))) => Err(InitializeError::NotMember),
+            Err(RaftError::Fatal(fatal)) => Err(InitializeError::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// Whether this replica has stored a vote or an entry: then it must not be initialised.
+    pub fn is_initialized(&self) -> bool {
+        !self.log.is_pristine()
+    }
+
+    /// Proposes `batch`: one outcome per command once it is applied here. Batches enter the log in the order of these
+    /// calls, also if nobody polls their futures yet. Dropping a future gives up the answer only.
+    pub fn propose(&self, batch: Batch) -> impl Future<Output = Result<Vec<Outcome>, ProposeError>> + use<E> {
+        let raft = self.raft.clone();
+        Started::new(async move {
+            let mut attempts = LEASE_ATTEMPTS;
+            loop {
+                let (responder, answer) = OneshotResponder::new_pair();
+                if raft.client_write_ff(Proposal(batch.clone()), Some(responder)).await.is_err() {
+                    return Err(ProposeError::NotLeader(None));
+                }
+                let forward = match answer.await {
+                    Ok(Ok(written)) => return Ok(written.data.0),
+                    Ok(Err(ClientWriteError::ForwardToLeader(forward))) => forward,
+                    _ => return Err(ProposeError::Unknown),
+                };
+                attempts -= 1;
+                // A leader that no majority has confirmed lately takes no writes; a ReadIndex has it confirmed.
+                let may_lead = forward.reason == ForwardReason::LeaseExpired && attempts > 0;
+                if !may_lead || raft.get_read_linearizer(ReadPolicy::ReadIndex).await.is_err() {
+                    return Err(ProposeError::NotLeader(forward.leader_node.map(|member| member.incarnation)));
+                }
+            }
+        })
+    }
+
+    /// Returns when the machine may be read: a majority confirmed, after this call, that this replica leads, and
+    /// everything that was committed by then is applied.
+    pub fn read_index(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+        self.read(ReadPolicy::ReadIndex)
+    }
+
+    /// Like [`read_index`](Self::read_index), without asking anybody: trusts the lease, and with it the rates of clocks.
+    pub fn lease_read(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+        self.read(ReadPolicy::LeaseRead)
+    }
+
+    fn read(&self, policy: ReadPolicy) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+        let raft = self.raft.clone();
+        Started::new(async move {
+            match raft.get_read_linearizer(policy).await {
+                Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                    Err(ReadError::NotLeader(forward.leader_node.map(|member| member.incarnation)))
+                }
+                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
+                Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
+            }
+        })
+    }
+
+    /// The machine. Whoever borrows it lets go before the next await.
+    pub fn machine(&self) -> &RefCell<Machine> {
+        self.applied.machine()
+    }
+
+    /// Who leads, as far as this replica knows.
+    pub fn leader(&self) -> Leader {
+        leader_of(&self.raft.server_metrics().borrow_watched())
+    }
+
+    /// Returns once [`leader`](Self::leader) is not `seen` any more, or the replica is shut down.
+    pub async fn leader_changed(&self, seen: &Leader) {
+        let mut metrics = self.raft.server_metrics();
+        loop {
+            let now = leader_of(&metrics.borrow_and_update());
+            if now != *seen || metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns once an entry beyond `index` is applied.
+    pub async fn applied_beyond(&self, index: u64) {
+        let mut next = self.applied.watch();
+        while *next.borrow_and_update() <= index + 1 {
+            if next.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The index of the last entry applied; 0 if there is none.
+    pub fn applied_index(&self) -> u64 {
+        self.applied.last().map_or(0, |last| last.index)
+    }
+
+    /// Campaigns at once, unless it leads. For when the old leader is known to be gone and its lease over.
+    pub fn campaign(&self) {
+        let raft = self.raft.clone();
+        // A replica that was shut down does not campaign.
+        E::spawn(async move { drop(raft.trigger().elect(true).await) });
+    }
+
+    /// A node that was away is back: replication to its replica goes on at once.
+    pub fn peer_up(&self, incarnation: Incarnation) {
+        let here = self.members().into_iter().filter(|(_, member)| *member == incarnation);
+        let ids: Vec<u64> = here.map(|(id, _)| id.0).collect();
+        if !ids.is_empty() && self.leader().leading {
+            let raft = self.raft.clone();
+            E::spawn(async move { drop(raft.trigger().reset_backoff(ids).await) });
+        }
+    }
+
+    /// Hands the leadership to `to` if that replica is there, past its boot gate and caught up. From then on this one takes
+    /// no writes until somebody is elected, see [`leader_changed`](Self::leader_changed).
+    ///
+    /// # Errors
+    /// When nothing was changed.
+    pub async fn transfer_to(&self, to: ReplicaId) -> Result<(), TransferError> {
+        if !self.leader().leading {
+            return Err(TransferError::NotLeader);
+        }
+        let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        let member = membership.get_node(&to.0).filter(|_| membership.voter_ids().any(|voter| voter == to.0));
+        let member = member.ok_or(TransferError::NotVoter)?;
+        let not_ready = |why: String| Err(TransferError::NotReady(why));
+        match self.links.link(to.0, member).readiness().await {
+            Err(error) => return not_ready(error.to_string()),
+            Ok((false, _)) => return not_ready("it was started a moment ago, or does not follow".into()),
+            Ok((true, theirs)) => {
+                let ours = self.log.with_entries(|entries| entries.last());
+                let next = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index + 1);
+                if next(theirs) + TRANSFER_LAG < next(ours) {
+                    return not_ready(format!("its log ends {} entries earlier", next(ours) - next(theirs)));
+                }
+            }
+        }
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| TransferError::NotLeader)
+    }
+
+    /// All members, in order of replica id.
+    pub fn members(&self) -> Vec<(ReplicaId, Incarnation)> {
+        let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        membership.nodes().map(|(&id, member)| (ReplicaId(id), member.incarnation)).collect()
+    }
+
+    /// For people. `shard` is 0: the caller knows it; so is `leader` while the leader's node is not known.
+    pub fn status(&self) -> ReplicaStatus {
+        let leader = self.leader();
+        let node = leader.incarnation.and_then(|incarnation| self.links.peers.node_of(incarnation));
+        let (last_index, first_index) =
+            self.log.with_entries(|entries| (entries.last().map_or(0, |last| last.index), entries.first_index()));
+        ReplicaStatus {
+            group: self.group.0,
+            replica: self.id.0,
+            shard: 0,
+            term: leader.term,
+            leader: node.map_or(0, |node| node.0),
+            last_index,
+            applied_index: self.applied_index(),
+            snapshot_index: self.applied.snapshot().map_or(0, |file| file.header.last.index),
+            first_index,
+            records: self.machine().borrow().len() as u64,
+        }
+    }
+
+    /// Wants all that is applied out of the log: this group's old entries keep a segment of the shard's log.
+    pub fn request_snapshot(&self) {
+        self.compaction.request();
+    }
+
+    /// Stops. What is proposed and not answered is unknown.
+    pub async fn shutdown(&self) {
+        // The only error is that the core's task was cancelled: then it has stopped as well.
+        drop(self.raft.shutdown().await);
+    }
+}
+
+fn leader_of<E: Env>(metrics: &RaftServerMetrics<Types<E>>) -> Leader {
+    let member = metrics.current_leader.and_then(|leader| metrics.membership_config.get_node(&leader).copied());
+    Leader {
+        term: metrics.vote.leader_id.term,
+        replica: metrics.current_leader.map(ReplicaId),
+        incarnation: member.map(|member| member.incarnation),
+        leading: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id),
+    }
+}
+
+fn config(group: GroupId, timing: &Timing, tick: bool) -> Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).expect("a short time");
+    Config {
+        cluster_name: format!("group {group}"),
+        heartbeat_interval: millis(timing.heartbeat),
+        election_timeout_min: millis(timing.election_min),
+        election_timeout_max: millis(timing.election_max),
+        enable_tick: tick,
+        enable_pre_vote: Some(true),
+        // A restored leader would serve what it has not applied yet; a new term cannot.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        // When to take snapshots and what to purge behind them is `compaction`'s affair.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        max_payload_entries: 1024,
+        backoff: BACKOFF.into(),
+        ..Config::default()
+    }
+}

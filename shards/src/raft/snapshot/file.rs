@@ -1,0 +1,127 @@
+//! A snapshot that is whole and durable, and what travels through openraft under that name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use kahuna_machine::{Machine, SnapshotError};
+use kahuna_wal::{Disk, DiskFile, OpenMode};
+
+use super::header::{Header, PROBE_BYTES};
+use crate::env::Env;
+use crate::raft::encoding::Malformed;
+
+/// Why a snapshot cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotFault {
+    /// The system refused an operation.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The header or the pointer is not one, or belongs to another snapshot.
+    #[error("{}: {why}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// A block is damaged, missing or out of place.
+    #[error("{}: {source}", path.display())]
+    Block {
+        /// The file.
+        path: PathBuf,
+        /// Which block, and why.
+        source: SnapshotError,
+    },
+}
+
+impl SnapshotFault {
+    pub(in crate::raft) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(super) fn header(path: &Path) -> impl FnOnce(Malformed) -> Self {
+        let path = path.to_owned();
+        move |malformed| Self::Header { path, why: malformed.to_string() }
+    }
+
+    pub(super) fn block(path: &Path) -> impl FnOnce(SnapshotError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Block { path, source }
+    }
+}
+
+impl From<SnapshotFault> for io::Error {
+    fn from(fault: SnapshotFault) -> Self {
+        match fault {
+            SnapshotFault::Io { source, path } => Self::new(source.kind(), format!("{}: {source}", path.display())),
+            fault => Self::new(io::ErrorKind::InvalidData, fault),
+        }
+    }
+}
+
+/// An open snapshot file. It can be read as long as somebody holds this, also when a newer one has replaced it.
+pub struct SnapshotFile<E: Env> {
+    /// Where it lies, or lay.
+    pub path: PathBuf,
+    /// For reading.
+    pub file: <E::Disk as Disk>::File,
+    /// The whole length in bytes.
+    pub bytes: u64,
+    /// What it is of.
+    pub header: Header,
+    /// Where its blocks begin.
+    pub header_bytes: usize,
+}
+
+impl<E: Env> SnapshotFile<E> {
+    /// Opens the snapshot at `path` and checks its header.
+    ///
+    /// # Errors
+    /// `Io`, `Header`.
+    pub async fn open(disk: &E::Disk, path: &Path) -> Result<Self, SnapshotFault> {
+        let file = disk.open(path, OpenMode::Read).await.map_err(SnapshotFault::io(path))?;
+        let bytes = file.len().await.map_err(SnapshotFault::io(path))?;
+        let probe = file.read_at(0, PROBE_BYTES).await.map_err(SnapshotFault::io(path))?;
+        let header_bytes = Header::length(&probe).map_err(SnapshotFault::header(path))?;
+        let head = file.read_at(0, header_bytes).await.map_err(SnapshotFault::io(path))?;
+        let header = Header::read(&head).map_err(SnapshotFault::header(path))?;
+        Ok(Self { path: path.to_owned(), file, bytes, header, header_bytes })
+    }
+}
+
+/// What openraft passes around as a snapshot's content.
+pub struct SnapshotData<E: Env> {
+    pub(in crate::raft) source: Source<E>,
+}
+
+impl<E: Env> SnapshotData<E> {
+    /// A snapshot that came from another replica.
+    pub fn received(path: PathBuf, machine: Machine) -> Self {
+        Self { source: Source::Received { path, machine: Box::new(machine) } }
+    }
+
+    /// A snapshot that lies in a file.
+    pub fn stored(file: Rc<SnapshotFile<E>>) -> Self {
+        Self { source: Source::Stored(file) }
+    }
+}
+
+/// Where a snapshot's content is.
+pub enum Source<E: Env> {
+    /// In a durable file under its final name.
+    Stored(Rc<SnapshotFile<E>>),
+    /// In a synced file under a name of its own in the group's directory, and built already.
+    Received {
+        /// The file.
+        path: PathBuf,
+        /// Its content.
+        machine: Box<Machine>,
+    },
+}

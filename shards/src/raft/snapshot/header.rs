@@ -1,0 +1,157 @@
+//! What stands before the blocks, and what points at the file.
+
+use bytes::Bytes;
+
+use super::super::encoding::{self, LOG_ID_BYTES, Malformed, Reader, put_log_id, put_membership};
+use super::super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
+
+const MAGIC: [u8; 4] = *b"KSNP";
+const FORMAT: u16 = 1;
+const POINTER_FORMAT: u8 = 1;
+const CRC_BYTES: usize = 4;
+/// Up to the membership.
+const FIXED_BYTES: usize = 32 + LOG_ID_BYTES;
+/// The bytes that tell the header's length.
+pub const PROBE_BYTES: usize = 16;
+/// No membership is longer.
+const MAX_BYTES: usize = 1 << 20;
+
+/// What a snapshot is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The group.
+    pub group: u32,
+    /// The last entry in it.
+    pub last: LogId,
+    /// The last membership in it.
+    pub membership: StoredMembership,
+}
+
+impl Header {
+    /// As openraft says it.
+    pub fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: Some(self.last), last_membership: self.membership.clone() }
+    }
+
+    /// The encoded form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&self.group.to_le_bytes());
+        out.extend_from_slice(&self.last.leader_id.term.to_le_bytes());
+        out.extend_from_slice(&self.last.index.to_le_bytes());
+        put_log_id(&mut out, self.membership.log_id().as_ref());
+        put_membership(&mut out, self.membership.membership());
+        let length = u32::try_from(out.len() + CRC_BYTES).expect("a membership is short");
+        out[8..12].copy_from_slice(&length.to_le_bytes());
+        let crc = crc32fast::hash(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// The length of the header that starts with these [`PROBE_BYTES`].
+    pub fn length(probe: &[u8]) -> Result<usize, Malformed> {
+        let mut reader = Reader::new(probe, "snapshot header");
+        let (magic, format) = (reader.take(4)?, reader.u16()?);
+        let (zeros, length) = (reader.u16()?, reader.u32()? as usize);
+        if magic != MAGIC || format != FORMAT || zeros != 0 || !(FIXED_BYTES + CRC_BYTES..=MAX_BYTES).contains(&length)
+        {
+            return Err(reader.malformed());
+        }
+        Ok(length)
+    }
+
+    /// Reads a header, all of `bytes`.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, "snapshot header");
+        if Self::length(bytes)? != bytes.len() {
+            return Err(reader.malformed());
+        }
+        let (head, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
+        if crc32fast::hash(head).to_le_bytes() != crc {
+            return Err(reader.malformed());
+        }
+        reader.take(12)?;
+        let group = reader.u32()?;
+        let (term, index) = (reader.u64()?, reader.u64()?);
+        let membership_id = reader.log_id()?;
+        let membership = encoding::membership(&head[FIXED_BYTES..])?;
+        Ok(Self { group, last: log_id(term, index), membership: StoredMembership::new(membership_id, membership) })
+    }
+}
+
+/// What the log remembers of the newest snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// The last entry in it.
+    pub last: LogId,
+    /// The length of the whole file in bytes.
+    pub file_bytes: u64,
+}
+
+impl Pointer {
+    /// The encoded form.
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![POINTER_FORMAT, 0, 0, 0, 0, 0, 0, 0];
+        out.extend_from_slice(&self.last.leader_id.term.to_le_bytes());
+        out.extend_from_slice(&self.last.index.to_le_bytes());
+        out.extend_from_slice(&self.file_bytes.to_le_bytes());
+        out.into()
+    }
+
+    /// Reads a pointer, all of `bytes`.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, "snapshot pointer");
+        if reader.take(8)? != [POINTER_FORMAT, 0, 0, 0, 0, 0, 0, 0] {
+            return Err(reader.malformed());
+        }
+        let (term, index, file_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        reader.end()?;
+        Ok(Self { last: log_id(term, index), file_bytes })
+    }
+}
+
+/// The name of the snapshot that ends with `last`.
+pub fn file_name(last: &LogId) -> String {
+    format!("{}-{}.snap", last.index, last.leader_id.term)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use kahuna_protocol::Incarnation;
+
+    use super::super::super::types::{Member, Membership};
+    use super::*;
+
+    fn header() -> Header {
+        let member = Member { incarnation: Incarnation(77) };
+        let membership = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, member)]));
+        let membership = StoredMembership::new(Some(log_id(1, 0)), membership.expect("it is known"));
+        Header { group: 5, last: log_id(3, 900), membership }
+    }
+
+    #[test]
+    fn headers_and_pointers_come_back() {
+        let bytes = header().encode();
+        assert_eq!(Header::length(&bytes[..PROBE_BYTES]), Ok(bytes.len()));
+        assert_eq!(Header::read(&bytes), Ok(header()));
+        let pointer = Pointer { last: log_id(3, 900), file_bytes: 12_345 };
+        assert_eq!(Pointer::read(&pointer.encode()), Ok(pointer));
+        assert_eq!(file_name(&pointer.last), "900-3.snap");
+    }
+
+    #[test]
+    fn an_altered_header_is_refused() {
+        let bytes = header().encode();
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 0x10;
+            assert!(Header::read(&altered).is_err(), "byte {at}");
+            assert!(Header::read(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+}

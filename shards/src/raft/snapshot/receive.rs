@@ -1,0 +1,108 @@
+//! A snapshot on its way in: written to a file and built into a machine, block by block.
+
+use std::path::{Path, PathBuf};
+
+use kahuna_machine::Restore;
+use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
+
+use super::file::{SnapshotData, SnapshotFault};
+use super::header::{Header, file_name};
+use super::read::blocks;
+use crate::env::Env;
+use crate::raft::messages::SnapshotBegin;
+use crate::raft::types::Vote;
+
+/// A transfer that has begun and not ended. Dropping it leaves its file, which the next opening of the group removes.
+pub struct Incoming<E: Env> {
+    /// The sender's claim to lead.
+    pub vote: Vote,
+    /// The number of the attempt.
+    pub transfer: u64,
+    /// What the snapshot is of.
+    pub header: Header,
+    path: PathBuf,
+    file: <E::Disk as Disk>::File,
+    file_bytes: u64,
+    /// Bytes written.
+    offset: u64,
+    restore: Restore,
+}
+
+impl<E: Env> Incoming<E> {
+    /// Makes the file and writes its header.
+    ///
+    /// # Errors
+    /// `Header` when it is not one or is of another group; `Io`.
+    pub async fn begin(disk: &E::Disk, dir: &Path, group: u32, begin: &SnapshotBegin) -> Result<Self, SnapshotFault> {
+        let header = Header::read(&begin.header).map_err(SnapshotFault::header(dir))?;
+        if header.group != group {
+            let why = format!("a snapshot of group {} came for group {group}", header.group);
+            return Err(SnapshotFault::Header { path: dir.to_owned(), why });
+        }
+        let name = file_name(&header.last);
+        let path = dir.join(format!("{}-{:016x}.tmp", name.trim_end_matches(".snap"), begin.transfer));
+        let file = disk.open(&path, OpenMode::Create).await.map_err(SnapshotFault::io(&path))?;
+        let mut this = Self {
+            vote: begin.vote,
+            transfer: begin.transfer,
+            header,
+            path,
+            file,
+            file_bytes: begin.file_bytes,
+            offset: 0,
+            restore: Restore::new(),
+        };
+        this.write(&begin.header).await?;
+        Ok(this)
+    }
+
+    /// Takes the blocks that belong at `offset`.
+    ///
+    /// # Errors
+    /// `Header` when they do not follow what is there; `Block` when one is damaged; `Io`. The transfer is over then.
+    pub async fn chunk(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SnapshotFault> {
+        if offset != self.offset || self.offset + bytes.len() as u64 > self.file_bytes {
+            return Err(self.broken(format!("a chunk at {offset}, where {} is next", self.offset)));
+        }
+        let mut taken = 0;
+        for block in blocks(bytes) {
+            taken = block.end;
+            let Some(block) = bytes.get(block) else { break };
+            self.restore.push_block(block).map_err(SnapshotFault::block(&self.path))?;
+            E::yield_now().await;
+        }
+        if taken != bytes.len() {
+            return Err(self.broken(format!("the chunk at {offset} ends within a block")));
+        }
+        self.write(bytes).await
+    }
+
+    /// Syncs the file and completes the machine.
+    ///
+    /// # Errors
+    /// When something is missing or damaged, or the file cannot be synced.
+    pub async fn end(self) -> Result<(Header, SnapshotData<E>), SnapshotFault> {
+        if self.offset != self.file_bytes {
+            return Err(self.broken(format!("{} of {} bytes came", self.offset, self.file_bytes)));
+        }
+        self.file.sync().await.map_err(SnapshotFault::io(&self.path))?;
+        let machine = self.restore.finish().map_err(SnapshotFault::block(&self.path))?;
+        Ok((self.header, SnapshotData::received(self.path, machine)))
+    }
+
+    /// Where its file lies, for whoever gives it up.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn broken(&self, why: String) -> SnapshotFault {
+        SnapshotFault::Header { path: self.path.clone(), why }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), SnapshotFault> {
+        let written = self.file.write_at(self.offset, AlignedBuf::copy_of(bytes), Durability::Buffered).await;
+        written.map_err(SnapshotFault::io(&self.path))?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+}
