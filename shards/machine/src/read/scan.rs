@@ -40,7 +40,19 @@ impl Machine {
         let view = given.map_or(now, |as_of| View::as_of(now, as_of));
         let mut page = Gathering { body, view, as_of, items: Vec::new(), bytes: 0 };
         let more = self.gather(&mut page)?;
+        if let (None, Some(_), Some(to)) = (given, &more, self.ended_since(now)) {
+            return Err(Miss::NeedsTick(to));
+        }
         Ok(Page { items: page.items, more, as_of: as_of.0 }.into())
+    }
+
+    /// The tick that a scan of several pages needs before its first one: all pages are read as of one time, and at that
+    /// time nothing may be alive that the clock has ended already.
+    fn ended_since(&self, now: View) -> Option<Hlc> {
+        let clock_ms = now.clock_ms.filter(|&clock_ms| !now.stale && clock_ms > now.time_ms)?;
+        let bound = |ms| (ms, Position::of_hash(0));
+        let mut ended = self.index.endings.range(bound(now.time_ms)..bound(clock_ms));
+        ended.next().map(|_| Hlc::from_millis(clock_ms))
     }
 
     /// Fills the page; the name after which there is more.

@@ -1,0 +1,113 @@
+//! What the meta group keeps, and what it refuses.
+
+mod common;
+
+use common::*;
+use kahuna_machine::Range;
+use kahuna_protocol::meta::{Done, NodeInfo, PlaceGroups, Placement, Replica, SetLed, Settings, UpsertNode};
+use kahuna_protocol::{ErrorCode, Outcome, RangeMap};
+
+fn placement(group: u32, replicas: &[u64]) -> Placement {
+    let replica = |(at, &replica): (usize, &u64)| Replica { replica, node: at as u32 + 1, incarnation: 9 };
+    Placement { group, replicas: replicas.iter().enumerate().map(replica).collect(), led: false }
+}
+
+fn two_groups() -> PlaceGroups {
+    let placements = vec![placement(1, &[4, 5, 6]), placement(2, &[7, 8, 9])];
+    PlaceGroups { settings: Settings { history_revisions: 5, ..settings() }, map: RangeMap::even(2), placements }
+}
+
+fn node(node: u32, client_address: &str) -> UpsertNode {
+    let info = NodeInfo {
+        node,
+        incarnation: 9,
+        client_address: client_address.to_owned(),
+        peer_address: "127.0.0.1:1".to_owned(),
+        shards: 2,
+    };
+    UpsertNode { info }
+}
+
+fn bench() -> Bench {
+    Bench::with(settings(), Range::none())
+}
+
+#[test]
+fn groups_are_placed_once() {
+    let mut bench = bench();
+    assert_eq!(bench.machine.meta_version(), 0);
+    assert_eq!(bench.run(two_groups()), Done {}.into());
+    let meta = bench.machine.meta().clone();
+    assert!(meta.is_placed());
+    assert_eq!((meta.settings.history_revisions, meta.next_replica), (5, 10));
+    assert_eq!((meta.map.ranges.len(), meta.placements.len()), (2, 2));
+    assert_eq!(bench.machine.meta_version(), 1);
+    let second = PlaceGroups { map: RangeMap::even(1), placements: vec![placement(1, &[20])], ..two_groups() };
+    assert_eq!(bench.run(second), Done {}.into());
+    assert_eq!((bench.machine.meta(), bench.machine.meta_version()), (&meta, 1), "a second placement changes nothing");
+}
+
+#[test]
+fn a_placement_that_does_not_fit_is_refused_by_name() {
+    let refused = |placements: Vec<Placement>, map: RangeMap, word: &str| {
+        let mut bench = bench();
+        match bench.run(PlaceGroups { placements, map, ..two_groups() }) {
+            Outcome::Error(reply) => {
+                assert_eq!(reply.code(), ErrorCode::BadRequest);
+                assert!(reply.text.contains(word), "{:?} does not say {word}", reply.text);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((bench.machine.meta_version(), bench.machine.meta().is_placed()), (0, false));
+    };
+    let two = || RangeMap::even(2);
+    refused(vec![], two(), "empty");
+    refused(vec![placement(1, &[4]), placement(1, &[5])], two(), "twice");
+    refused(vec![placement(1, &[4]), placement(2, &[4])], two(), "twice");
+    refused(vec![placement(1, &[4]), placement(2, &[])], two(), "no replica");
+    refused(vec![placement(1, &[0]), placement(2, &[5])], two(), "below");
+    refused(vec![placement(1, &[u64::MAX]), placement(2, &[5])], two(), "free");
+    refused(vec![placement(1, &[4])], two(), "no place");
+    refused(vec![placement(1, &[4])], RangeMap::default(), "first");
+    let mut crossed = two();
+    crossed.ranges[1].start = Vec::new();
+    refused(vec![placement(1, &[4]), placement(2, &[5])], crossed, "order");
+}
+
+#[test]
+fn the_version_rises_with_changes_only() {
+    let mut bench = bench();
+    bench.run(two_groups());
+    assert_eq!(bench.run(SetLed { group: 2 }), Done {}.into());
+    assert_eq!(bench.run(SetLed { group: 2 }), Done {}.into());
+    assert_eq!(bench.machine.meta_version(), 2);
+    let led: Vec<bool> = bench.machine.meta().placements.iter().map(|placement| placement.led).collect();
+    assert_eq!(led, [false, true]);
+    assert_eq!(code(&bench.run(SetLed { group: 3 })), Some(ErrorCode::BadRequest));
+    for upsert in [node(3, "c:1"), node(1, "a:1"), node(1, "a:1"), node(1, "a:2")] {
+        assert_eq!(bench.run(upsert), Done {}.into());
+    }
+    assert_eq!(bench.machine.meta_version(), 5);
+    let nodes: Vec<_> =
+        bench.machine.meta().nodes.iter().map(|node| (node.node, node.client_address.as_str())).collect();
+    assert_eq!(nodes, [(1, "a:2"), (3, "c:1")]);
+}
+
+#[test]
+fn meta_is_in_the_snapshot() {
+    let mut bench = bench();
+    bench.run(node(1, "a:1"));
+    bench.run(two_groups());
+    let restored = restored(&blocks(&bench.machine));
+    assert_eq!(restored.meta(), bench.machine.meta());
+    assert_eq!(restored.meta_version(), 2);
+    assert_eq!(restored.range(), bench.machine.range());
+    assert_eq!(restored.settings(), bench.machine.settings());
+}
+
+#[test]
+fn the_meta_group_owns_no_name() {
+    let mut bench = bench();
+    assert_eq!(code(&bench.run(set("k", "v"))), Some(ErrorCode::Moved));
+    assert_eq!(code(&answer(bench.read(get("k")))), Some(ErrorCode::Moved));
+}
