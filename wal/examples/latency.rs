@@ -27,13 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut run = pin!(log.run());
         let mut rounds = pin!(rounds(&disk, &log, dir.path()));
         poll_fn(|context| {
-            if rounds.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            if let Poll::Ready(ended) = run.as_mut().poll(context) {
-                panic!("the log ended: {ended:?}");
-            }
-            rounds.as_mut().poll(context)
+            // What the rounds append, the writer takes in the same poll.
+            let done = rounds.as_mut().poll(context);
+            assert!(run.as_mut().poll(context).is_pending(), "the log goes on: {:?}", log.failure());
+            done
         })
         .await;
     });
@@ -66,7 +63,7 @@ async fn raw_loop(raw: &impl DiskFile, write_bytes: usize) {
         taken.push(before.elapsed());
         offset = (offset + write_bytes as u64) % (RAW_BYTES - write_bytes as u64) / 4096 * 4096;
     }
-    report(&format!("raw {write_bytes} B"), &mut taken, 1, began.elapsed());
+    report(&format!("raw {write_bytes} B"), &mut taken, began.elapsed());
 }
 
 async fn append_loop(log: &Log<UringDisk>, next_index: &mut u64, writers: usize, payload_bytes: usize) {
@@ -79,7 +76,7 @@ async fn append_loop(log: &Log<UringDisk>, next_index: &mut u64, writers: usize,
         let purge = Record::Purge { upto: *next_index, log_id: Bytes::new() };
         *next_index += 1;
         // Purged now and then, so that the log recycles its segments.
-        let purge = (*next_index % 1000 == 0).then_some(purge);
+        let purge = next_index.is_multiple_of(1000).then_some(purge);
         (Instant::now(), Box::pin(log.append_durable(1, [record].into_iter().chain(purge))))
     };
     while began.elapsed() < ROUND {
@@ -100,16 +97,16 @@ async fn append_loop(log: &Log<UringDisk>, next_index: &mut u64, writers: usize,
         })
         .await;
     }
-    report(&format!("log {writers} x {payload_bytes} B"), &mut taken, 1, began.elapsed());
+    report(&format!("log {writers} x {payload_bytes} B"), &mut taken, began.elapsed());
     for (_, appended) in waiting {
         appended.await.expect("the append succeeds");
     }
 }
 
-fn report(what: &str, taken: &mut [Duration], per: u32, elapsed: Duration) {
+fn report(what: &str, taken: &mut [Duration], elapsed: Duration) {
     taken.sort_unstable();
     let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize].as_nanos() as f64 / 1000.0;
-    let per_second = taken.len() as f64 * f64::from(per) / elapsed.as_secs_f64();
+    let per_second = taken.len() as f64 / elapsed.as_secs_f64();
     println!(
         "{what:>16}: p50 {:8.1} us  p99 {:8.1} us  max {:8.1} us  {per_second:10.0}/s",
         at(0.5),
