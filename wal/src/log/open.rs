@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, segment_of, segment_path};
+use super::prepare::{generation_of, SPARE_SUFFIX, UNFINISHED_SUFFIX, segment_of, segment_path};
 use super::queue::Queue;
 use super::release::Release;
 use super::state::{Shared, State};
@@ -187,6 +187,9 @@ impl<D: Disk> Shared<D> {
                 }
             }
         }
+        // An opening that ended before it recorded its run has used names of that run, which is this one's again.
+        let used = files.spares.iter().filter_map(|path| generation_of(path, self.run)).max();
+        self.state().next_generation = used.map_or(1, |used| used + 1);
         let next = next.filter(|header| header.segment_bytes == self.options.segment_bytes && tail.is_some());
         for &segment in &files.segments {
             let behind = segment > end.segment && next.is_none_or(|header| header.sequence != segment);

@@ -27,6 +27,12 @@ pub fn segment_of(name: &str) -> Option<u64> {
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
 
+/// The number within its run that names a spare, when it is one of `run`.
+pub fn generation_of(spare: &Path, run: u64) -> Option<u32> {
+    let generation = u64::from_str_radix(spare.file_stem()?.to_str()?, 16).ok()?;
+    (generation >> 32 == run).then_some(generation as u32)
+}
+
 impl<D: Disk> Shared<D> {
     pub fn segment_path(&self, segment: u64) -> PathBuf {
         segment_path(&self.dir, segment)
