@@ -22,6 +22,10 @@ impl<E: Env> Group<E> {
         while !self.stopped.get() {
             self.replica.leader_changed(&seen).await;
             let now = self.replica.leader();
+            if now == seen {
+                // The replica was shut down.
+                return;
+            }
             if seen.replica != now.replica || seen.leading != now.leading {
                 self.announce(&now);
             }

@@ -1,6 +1,8 @@
 //! A client that speaks raw frames, and shards without a node around them.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod groups;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
