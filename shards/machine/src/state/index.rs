@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use kahuna_protocol::Position;
 
 use super::DrawKey;
-#[cfg(test)]
-use super::State;
 
 /// Everything that ends by machine time, in the order of its end; all times in Unix milliseconds.
 #[derive(Debug, Default)]
@@ -33,36 +31,5 @@ impl Index {
         if let Some(end) = to {
             self.endings.insert((end, position.clone()));
         }
-    }
-
-    /// Whether this is the index of `state`: the invariant, for tests.
-    #[cfg(test)]
-    pub fn fits(&self, state: &State) -> bool {
-        let built = Self::of(state);
-        self.endings == built.endings
-            && self.answers == built.answers
-            && self.sessions == built.sessions
-            && self.draws == built.draws
-    }
-
-    /// The index of `state`.
-    #[cfg(test)]
-    pub fn of(state: &State) -> Self {
-        let mut index = Self::default();
-        for (position, record) in &state.records {
-            index.move_ending(position, None, record.end_ms(state.skew_ms()));
-        }
-        for (&(session, number), answer) in &state.answers {
-            index.answers.insert((state.answer_expiry_ms(answer.valid_until_ms), session, number));
-        }
-        for (&id, session) in &state.sessions {
-            if session.answers == 0 {
-                index.sessions.insert((state.answer_expiry_ms(session.valid_until_ms), id));
-            }
-        }
-        for (key, draw) in &state.draws {
-            index.draws.insert((draw.expires_ms, key.clone()));
-        }
-        index
     }
 }

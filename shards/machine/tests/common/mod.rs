@@ -1,6 +1,9 @@
 //! A machine on a bench: a clock that the test sets, and requests as users make them.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod model;
+pub mod workload;
+
 use kahuna_machine::{Machine, Range, Read, Restore};
 use kahuna_protocol::batch::{Batch, BatchBuilder};
 use kahuna_protocol::key::{Condition, KeyDelete, KeyGet, KeyScan, KeySet, LockGuard, NotFound, Page, Set, Value};
