@@ -26,11 +26,9 @@ fn any_port() -> SocketAddr {
 }
 
 fn on_shard<T: Send + 'static>(test: impl AsyncFnOnce() -> T + Send + 'static) -> T {
-    spawn_shard(ShardOptions::new(0), move || async move {
-        Linux::timeout(LIMIT, test()).await.expect("in time")
-    })
-    .expect("a shard")
-    .join()
+    spawn_shard(ShardOptions::new(0), move || async move { Linux::timeout(LIMIT, test()).await.expect("in time") })
+        .expect("a shard")
+        .join()
 }
 
 #[test]
@@ -45,10 +43,7 @@ fn sleeps_are_never_short() {
             Runtime::spawn(async move {
                 let before = Linux::boot_clock();
                 Linux::sleep(Duration::from_millis(millis)).await;
-                assert!(
-                    Linux::boot_clock() - before >= Duration::from_millis(millis),
-                    "{millis} ms"
-                );
+                assert!(Linux::boot_clock() - before >= Duration::from_millis(millis), "{millis} ms");
             })
         });
         for task in tasks {
@@ -64,11 +59,7 @@ fn a_dropped_sleep_leaves_its_slot_to_the_others() {
         for round in 0..100 {
             // Raced against a shorter one and dropped; its place is used again.
             let long = Linux::sleep(Duration::from_millis(40));
-            assert!(
-                Linux::timeout(Duration::from_millis(if round == 0 { 6 } else { 0 }), long)
-                    .await
-                    .is_none()
-            );
+            assert!(Linux::timeout(Duration::from_millis(if round == 0 { 6 } else { 0 }), long).await.is_none());
             let woken = woken.clone();
             Linux::spawn(async move {
                 Linux::sleep(Duration::from_millis(40)).await;
@@ -139,12 +130,7 @@ fn bytes_go_both_ways_through_split_connections() {
                 len => received.extend_from_slice(&buf[..len]),
             }
         }
-        assert!(
-            received == expected,
-            "{} of {} bytes, or others",
-            received.len(),
-            expected.len()
-        );
+        assert!(received == expected, "{} of {} bytes, or others", received.len(), expected.len());
     });
 }
 
@@ -154,14 +140,11 @@ fn a_connection_moves_to_another_shard() {
     let (port, ports) = flume::bounded(1);
     let first = spawn_shard(ShardOptions::new(0), move || async move {
         let mut listener = Tcp::listen(any_port(), true).expect("a free port");
-        port.send(listener.local_addr().expect("an address"))
-            .expect("the test waits");
+        port.send(listener.local_addr().expect("an address")).expect("the test waits");
         let mut stream = listener.accept().await.expect("a connection");
         let mut hello = [0; 5];
         let len = stream.read(&mut hello).await.expect("readable");
-        hand_over
-            .send((stream.detach().expect("a descriptor is left"), hello[..len].to_vec()))
-            .expect("a taker");
+        hand_over.send((stream.detach().expect("a descriptor is left"), hello[..len].to_vec())).expect("a taker");
     })
     .expect("a shard");
     let second = spawn_shard(ShardOptions::new(1), move || async move {
@@ -235,10 +218,7 @@ fn the_disk_is_driven_by_the_executor() {
         let mut buf = AlignedBuf::zeroed(4096);
         for block in 0..64_u64 {
             buf[..8].copy_from_slice(&block.to_le_bytes());
-            buf = file
-                .write_at(block * 4096, buf, Durability::Durable)
-                .await
-                .expect("written");
+            buf = file.write_at(block * 4096, buf, Durability::Durable).await.expect("written");
         }
         let read = file.read_at(63 * 4096, 4096).await.expect("read");
         assert_eq!(read[..8], 63_u64.to_le_bytes());
@@ -247,12 +227,7 @@ fn the_disk_is_driven_by_the_executor() {
 
 #[test]
 fn the_wall_clock_follows_the_offset_and_never_the_host() {
-    let host = || {
-        std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .expect("after 1970")
-            .as_millis() as i64
-    };
+    let host = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as i64;
     let off_by = || Linux::wall_clock().as_millis() as i64 - host();
     assert!(off_by().abs() < 1_000);
     linux::set_wall_clock_offset_ms(-3_600_000);

@@ -26,10 +26,7 @@ pub struct ClockInstant<C> {
 impl<C: Clock> ClockInstant<C> {
     /// The point `nanos` nanoseconds after the clock's origin.
     pub const fn from_nanos(nanos: u64) -> Self {
-        Self {
-            nanos,
-            clock: PhantomData,
-        }
+        Self { nanos, clock: PhantomData }
     }
 
     /// Nanoseconds since the clock's origin.

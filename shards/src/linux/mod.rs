@@ -3,8 +3,8 @@
 //! This is the only module of the whole repository that names glommio: its upkeep is slow, and this way a replacement or
 //! a fork is a matter of one module. Traps of that library that shape the code here:
 //! - A panic in a task unwinds out of the executor and would end one shard only; [`spawn_shard`] ends the process instead.
-//! - Each timer deadline costs some 20 us of park and unpark, so all longer sleeps share the slots of one [timer
-//!   queue](timers).
+//! - Each timer deadline costs some 20 us of park and unpark, so all longer sleeps share the slots of one timer
+//!   queue (`timers.rs`).
 //! - Its file I/O probes devices in a way that can break the executor; files are read and written on our own ring, and
 //!   [`drive_disk`] only learns here that something completed.
 

@@ -74,10 +74,7 @@ impl Net for Tcp {
 }
 
 fn local_addr(socket: &RawSocket) -> io::Result<SocketAddr> {
-    socket
-        .local_addr()?
-        .as_socket()
-        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// A listening socket.
@@ -148,11 +145,7 @@ fn poll_write_vectored(handle: &Handle, cx: &mut Context<'_>, bufs: &[IoSlice<'_
 }
 
 fn nothing_taken(bytes: usize) -> io::Result<usize> {
-    if bytes == 0 {
-        Err(io::ErrorKind::WriteZero.into())
-    } else {
-        Ok(bytes)
-    }
+    if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) }
 }
 
 async fn write_all(handle: &Handle, mut buf: &[u8]) -> io::Result<()> {

@@ -39,12 +39,7 @@ pub struct ShardOptions {
 impl ShardOptions {
     /// Shard `index`, unpinned, with as little memory as possible and no spinning.
     pub fn new(index: usize) -> Self {
-        Self {
-            index,
-            cpu: None,
-            io_memory: IO_MEMORY_BYTES,
-            spin: Duration::ZERO,
-        }
+        Self { index, cpu: None, io_memory: IO_MEMORY_BYTES, spin: Duration::ZERO }
     }
 }
 
@@ -75,11 +70,7 @@ pub struct ShardHandle<T>(thread::JoinHandle<Option<T>>);
 impl<T> ShardHandle<T> {
     /// Waits for the shard to end, and returns what its future did.
     pub fn join(self) -> T {
-        self.0
-            .join()
-            .ok()
-            .flatten()
-            .expect("a shard whose executor started ends with a value, or ends the process")
+        self.0.join().ok().flatten().expect("a shard whose executor started ends with a value, or ends the process")
     }
 
     /// True once the shard has ended.
@@ -103,30 +94,26 @@ where
 {
     end_process_on_panic();
     let (ready, started) = mpsc::sync_channel(1);
-    let thread = thread::Builder::new()
-        .name(format!("shard-{}", options.index))
-        .spawn(move || {
-            IS_SHARD.set(true);
-            let placement = options.cpu.map_or(Placement::Unbound, Placement::Fixed);
-            let made = LocalExecutorBuilder::new(placement)
-                .io_memory(options.io_memory.max(IO_MEMORY_BYTES))
-                .spin_before_park(options.spin)
-                .preempt_timer(PREEMPT)
-                .make();
-            // The starting thread waits for this message; if it is gone, so is everybody who could care.
-            match made {
-                Ok(executor) => {
-                    let _ = ready.send(Ok(()));
-                    Some(runtime::run(&executor, async move { start().await }))
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(io::Error::from(error)));
-                    None
-                }
+    let thread = thread::Builder::new().name(format!("shard-{}", options.index)).spawn(move || {
+        IS_SHARD.set(true);
+        let placement = options.cpu.map_or(Placement::Unbound, Placement::Fixed);
+        let made = LocalExecutorBuilder::new(placement)
+            .io_memory(options.io_memory.max(IO_MEMORY_BYTES))
+            .spin_before_park(options.spin)
+            .preempt_timer(PREEMPT)
+            .make();
+        // The starting thread waits for this message; if it is gone, so is everybody who could care.
+        match made {
+            Ok(executor) => {
+                let _ = ready.send(Ok(()));
+                Some(runtime::run(&executor, async move { start().await }))
             }
-        })?;
-    started
-        .recv()
-        .map_err(|_| io::Error::other("the shard's thread ended before its executor started"))??;
+            Err(error) => {
+                let _ = ready.send(Err(io::Error::from(error)));
+                None
+            }
+        }
+    })?;
+    started.recv().map_err(|_| io::Error::other("the shard's thread ended before its executor started"))??;
     Ok(ShardHandle(thread))
 }

@@ -56,19 +56,14 @@ thread_local! {
 }
 
 fn current() -> Rc<Timers> {
-    TIMERS
-        .with_borrow(Clone::clone)
-        .expect("a shard sleeps on its own executor, which has a timer queue")
+    TIMERS.with_borrow(Clone::clone).expect("a shard sleeps on its own executor, which has a timer queue")
 }
 
 impl Timers {
     /// Gives the calling thread a queue until the returned guard drops, and the future that drives it: to be spawned on
     /// the executor that is about to run.
     pub(super) fn install() -> (Installed, impl Future<Output = ()> + 'static) {
-        let timers = Rc::new(Timers {
-            armed: Cell::new(u64::MAX),
-            ..Timers::default()
-        });
+        let timers = Rc::new(Timers { armed: Cell::new(u64::MAX), ..Timers::default() });
         let previous = TIMERS.replace(Some(timers.clone()));
         (Installed { previous }, async move { timers.drive().await })
     }
@@ -123,9 +118,7 @@ impl Timers {
         let waker = waker.clone();
         let place = {
             let mut slots = self.slots.borrow_mut();
-            let slot = slots
-                .entry(slot)
-                .or_insert_with(|| self.spare.borrow_mut().pop().unwrap_or_default());
+            let slot = slots.entry(slot).or_insert_with(|| self.spare.borrow_mut().pop().unwrap_or_default());
             match slot.free.pop() {
                 Some(place) => {
                     slot.wakers[place] = Some(waker);
@@ -152,9 +145,7 @@ impl Timers {
         let old = {
             let mut slots = self.slots.borrow_mut();
             let Some(slot) = slots.get_mut(&slot) else { return false };
-            let current = slot.wakers[place]
-                .as_mut()
-                .expect("a sleep's place is its own until it is woken or dropped");
+            let current = slot.wakers[place].as_mut().expect("a sleep's place is its own until it is woken or dropped");
             if current.will_wake(waker) {
                 return true;
             }
@@ -208,20 +199,13 @@ pub struct Sleep {
 enum State {
     New,
     Exact(Timer),
-    Queued {
-        timers: Rc<Timers>,
-        slot: u64,
-        place: usize,
-    },
+    Queued { timers: Rc<Timers>, slot: u64, place: usize },
     Done,
 }
 
 impl Sleep {
     pub(super) fn until(deadline: ClockInstant<BootClock>) -> Self {
-        Self {
-            deadline,
-            state: State::New,
-        }
+        Self { deadline, state: State::New }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::prepare::{generation_of, SPARE_SUFFIX, UNFINISHED_SUFFIX, segment_of, segment_path};
+use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of, segment_path};
 use super::queue::Queue;
 use super::release::Release;
 use super::state::{Shared, State};

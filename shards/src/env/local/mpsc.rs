@@ -143,11 +143,7 @@ impl<T> Drop for Sending<'_, T> {
 
 impl<T: rt::OptionalSend> rt::MpscSender<LocalMpsc, T> for MpscSender<T> {
     async fn send(&self, message: T) -> Result<(), SendError<T>> {
-        let mut sending = Sending {
-            shared: &self.0,
-            message: Some(message),
-            waiter: None,
-        };
+        let mut sending = Sending { shared: &self.0, message: Some(message), waiter: None };
         poll_fn(|cx| sending.poll(cx)).await
     }
 

@@ -57,10 +57,7 @@ impl<'a, T> Locking<'a, T> {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(MutexGuard {
-            mutex: self.mutex,
-            value: Some(self.mutex.value.borrow_mut()),
-        })
+        Poll::Ready(MutexGuard { mutex: self.mutex, value: Some(self.mutex.value.borrow_mut()) })
     }
 }
 
@@ -80,18 +77,11 @@ impl<T: rt::OptionalSend + 'static> rt::Mutex<T> for LocalMutex<T> {
     type Guard<'a> = MutexGuard<'a, T>;
 
     fn new(value: T) -> Self {
-        Self {
-            value: RefCell::new(value),
-            locked: Cell::new(false),
-            waiting: Waiters::default(),
-        }
+        Self { value: RefCell::new(value), locked: Cell::new(false), waiting: Waiters::default() }
     }
 
     async fn lock(&self) -> MutexGuard<'_, T> {
-        let mut locking = Locking {
-            mutex: self,
-            waiter: None,
-        };
+        let mut locking = Locking { mutex: self, waiter: None };
         poll_fn(|cx| locking.poll(cx)).await
     }
 }
@@ -106,9 +96,7 @@ impl<T> Deref for MutexGuard<'_, T> {
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value
-            .as_deref_mut()
-            .expect("the value is there until the guard drops")
+        self.value.as_deref_mut().expect("the value is there until the guard drops")
     }
 }
 

@@ -53,10 +53,7 @@ impl Waiters {
 
     /// Joins the end of the queue.
     pub(super) fn join(&self, waker: &Waker) -> Rc<Waiter> {
-        let waiter = Rc::new(Waiter {
-            notified: Cell::new(false),
-            waker: RefCell::new(waker.clone()),
-        });
+        let waiter = Rc::new(Waiter { notified: Cell::new(false), waker: RefCell::new(waker.clone()) });
         self.queue.borrow_mut().push_back(waiter.clone());
         waiter
     }
@@ -86,10 +83,7 @@ impl Waiters {
     pub(super) fn withdraw(&self, waiter: &Rc<Waiter>) {
         let withdrawn = {
             let mut queue = self.queue.borrow_mut();
-            queue
-                .iter()
-                .position(|w| Rc::ptr_eq(w, waiter))
-                .and_then(|at| queue.remove(at))
+            queue.iter().position(|w| Rc::ptr_eq(w, waiter)).and_then(|at| queue.remove(at))
         };
         drop(withdrawn);
     }

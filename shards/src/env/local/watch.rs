@@ -48,10 +48,7 @@ pub struct WatchReceiver<T> {
 impl<T> WatchReceiver<T> {
     fn new(shared: &Rc<Shared<T>>, seen: u64) -> Self {
         shared.receivers.set(shared.receivers.get() + 1);
-        Self {
-            shared: shared.clone(),
-            seen,
-        }
+        Self { shared: shared.clone(), seen }
     }
 }
 
@@ -141,10 +138,7 @@ impl<T> Drop for Changing<'_, T> {
 
 impl<T: rt::OptionalSend + rt::OptionalSync> rt::WatchReceiver<LocalWatch, T> for WatchReceiver<T> {
     async fn changed(&mut self) -> Result<(), RecvError> {
-        let mut changing = Changing {
-            receiver: self,
-            waiter: None,
-        };
+        let mut changing = Changing { receiver: self, waiter: None };
         poll_fn(|cx| changing.poll(cx)).await
     }
 
