@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::recovered::GroupLog;
 use super::replay::Replay;
-use super::survey::{Survey, header_at, place, same_owner, survey};
+use super::survey::{Survey, header_at, place, survey};
 use crate::LogIdentity;
 use crate::format::batch::BatchHeader;
 use crate::format::record::GroupId;
@@ -85,7 +85,7 @@ pub fn check_header(identity: &LogIdentity, segment: u64, bytes: &[u8]) -> Resul
         SegmentHeaderError::Damaged(why) => Refusal::corrupt(segment, 0, why),
         SegmentHeaderError::Newer(found) => Refusal::Newer { segment, found },
     })?;
-    if !same_owner(&header, identity) {
+    if header.identity != *identity {
         return Err(Refusal::Foreign { segment, found: header.identity });
     }
     if header.sequence != segment {

@@ -1,6 +1,5 @@
 //! The first pass: what do the headers of a segment claim?
 
-use crate::LogIdentity;
 use crate::format::batch::BatchHeader;
 use crate::format::segment::SegmentHeader;
 use crate::format::{BLOCK_BYTES, Position};
@@ -43,9 +42,4 @@ pub fn place(segment: &SegmentHeader, offset: u64) -> Place {
 pub fn header_at(segment: &SegmentHeader, offset: u64, bytes: &[u8]) -> Option<BatchHeader> {
     let rest = bytes.get(usize::try_from(offset).ok()?..)?;
     BatchHeader::decode(rest, &place(segment, offset))
-}
-
-/// Whether a segment may be this log's at all.
-pub(super) fn same_owner(segment: &SegmentHeader, identity: &LogIdentity) -> bool {
-    segment.identity == *identity
 }
