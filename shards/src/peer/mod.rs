@@ -17,6 +17,7 @@
 mod accept;
 mod call;
 mod dial;
+mod failover;
 mod handler;
 pub mod handshake;
 mod incoming;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use accept::listen_to_peers;
 pub use call::{CallError, Calling, PeerReply};
+pub use failover::Failover;
 pub use handler::{PeerHandler, PeerIdentity, PeerReplier};
 pub use local::{LocalNode, PeerLimits};
 pub use peers::Peers;

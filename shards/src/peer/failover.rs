@@ -1,0 +1,178 @@
+//! What a shard does when a node dies: elect other leaders for the groups that it led, as early as Raft allows.
+//!
+//! ```text
+//!   last heard of it                 lease over
+//!   ├──────── election_max ──────────┤ turn 0 campaigns ─ step ─ turn 1 ─ step ─ turn 2, then turn 0 again, ...
+//! ```
+//! Left to itself, openraft waits for a drawn timeout on top of the lease. Here the followers that live take turns, a
+//! different one first in every group, so that neither the campaigns of one group nor those of many collide. Every
+//! campaign begins with a pre-vote: one that is too early, or not needed any more, changes nothing.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
+
+use super::{NodeEvent, Peers};
+use crate::config::Timing;
+use crate::env::Env;
+use crate::raft::{Leader, Replica};
+
+/// The lease of the other followers may have begun a little later than ours.
+const LEASE_MARGIN: Duration = Duration::from_millis(1);
+/// The shortest time between two turns: a pre-vote, a vote and its flush should fit in.
+const MIN_STEP: Duration = Duration::from_millis(20);
+/// Turns that are taken before openraft's own timers are left to it.
+const TURNS: usize = 12;
+/// Campaigns that begin before the shard's other tasks get a turn.
+const AT_ONCE: usize = 8;
+/// Longer sleeps are rounded up by the shard's timer queue; the last stretch is slept in pieces below that.
+const FINE: Duration = Duration::from_millis(4);
+
+/// Reacts to the deaths and returns of nodes, on one shard.
+pub struct Failover<E: Env> {
+    peers: Rc<Peers<E>>,
+    timing: Timing,
+}
+
+/// Groups whose leader's node died.
+struct TakeOver<E: Env> {
+    peers: Rc<Peers<E>>,
+    timing: Timing,
+    node: NodeId,
+    dead: Incarnation,
+    /// The boot that died. Under another one its old leaderships are gone in any case.
+    boot: Option<u64>,
+    /// With what each knew of its leader when it last looked.
+    groups: Vec<(Rc<Replica<E>>, Leader)>,
+}
+
+impl<E: Env> Failover<E> {
+    /// For the groups of the shard that `peers` belongs to.
+    pub fn new(peers: Rc<Peers<E>>, timing: Timing) -> Self {
+        Self { peers, timing }
+    }
+
+    /// Takes note of what happened to a node; `replicas` are all that the shard has. Every shard is told every event.
+    pub fn on_event(&self, event: NodeEvent, replicas: Vec<Rc<Replica<E>>>) {
+        match event {
+            NodeEvent::Up { incarnation, .. } => {
+                self.peers.on_node_event(&event);
+                replicas.iter().for_each(|replica| replica.peer_up(incarnation));
+            }
+            NodeEvent::Down { node, incarnation } => {
+                let boot = self.peers.remote(node).and_then(|remote| remote.up_boot());
+                self.peers.on_node_event(&event);
+                let led = replicas.into_iter().map(|replica| {
+                    let leader = replica.leader();
+                    (replica, leader)
+                });
+                let groups: Vec<_> = led.filter(|(_, leader)| leader.incarnation == Some(incarnation)).collect();
+                if !groups.is_empty() {
+                    let (peers, timing) = (self.peers.clone(), self.timing);
+                    let take_over = TakeOver { peers, timing, node, dead: incarnation, boot, groups };
+                    E::spawn(take_over.run());
+                }
+            }
+        }
+    }
+}
+
+impl<E: Env> TakeOver<E> {
+    async fn run(mut self) {
+        let heard = self.peers.remote(self.node).map_or(Duration::ZERO, |remote| remote.last_heard());
+        let heard = if heard.is_zero() { E::boot_clock() } else { heard };
+        sleep_until::<E>(heard + self.timing.election_max + LEASE_MARGIN).await;
+        let step = MIN_STEP.max(self.timing.heartbeat / 2);
+        for round in 0..TURNS {
+            self.groups.retain(|(replica, _)| is_unled(&replica.leader(), self.dead));
+            if self.groups.is_empty() || self.has_returned() {
+                return;
+            }
+            let mut begun = 0;
+            for (replica, seen) in &mut self.groups {
+                let now = replica.leader();
+                // A term that moved on since the last round is an election under way: it gets its time.
+                let resting = now.term == std::mem::replace(seen, now).term;
+                if resting && is_turn(round, replica.group(), &live(&self.peers, replica), replica.id()) {
+                    replica.campaign();
+                    begun += 1;
+                    if begun % AT_ONCE == 0 {
+                        E::yield_now().await;
+                    }
+                }
+            }
+            E::sleep(step).await;
+        }
+    }
+
+    /// Whether the same process is back: it was silent, not dead.
+    fn has_returned(&self) -> bool {
+        let boot = self.peers.remote(self.node).and_then(|remote| remote.up_boot());
+        boot.is_some() && boot == self.boot
+    }
+}
+
+/// Whether nobody is known to lead but the dead one.
+fn is_unled(leader: &Leader, dead: Incarnation) -> bool {
+    !leader.leading && leader.incarnation.is_none_or(|incarnation| incarnation == dead)
+}
+
+/// The members of a replica's group whose nodes are up, itself included, ascending.
+fn live<E: Env>(peers: &Peers<E>, replica: &Replica<E>) -> Vec<ReplicaId> {
+    let alive = peers.alive();
+    let is_live = |id: ReplicaId, incarnation: Incarnation| {
+        id == replica.id() || peers.node_of(incarnation).is_some_and(|node| alive.contains(&node))
+    };
+    let mut live: Vec<ReplicaId> =
+        replica.members().into_iter().filter(|(id, at)| is_live(*id, *at)).map(|(id, _)| id).collect();
+    live.sort_unstable();
+    live
+}
+
+/// Whether `own` campaigns in this round: one of the live members does, and another one is first in the next group.
+fn is_turn(round: usize, group: GroupId, live: &[ReplicaId], own: ReplicaId) -> bool {
+    !live.is_empty() && live[(round + group.0 as usize) % live.len()] == own
+}
+
+/// Sleeps until an instant of [`Env::boot_clock`], to about a millisecond.
+async fn sleep_until<E: Env>(instant: Duration) {
+    loop {
+        let left = instant.saturating_sub(E::boot_clock());
+        if left.is_zero() {
+            return;
+        }
+        // The timer queue may be late by three times `FINE`.
+        E::sleep(if left > 4 * FINE { left - 3 * FINE } else { left.min(FINE) }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_each_round_one_live_member_campaigns_and_groups_begin_with_different_ones() {
+        let live = [ReplicaId(11), ReplicaId(12), ReplicaId(13)];
+        for group in (0..9).map(GroupId) {
+            for round in 0..TURNS {
+                let turns = live.iter().filter(|own| is_turn(round, group, &live, **own)).count();
+                assert_eq!(turns, 1);
+            }
+            let first = live.iter().position(|own| is_turn(0, group, &live, *own));
+            assert_eq!(first, Some(group.0 as usize % 3));
+            assert!(live.iter().all(|own| (0..3).any(|round| is_turn(round, group, &live, *own))));
+        }
+        assert!(!is_turn(0, GroupId(0), &[], ReplicaId(1)));
+    }
+
+    #[test]
+    fn a_group_is_unled_until_somebody_else_is_known_to_lead() {
+        let dead = Incarnation(7);
+        let leader = |incarnation, leading| Leader { term: 3, replica: None, incarnation, leading };
+        assert!(is_unled(&leader(Some(dead), false), dead));
+        assert!(is_unled(&leader(None, false), dead));
+        assert!(!is_unled(&leader(Some(Incarnation(8)), false), dead));
+        assert!(!is_unled(&leader(Some(Incarnation(8)), true), dead));
+    }
+}
