@@ -25,7 +25,7 @@ fn keys_are_judged_as_by_trying_every_order() {
 
 #[test]
 fn locks_are_judged_as_by_trying_every_order() {
-    compare(lock_action, damage_lock, |operations, _| LockOrders { operations }.explain(0, 0, None, 0, 0));
+    compare(lock_action, damage_lock, |operations, _| LockOrders { operations }.explain(0, 0, None, 0, (0, 0)));
 }
 
 fn compare(
@@ -267,48 +267,53 @@ struct LockOrders<'a> {
     operations: &'a [Operation],
 }
 
+/// When the lease was asked for, and how long it lasts: it cannot end before their sum.
+type Lease = (u64, u64);
+
 impl<'a> LockOrders<'a> {
-    fn explain(&self, done: u32, now_ns: u64, holder: Option<&'a str>, token: u64, until_ns: u64) -> bool {
+    fn explain(&self, done: u32, now_ns: u64, holder: Option<&'a str>, token: u64, lease: Lease) -> bool {
         all_answered(self.operations, done)
             || candidates(self.operations, done).any(|at| {
                 let operation = &self.operations[at];
                 let at_ns = now_ns.max(operation.invoked_ns);
-                let goes_on = |at_ns: u64, holder, until_ns| {
-                    at_ns <= returned_ns(operation) && self.after(at, done, at_ns, holder, token, until_ns)
+                let goes_on = |at_ns: u64, holder, lease| {
+                    at_ns <= returned_ns(operation) && self.after(at, done, at_ns, holder, token, lease)
                 };
-                goes_on(at_ns, holder, until_ns) || (holder.is_some() && goes_on(at_ns.max(until_ns), None, 0))
+                let over_ns = at_ns.max(lease.0 + lease.1);
+                goes_on(at_ns, holder, lease) || (holder.is_some() && goes_on(over_ns, None, (0, 0)))
             })
     }
 
-    fn after(&self, at: usize, done: u32, at_ns: u64, holder: Option<&'a str>, token: u64, until_ns: u64) -> bool {
+    fn after(&self, at: usize, done: u32, at_ns: u64, holder: Option<&'a str>, token: u64, lease: Lease) -> bool {
         let operation = &self.operations[at];
-        let lease_ns = |ttl_ms: &Option<u64>| match ttl_ms {
-            Some(ttl_ms) if reply(operation).is_some() || matches!(operation.action, Action::Extend { .. }) => {
-                operation.invoked_ns + ttl_ms * NANOS_PER_MILLI
-            }
-            _ => 0,
-        };
+        let known = reply(operation).is_some();
+        let lasts_ns = |ttl_ms: &Option<u64>| ttl_ms.unwrap_or(0) * NANOS_PER_MILLI;
         let highest = if holder.is_none() { HIGHEST.max(token) } else { token };
         (token..=highest).any(|token| {
             let (right, next) = match (&operation.action, holder) {
                 (Action::Acquire { owner, .. }, Some(holder)) if owner == holder => {
-                    (Reply::Acquired { token }, (Some(holder), token, until_ns))
+                    (Reply::Acquired { token }, (Some(holder), token, lease))
                 }
                 (Action::Acquire { owner, ttl_ms }, None) => {
-                    (Reply::Acquired { token: token + 1 }, (Some(owner.as_str()), token + 1, lease_ns(ttl_ms)))
+                    let lease = if known { (operation.invoked_ns, lasts_ns(ttl_ms)) } else { (0, 0) };
+                    (Reply::Acquired { token: token + 1 }, (Some(owner.as_str()), token + 1, lease))
                 }
                 (Action::Extend { owner, ttl_ms }, Some(holder)) if owner == holder => {
-                    (Reply::Extended { token }, (Some(holder), token, lease_ns(ttl_ms)))
+                    let longer = (operation.invoked_ns, lasts_ns(ttl_ms));
+                    let lease = if known { longer } else { (lease.0, longer.1.min(lease.1)) };
+                    (Reply::Extended { token }, (Some(holder), token, lease))
                 }
-                (Action::Release { owner }, Some(holder)) if owner == holder => (Reply::Released, (None, token, 0)),
+                (Action::Release { owner }, Some(holder)) if owner == holder => {
+                    (Reply::Released, (None, token, (0, 0)))
+                }
                 (Action::Acquire { .. } | Action::LockInfo, Some(owner)) => {
-                    (Reply::Held { owner: owner.into(), token }, (Some(owner), token, until_ns))
+                    (Reply::Held { owner: owner.into(), token }, (Some(owner), token, lease))
                 }
-                (_, Some(owner)) => (Reply::NotOwner { owner: owner.into(), token }, (Some(owner), token, until_ns)),
-                (_, None) => (Reply::NotHeld { token: Some(token) }, (None, token, 0)),
+                (_, Some(owner)) => (Reply::NotOwner { owner: owner.into(), token }, (Some(owner), token, lease)),
+                (_, None) => (Reply::NotHeld { token: Some(token) }, (None, token, (0, 0))),
             };
-            let (holder, token, until_ns) = next;
-            fits(reply(operation), right) && self.explain(done | 1 << at, at_ns, holder, token, until_ns)
+            let (holder, token, lease) = next;
+            fits(reply(operation), right) && self.explain(done | 1 << at, at_ns, holder, token, lease)
         })
     }
 }

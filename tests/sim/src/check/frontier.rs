@@ -24,6 +24,9 @@ pub(super) trait Model {
     fn only_looks(&self, op: &Self::Op) -> bool;
     /// Whether an operation that has not taken effect in `state` never can, however the object goes on.
     fn hopeless(&self, state: Self::State, op: &Self::Op) -> bool;
+    /// Of two operations that lead from one state to one state: whether `a` can also take effect wherever `b` can, and
+    /// then does the same, but not the other way round. Then `b` is better spent first.
+    fn outlasts(&self, a: &Self::Op, b: &Self::Op) -> bool;
     fn shape(&self, state: Self::State) -> Self::Shape;
     /// Whether everything that can follow `b` can follow `a`. Both have the same shape.
     fn covers(&self, a: Self::State, b: Self::State) -> bool;

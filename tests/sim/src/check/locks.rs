@@ -1,4 +1,4 @@
-//! A lock as a sequential object: a holder, the newest token, and the instant before which the lease cannot end.
+//! A lock as a sequential object: a holder, the newest token, and the lease.
 
 use super::breach::Breach;
 use super::frontier::Model;
@@ -9,14 +9,28 @@ use super::search::Entry;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
+/// A lease as the asker knows it: it does not end by itself before `asked_ns + lasts_ns`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lease {
+    pub asked_ns: u64,
+    pub lasts_ns: u64,
+}
+
+impl Lease {
+    const OVER: Self = Self { asked_ns: 0, lasts_ns: 0 };
+
+    fn may_be_over(self, now_ns: u64) -> bool {
+        now_ns >= self.asked_ns.saturating_add(self.lasts_ns)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LockState {
     /// [`NONE`] while free.
     pub owner: u32,
     /// While free, the next grant is above it.
     pub token: Rising,
-    /// The lease does not end by itself before this instant.
-    pub holds_until_ns: u64,
+    pub lease: Lease,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,15 +39,21 @@ pub(super) enum LockOp {
     Acquire {
         owner: u32,
         token: Option<u64>,
-        holds_until_ns: u64,
+        lease: Lease,
     },
     Extend {
         owner: u32,
-        token: Option<u64>,
-        holds_until_ns: u64,
+        token: u64,
+        lease: Lease,
     },
     Release {
         owner: u32,
+    },
+    /// An extend or a release (to nothing) of unknown outcome. Later than the lease began, it cannot leave less than
+    /// this of it.
+    Shorten {
+        owner: u32,
+        lasts_ns: u64,
     },
     /// Was told that this owner ([`NONE`]: nobody) holds it.
     Saw {
@@ -44,16 +64,14 @@ pub(super) enum LockOp {
 
 pub(super) struct Lock;
 
-impl Lock {
-    fn grant(state: LockState, owner: u32, token: Option<u64>, holds_until_ns: u64) -> Option<LockState> {
-        match token {
-            Some(at) if at <= state.token.at => None,
-            Some(at) => Some(LockState { owner, token: Rising { at, exact: true }, holds_until_ns }),
-            // Nobody may be there to extend or keep it: it may end at any time.
-            None => {
-                let token = Rising { at: state.token.at.saturating_add(1), exact: false };
-                Some(LockState { owner, token, holds_until_ns: 0 })
-            }
+fn grant(state: LockState, owner: u32, token: Option<u64>, lease: Lease) -> Option<LockState> {
+    match token {
+        Some(at) if at <= state.token.at => None,
+        Some(at) => Some(LockState { owner, token: Rising { at, exact: true }, lease }),
+        // Nobody may be there to keep it, and what is never delivered may be released at once.
+        None => {
+            let token = Rising { at: state.token.at.saturating_add(1), exact: false };
+            Some(LockState { owner, token, lease: Lease::OVER })
         }
     }
 }
@@ -64,35 +82,37 @@ impl Model for Lock {
     type Shape = u32;
 
     fn initial(&self) -> LockState {
-        LockState { owner: NONE, token: Rising { at: 0, exact: false }, holds_until_ns: 0 }
+        LockState { owner: NONE, token: Rising { at: 0, exact: false }, lease: Lease::OVER }
     }
 
     fn step(&self, state: LockState, op: &LockOp, now_ns: u64) -> Option<LockState> {
-        let free = state.owner == NONE || now_ns >= state.holds_until_ns;
+        let free = state.owner == NONE || state.lease.may_be_over(now_ns);
         match *op {
-            LockOp::Acquire { owner, token, holds_until_ns } if owner == state.owner => {
-                // A repeat changes nothing; with a higher token it is a new grant after the old one ended.
+            LockOp::Acquire { owner, token, lease } if owner == state.owner => {
                 match (token, state.token.seen(token)) {
-                    (None, _) if free && state.token.exact => Self::grant(state, owner, None, holds_until_ns),
+                    (None, _) if free && state.token.exact => grant(state, owner, None, lease),
                     // A repeat, or a grant that reveals no more than the last one.
                     (None, _) => None,
                     (Some(_), Some(seen)) => Some(LockState { token: seen, ..state }),
-                    (Some(_), None) if free => Self::grant(state, owner, token, holds_until_ns),
+                    (Some(_), None) if free => grant(state, owner, token, lease),
                     (Some(_), None) => None,
                 }
             }
-            LockOp::Acquire { owner, token, holds_until_ns } if free => {
-                Self::grant(state, owner, token, holds_until_ns)
-            }
+            LockOp::Acquire { owner, token, lease } if free => grant(state, owner, token, lease),
             LockOp::Acquire { .. } => None,
-            LockOp::Extend { owner, .. } | LockOp::Release { owner } if owner != state.owner => None,
-            LockOp::Extend { token: None, holds_until_ns, .. } => {
-                (holds_until_ns < state.holds_until_ns).then_some(LockState { holds_until_ns, ..state })
+            LockOp::Extend { owner, .. } | LockOp::Release { owner } | LockOp::Shorten { owner, .. }
+                if owner != state.owner =>
+            {
+                None
             }
-            LockOp::Extend { token, holds_until_ns, .. } => {
-                Some(LockState { token: state.token.seen(token)?, holds_until_ns, ..state })
+            LockOp::Extend { token, lease, .. } => {
+                Some(LockState { token: state.token.seen(Some(token))?, lease, ..state })
             }
             LockOp::Release { .. } => Some(freed(state)),
+            LockOp::Shorten { lasts_ns, .. } => {
+                let lease = Lease { lasts_ns, ..state.lease };
+                (!free && lasts_ns < state.lease.lasts_ns).then_some(LockState { lease, ..state })
+            }
             LockOp::Saw { owner: NONE, token } if free => {
                 let freed = freed(state);
                 match token {
@@ -114,11 +134,16 @@ impl Model for Lock {
 
     fn hopeless(&self, state: LockState, op: &LockOp) -> bool {
         match *op {
-            LockOp::Acquire { token, .. } | LockOp::Extend { token, .. } | LockOp::Saw { token, .. } => {
+            LockOp::Extend { token, .. } => token < state.token.at,
+            LockOp::Acquire { token, .. } | LockOp::Saw { token, .. } => {
                 token.is_some_and(|token| token < state.token.at)
             }
-            LockOp::Release { .. } => false,
+            LockOp::Release { .. } | LockOp::Shorten { .. } => false,
         }
+    }
+
+    fn outlasts(&self, _: &LockOp, _: &LockOp) -> bool {
+        false
     }
 
     fn shape(&self, state: LockState) -> u32 {
@@ -126,12 +151,12 @@ impl Model for Lock {
     }
 
     fn covers(&self, a: LockState, b: LockState) -> bool {
-        a.token.covers(b.token) && a.holds_until_ns <= b.holds_until_ns
+        a.token.covers(b.token) && a.lease.asked_ns <= b.lease.asked_ns && a.lease.lasts_ns <= b.lease.lasts_ns
     }
 }
 
 fn freed(state: LockState) -> LockState {
-    LockState { owner: NONE, token: Rising { exact: false, ..state.token }, holds_until_ns: 0 }
+    LockState { owner: NONE, token: Rising { exact: false, ..state.token }, lease: Lease::OVER }
 }
 
 /// A lock's operations made ready for the search, the operation of each entry, and the owners' names.
@@ -175,40 +200,45 @@ pub(super) fn prepare(operations: &[&Operation]) -> Result<Prepared, Breach> {
 }
 
 fn entry_of(operation: &Operation, owners: &Numbering) -> Option<Entry<LockOp>> {
-    let holds_until_ns = match &operation.action {
-        Action::Acquire { ttl_ms, .. } | Action::Extend { ttl_ms, .. } => {
-            let ttl_ns = ttl_ms.unwrap_or(0).saturating_mul(NANOS_PER_MILLI);
-            if ttl_ns == 0 { 0 } else { operation.invoked_ns.saturating_add(ttl_ns) }
-        }
-        _ => 0,
-    };
-    let (returned_ns, saw) = match &operation.ending {
+    let (op, returned_ns) = match &operation.ending {
         Ending::Fail => return None,
-        Ending::Unknown => (None, None),
-        Ending::Ok { at_ns, reply } => {
-            let saw = match reply {
-                Reply::Held { owner, token } | Reply::NotOwner { owner, token } => {
-                    Some(LockOp::Saw { owner: owners.of(owner), token: Some(*token) })
-                }
-                Reply::NotHeld { token } => Some(LockOp::Saw { owner: NONE, token: *token }),
-                _ => None,
-            };
-            (Some(*at_ns), saw)
+        Ending::Unknown => (unknown(&operation.action, owners)?, None),
+        Ending::Ok { at_ns, reply } => (answered(operation, reply, owners)?, Some(*at_ns)),
+    };
+    Some(Entry { op, invoked_ns: operation.invoked_ns, returned_ns })
+}
+
+fn lasts_ns(ttl_ms: Option<u64>) -> u64 {
+    ttl_ms.unwrap_or(0).saturating_mul(NANOS_PER_MILLI)
+}
+
+fn answered(operation: &Operation, reply: &Reply, owners: &Numbering) -> Option<LockOp> {
+    let lease = |ttl_ms: &Option<u64>| match lasts_ns(*ttl_ms) {
+        0 => Lease::OVER,
+        lasts_ns => Lease { asked_ns: operation.invoked_ns, lasts_ns },
+    };
+    Some(match (reply, &operation.action) {
+        (Reply::Held { owner, token } | Reply::NotOwner { owner, token }, _) => {
+            LockOp::Saw { owner: owners.of(owner), token: Some(*token) }
         }
-    };
-    let token = match &operation.ending {
-        Ending::Ok { reply: Reply::Acquired { token } | Reply::Extended { token }, .. } => Some(*token),
-        _ => None,
-    };
-    let asked = match &operation.action {
-        Action::Acquire { owner, .. } => {
-            // Equal in all that matters to the search when nobody knows the answer.
-            let holds_until_ns = if returned_ns.is_some() { holds_until_ns } else { 0 };
-            Some(LockOp::Acquire { owner: owners.of(owner), token, holds_until_ns })
+        (Reply::NotHeld { token }, _) => LockOp::Saw { owner: NONE, token: *token },
+        (Reply::Acquired { token }, Action::Acquire { owner, ttl_ms }) => {
+            LockOp::Acquire { owner: owners.of(owner), token: Some(*token), lease: lease(ttl_ms) }
         }
-        Action::Extend { owner, .. } => Some(LockOp::Extend { owner: owners.of(owner), token, holds_until_ns }),
-        Action::Release { owner } => Some(LockOp::Release { owner: owners.of(owner) }),
-        _ => None,
-    };
-    Some(Entry { op: saw.or(asked)?, invoked_ns: operation.invoked_ns, returned_ns })
+        (Reply::Extended { token }, Action::Extend { owner, ttl_ms }) => {
+            LockOp::Extend { owner: owners.of(owner), token: *token, lease: lease(ttl_ms) }
+        }
+        (Reply::Released, Action::Release { owner }) => LockOp::Release { owner: owners.of(owner) },
+        _ => return None,
+    })
+}
+
+/// Equal operations of unknown outcome are to be equal here, whenever they were asked for.
+fn unknown(action: &Action, owners: &Numbering) -> Option<LockOp> {
+    Some(match action {
+        Action::Acquire { owner, .. } => LockOp::Acquire { owner: owners.of(owner), token: None, lease: Lease::OVER },
+        Action::Extend { owner, ttl_ms } => LockOp::Shorten { owner: owners.of(owner), lasts_ns: lasts_ns(*ttl_ms) },
+        Action::Release { owner } => LockOp::Shorten { owner: owners.of(owner), lasts_ns: 0 },
+        _ => return None,
+    })
 }

@@ -4,6 +4,7 @@
 //!   write of that revision wrote. Two answers that disagree are a finding by themselves.
 //! - A write of unknown outcome whose value nobody else writes, and which somebody saw, did take effect: before the
 //!   first answer that shows it returned. It is then searched like an answered one.
+//! - A condition on a value that one write wrote, at a known revision, is a condition on that revision.
 
 use std::collections::HashMap;
 
@@ -32,6 +33,7 @@ pub(super) fn prepare(operations: &[&Operation], dense: bool) -> Result<Prepared
         }
     }
     bind_seen_writes(&mut entries);
+    bind_guards(&mut entries);
     let counted = entries.iter().any(|entry| speaks_of_revisions(&entry.op));
     let claims = claims(&entries, |entry| operations[sources[entry]].end_line, &values)?;
     Ok(Prepared { register: Register { counted, dense, claims }, entries, sources, values })
@@ -54,11 +56,8 @@ fn mentioned(operations: &[&Operation]) -> Numbering {
 
 /// None for what says nothing: it failed, or is a read of unknown outcome.
 fn entry_of(operation: &Operation, values: &Numbering) -> Option<Entry<KeyOp>> {
-    let guard = |conditions: &Conditions| Guard {
-        absent: conditions.absent,
-        present: conditions.present,
-        value: conditions.value.as_deref().map(|value| values.of(value)),
-        revision: conditions.revision,
+    let guard = |asked: &Conditions| {
+        Guard::new(asked.absent, asked.present, asked.value.as_deref().map(|value| values.of(value)), asked.revision)
     };
     let (written, guard) = match &operation.action {
         Action::Set { value, conditions } => (Some(values.of(value)), guard(conditions)),
@@ -125,10 +124,29 @@ fn bind_seen_writes(entries: &mut [Entry<KeyOp>]) {
     }
 }
 
+/// A condition on a value that was written once, at a known revision, is a condition on that revision too: it is over
+/// when the revision is.
+fn bind_guards(entries: &mut [Entry<KeyOp>]) {
+    let mut revisions: HashMap<u32, Option<u64>> = HashMap::new();
+    for entry in &*entries {
+        if let KeyOp::Write { value, revision, .. } = &entry.op {
+            revisions.entry(*value).and_modify(|known| *known = None).or_insert(*revision);
+        }
+    }
+    for entry in entries {
+        if let KeyOp::Write { guard, .. } = &mut entry.op
+            && guard.revision.is_none()
+            && let Some(value) = guard.value
+        {
+            guard.revision = revisions.get(&value).copied().flatten();
+        }
+    }
+}
+
 fn speaks_of_revisions(op: &KeyOp) -> bool {
     match op {
         KeyOp::Write { guard, revision, .. } | KeyOp::Refused { guard, revision } => {
-            revision.is_some() || guard.revision.is_some_and(|required| required > 0)
+            revision.is_some() || guard.revision.is_some()
         }
         KeyOp::Saw { revision, .. } => revision.is_some(),
     }

@@ -13,12 +13,31 @@ pub(super) struct KeyState {
     pub revision: Rising,
 }
 
+/// The conditions of a write, each said once: see [`Guard::new`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Guard {
     pub absent: bool,
+    /// Left out where a value or a revision implies it.
     pub present: bool,
     pub value: Option<u32>,
+    /// Never 0, which is `absent`.
     pub revision: Option<u64>,
+}
+
+impl Guard {
+    pub(super) fn new(absent: bool, present: bool, value: Option<u32>, revision: Option<u64>) -> Self {
+        let absent = absent || revision == Some(0);
+        let revision = revision.filter(|&required| required > 0);
+        Self { absent, present: present && value.is_none() && revision.is_none(), value, revision }
+    }
+
+    /// Whether this one holds wherever `other` holds.
+    fn is_implied_by(&self, other: &Self) -> bool {
+        (!self.absent || other.absent)
+            && (!self.present || other.present || other.value.is_some() || other.revision.is_some())
+            && (self.value.is_none() || self.value == other.value)
+            && (self.revision.is_none() || self.revision == other.revision)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,12 +125,20 @@ impl Model for Register {
         let at = state.revision.at;
         match op {
             KeyOp::Write { guard, revision, .. } => {
-                revision.is_some_and(|revision| at >= revision)
-                    || guard.revision.is_some_and(|required| required > 0 && at > required)
+                revision.is_some_and(|revision| at >= revision) || guard.revision.is_some_and(|required| at > required)
             }
             KeyOp::Saw { revision, .. } | KeyOp::Refused { revision, .. } => {
                 revision.is_some_and(|revision| at > revision)
             }
+        }
+    }
+
+    fn outlasts(&self, a: &KeyOp, b: &KeyOp) -> bool {
+        match (a, b) {
+            (KeyOp::Write { value, guard, .. }, KeyOp::Write { value: other, guard: narrow, .. }) => {
+                value == other && guard != narrow && guard.is_implied_by(narrow)
+            }
+            _ => false,
         }
     }
 
@@ -135,13 +162,12 @@ fn holding(state: KeyState, guard: &Guard) -> Option<KeyState> {
     }
     match guard.revision {
         None => Some(state),
-        Some(0) => (!present).then_some(state),
         Some(_) if !present => None,
         Some(required) => Some(KeyState { revision: state.revision.seen(Some(required))?, ..state }),
     }
 }
 
 fn certainly_holds(state: KeyState, guard: &Guard) -> bool {
-    let unsure = !state.revision.exact && guard.revision.is_some_and(|required| required > 0);
+    let unsure = !state.revision.exact && guard.revision.is_some();
     !unsure && holding(state, guard).is_some()
 }

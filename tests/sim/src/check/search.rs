@@ -189,19 +189,34 @@ impl<'a, M: Model> Search<'a, M> {
                 found.extend(self.absorb(next, now_ns));
             }
         }
-        for &number in &self.active {
-            let class = &self.classes[number as usize];
-            match self.model.step(config.state, class.op, now_ns) {
-                Some(state) if state != config.state && config.spent_of(number) < class.invoked => {
-                    let mut next = Config { state, ..config.clone() };
-                    next.spend(number);
-                    found.extend(self.absorb(next, now_ns));
-                }
-                // What changes nothing and was promised to nobody need not have been.
-                _ => {}
+        for (number, op, state) in self.unknown_effects(config, now_ns) {
+            let mut next = Config { state, ..config.clone() };
+            // What can never be again need not be remembered: those who did without are not better off.
+            if !self.model.hopeless(state, op) {
+                next.spend(number);
             }
+            found.extend(self.absorb(next, now_ns));
         }
         found
+    }
+
+    /// The classes of unknown outcome that can change something now, without those better kept for later. One that
+    /// changes nothing need not have taken effect.
+    fn unknown_effects(&self, config: &Config<M::State>, now_ns: u64) -> Vec<(u32, &'a M::Op, M::State)> {
+        let mut effects: Vec<(u32, &'a M::Op, M::State)> = Vec::new();
+        for &number in &self.active {
+            let class = &self.classes[number as usize];
+            if let Some(state) = self.model.step(config.state, class.op, now_ns)
+                && state != config.state
+                && config.spent_of(number) < class.invoked
+            {
+                effects.push((number, class.op, state));
+            }
+        }
+        let better_kept = |&(_, a, to): &(u32, &M::Op, M::State)| {
+            effects.iter().any(|&(_, b, other)| to == other && self.model.outlasts(a, b))
+        };
+        effects.iter().filter(|effect| !better_kept(effect)).copied().collect()
     }
 
     /// Lets every open operation take effect that only looks and reveals nothing; none if one has become hopeless.

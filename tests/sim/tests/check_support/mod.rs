@@ -1,6 +1,7 @@
 //! A short notation for histories: what was asked, what was answered, and when.
 #![allow(dead_code, reason = "each test file uses its own part of the notation")]
 
+pub mod crowd;
 pub mod world;
 
 use kahuna_sim::check::{Datum, Event, History, Kind, Limits, Op, Outcome, Report, Verdict, check};
