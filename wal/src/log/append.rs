@@ -19,6 +19,8 @@ impl<D: Disk> Log<D> {
     /// [`LogError::Closed`]; [`LogError::TooLarge`] for a record that fits in no segment, then it and those after it in this
     /// call were not taken.
     ///
+    /// `records` is walked within the call and must not use the log.
+    ///
     /// Panics when an entry leaves a hole behind its group's last entry or lies below its purge mark: the caller lost track.
     pub fn append(
         &self,

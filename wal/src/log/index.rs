@@ -110,10 +110,10 @@ impl GroupIndex {
             return Err("an entry at or below the purge mark of its group");
         }
         match self.spans.back_mut() {
-            Some(last) if last.last + 1 < index => {
+            Some(last) if last.last.saturating_add(1) < index => {
                 return Err("an entry that leaves a hole behind its group's last entry");
             }
-            Some(last) if last.last + 1 == index && last.segment == segment => {
+            Some(last) if last.last.saturating_add(1) == index && last.segment == segment => {
                 last.last = index;
                 return Ok(());
             }

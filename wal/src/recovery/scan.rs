@@ -110,7 +110,7 @@ impl Scan {
     /// Takes in the next segment, whose header was checked.
     pub fn segment(&mut self, header: &SegmentHeader, bytes: &[u8]) -> Result<(), Refusal> {
         let first = Position::first_in(header.sequence);
-        let expected = if self.end.segments == 0 { self.end.position.segment } else { self.end.position.segment + 1 };
+        let expected = self.end.position.segment.saturating_add(u64::from(self.end.segments > 0));
         if !self.ended && header.sequence != expected {
             self.ended = true;
             self.suspect.get_or_insert(Position { segment: expected, offset: 0 });
@@ -124,7 +124,7 @@ impl Scan {
             replayed.map_err(|why| Refusal::corrupt(header.sequence, at, why))?;
             at += batch.padded_bytes();
             self.run = batch.run;
-            self.end.next_sequence = batch.sequence + 1;
+            self.end.next_sequence = batch.sequence.saturating_add(1);
             self.end.batches += 1;
             self.end.records += u64::from(batch.records);
         }
@@ -157,7 +157,7 @@ impl Scan {
             return Ok((self.replay, self.end));
         }
         let durable = self.claims.durable;
-        let gone = Position { segment: self.end.position.segment + 1, offset: 0 };
+        let gone = Position { segment: self.end.position.segment.saturating_add(1), offset: 0 };
         let at =
             self.suspect.unwrap_or(if durable.segment > self.end.position.segment { gone } else { self.end.position });
         let why = match at.offset {

@@ -79,8 +79,9 @@ impl Ring {
             // SAFETY: as above.
             unsafe { uring.submission().push(entry) }.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
         }
-        // An entry that is not taken now stays queued: the next submission or `drain` hands it over.
-        let _ = submit_retrying(&uring, 0);
+        // The entry cannot be taken back. If the kernel is short of something it stays queued, and the next submission or
+        // `drain` hands it over.
+        submit_retrying(&uring, 0).expect("a ring that was set up takes submissions");
         Ok(())
     }
 
@@ -117,8 +118,8 @@ fn submit_retrying(uring: &IoUring, want: usize) -> io::Result<usize> {
     loop {
         match uring.submitter().submit_and_wait(want) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The completion queue is full: completions must be taken first, the entries stay queued.
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Ok(0),
+            // The completion queue is full, or memory is short: completions must be taken first, the entries stay queued.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(0),
             done => return done,
         }
     }
