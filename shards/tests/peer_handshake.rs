@@ -51,7 +51,8 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
             change(&mut hello);
             hello
         };
-        let cases: [(fn(&mut PeerHello), ErrorCode, &str); 10] = [
+        type Change = fn(&mut PeerHello);
+        let cases: [(Change, ErrorCode, &str); 10] = [
             (|hello| hello.from.cluster = [9; 16], ErrorCode::WrongCluster, "belongs to cluster"),
             (|hello| hello.to_incarnation = 555, ErrorCode::BadRequest, "wanted node 2 with the data directory"),
             (|hello| hello.from.incarnation = 777, ErrorCode::BadRequest, "the cluster knows node 1"),

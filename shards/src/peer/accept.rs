@@ -30,16 +30,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
 
+/// Whose link it is: the node, its data directory, its shard.
+type Key = (NodeId, Incarnation, u16);
+
 /// The links that others dialled to this shard: one for each of their shards, the latest counts.
 #[derive(Default)]
 pub(super) struct Accepted {
-    links: RefCell<BTreeMap<(NodeId, Incarnation, u16), (u64, Rc<Outgoing>)>>,
+    /// With the serial number of the connection.
+    links: RefCell<BTreeMap<Key, (u64, Rc<Outgoing>)>>,
     strangers: Cell<usize>,
 }
 
 impl Accepted {
     /// False when there are too many.
-    fn insert(&self, key: (NodeId, Incarnation, u16), serial: u64, out: &Rc<Outgoing>) -> bool {
+    fn insert(&self, key: Key, serial: u64, out: &Rc<Outgoing>) -> bool {
         let mut links = self.links.borrow_mut();
         if links.len() >= MAX_LINKS && !links.contains_key(&key) {
             return false;
@@ -52,7 +56,7 @@ impl Accepted {
         true
     }
 
-    fn remove(&self, key: (NodeId, Incarnation, u16), serial: u64) {
+    fn remove(&self, key: Key, serial: u64) {
         let mut links = self.links.borrow_mut();
         if links.get(&key).is_some_and(|(current, _)| *current == serial) {
             links.remove(&key);
@@ -168,7 +172,7 @@ impl<E: Env> Peers<E> {
                 }
             }
         };
-        eprintln!("node {}: a peer connection is refused: {}", self.local.borrow().node, refused.text);
+        self.say(&format!("a peer connection is refused: {}", refused.text));
         let (read, write) = stream.split();
         let out = self.outgoing();
         out.finish(KIND_ERROR, |body| archive_into(&refused, body));
@@ -205,7 +209,7 @@ impl<E: Env> Peers<E> {
     }
 
     fn admit_dialler(&self, hello: &PeerHello) -> Result<u8, ErrorReply> {
-        let known = self.remote(NodeId(hello.from.node)).and_then(|remote| remote.on_record.get());
+        let known = self.remote(NodeId(hello.from.node)).and_then(|remote| remote.on_record());
         hello.judge(&self.local.borrow(), known)
     }
 
@@ -252,12 +256,7 @@ impl<E: Env> Peers<E> {
         match ended {
             None => out.close(),
             Some(error) => {
-                eprintln!(
-                    "node {}: the link of node {} is closed: {}",
-                    self.local.borrow().node,
-                    identity.node,
-                    error.text
-                );
+                self.say(&format!("the link of node {} is closed: {}", identity.node, error.text));
                 out.finish(KIND_ERROR, |body| archive_into(&error, body));
                 let _ = E::timeout(LINGER, incoming.drain()).await;
                 out.close();

@@ -1,6 +1,5 @@
 //! Making a link: connect, introduce, read answers until the end.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, encode_frame};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{FrameError, Header, Incarnation, ShardId};
+use kahuna_protocol::{FrameError, GroupId, Header, Incarnation, ShardId};
 
 use super::handshake::{KIND_PEER_HELLO, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
 use super::incoming::{Incoming, ReadError};
@@ -42,48 +41,46 @@ struct Greeted<E: Env> {
 
 impl<E: Env> Peers<E> {
     /// One connection from its attempt to its end. Calls gather in `connection.out` meanwhile.
-    pub(super) fn dial(
+    pub(super) async fn dial(
         self: Rc<Self>,
         remote: Rc<Remote>,
         link: Rc<Link>,
         shard: ShardId,
         connection: Connection,
-    ) -> impl Future<Output = ()> + 'static {
-        async move {
-            let expected = remote.incarnation();
-            let greeted = self.greet(&remote, shard, expected).await;
-            let greeted = greeted.and_then(|greeted| self.admit(&remote, &connection, shard, greeted));
-            let (lived, reason): (_, Rc<str>) = match greeted {
-                Ok(greeted) => {
-                    let since = E::boot_clock();
-                    let reason = self.run(&remote, &link, &connection, greeted).await;
-                    (Some(E::boot_clock().saturating_sub(since)), reason.into())
-                }
-                Err(error) => {
-                    let reason = match error {
-                        DialError::Away(reason) => reason,
-                        DialError::Refused(reason) => {
-                            self.complain(&remote, &reason);
-                            // It may be there under another data directory, as long as the cluster has none on record.
-                            remote.forget();
-                            reason
-                        }
-                    };
-                    (None, reason.into())
-                }
-            };
-            connection.out.close();
-            link.ended(connection.serial, E::boot_clock(), lived, reason.clone());
-            self.calls.fail(connection.serial, |id| match connection.out.may_have_left(id) {
-                true => CallError::Lost(reason.clone()),
-                false => CallError::NotSent(reason.clone()),
-            });
-            if remote.shard_of(kahuna_protocol::GroupId::META).is_none() {
-                remote.lobby.take();
-                self.calls.fail(remote.lobby_serial, |_| CallError::NotSent(reason.clone()));
+    ) {
+        let expected = remote.incarnation();
+        let greeted = self.greet(&remote, shard, expected).await;
+        let greeted = greeted.and_then(|greeted| self.admit(&remote, &connection, shard, greeted));
+        let (lived, reason): (_, Rc<str>) = match greeted {
+            Ok(greeted) => {
+                let since = E::boot_clock();
+                let reason = self.run(&remote, &link, &connection, greeted).await;
+                (Some(E::boot_clock().saturating_sub(since)), reason.into())
             }
-            remote.disturbed.notify();
+            Err(error) => {
+                let reason = match error {
+                    DialError::Away(reason) => reason,
+                    DialError::Refused(reason) => {
+                        self.complain(&remote, &reason);
+                        // It may be there under another data directory, as long as the cluster has none on record.
+                        remote.forget();
+                        reason
+                    }
+                };
+                (None, reason.into())
+            }
+        };
+        connection.out.close();
+        link.ended(connection.serial, E::boot_clock(), lived, reason.clone());
+        self.calls.fail(connection.serial, |id| match connection.out.may_have_left(id) {
+            true => CallError::Lost(reason.clone()),
+            false => CallError::NotSent(reason.clone()),
+        });
+        if remote.shard_of(GroupId::META).is_none() {
+            remote.lobby.take();
+            self.calls.fail(remote.lobby_serial, |_| CallError::NotSent(reason.clone()));
         }
+        remote.disturbed.notify();
     }
 
     /// Connects and introduces this shard.
@@ -144,7 +141,7 @@ impl<E: Env> Peers<E> {
         if connection.out.is_closed() {
             return Err(DialError::Away("the link was given up while it was dialled".into()));
         }
-        if remote.on_record.get().is_some_and(|on_record| on_record.0 != from.incarnation) {
+        if remote.on_record().is_some_and(|on_record| on_record.0 != from.incarnation) {
             return Err(DialError::Refused(format!("node {} runs on another data directory", remote.node)));
         }
         remote.learn(from, connection.serial, E::boot_clock());

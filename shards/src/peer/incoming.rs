@@ -9,8 +9,10 @@ use crate::env::{Env, ReadHalf};
 
 /// Bytes asked for at once when no long frame is awaited.
 const READ_BYTES: usize = 64 << 10;
-/// Frames handled before the shard's other tasks get a turn.
+/// Frames handled before the shard's other tasks get a turn; a read counts as [`READ_COSTS`] of them.
 const FRAMES_PER_TURN: usize = 64;
+/// What a full read costs, compared with a small frame.
+const READ_COSTS: usize = 8;
 
 /// Why there is no further frame.
 #[derive(Debug, thiserror::Error)]
@@ -68,14 +70,16 @@ impl<R: ReadHalf> Incoming<R> {
     /// The next frame. Lets the shard's other tasks run now and then, however much is there.
     pub(super) async fn next<E: Env>(&mut self) -> Result<(Header, Bytes), ReadError> {
         loop {
+            if self.handled >= FRAMES_PER_TURN {
+                self.handled = 0;
+                E::yield_now().await;
+            }
             if let Some(frame) = self.frames.next()? {
                 self.handled += 1;
-                if self.handled.is_multiple_of(FRAMES_PER_TURN) {
-                    E::yield_now().await;
-                }
                 return Ok(frame);
             }
             self.fill(None).await?;
+            self.handled += READ_COSTS;
         }
     }
 

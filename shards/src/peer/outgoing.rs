@@ -242,7 +242,6 @@ impl Outgoing {
 }
 
 /// Appends one frame, prelude first; takes it back if its payload is longer than `max_payload`: `Err` with the length.
-#[expect(clippy::too_many_arguments, reason = "the fields of one frame")]
 pub(super) fn encode_limited(
     out: &mut Vec<u8>,
     kind: u16,

@@ -27,6 +27,9 @@ use crate::env::{Env, Net};
 /// Calls of one shard that may wait for their answers at once.
 const MAX_CALLS: usize = 1 << 17;
 
+/// Between two lines about connections that were refused.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
 /// Takes a peer's connection to the shard it belongs to, with everything that was read from it.
 pub(super) type HandOver<E> = Rc<dyn Fn(ShardId, <<E as Env>::Net as Net>::Detached, Bytes)>;
 
@@ -47,6 +50,7 @@ pub struct Peers<E: Env> {
     pub(super) nodes_changed: Notice,
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
+    said_at: Cell<Option<Duration>>,
     next_id: Cell<u64>,
     next_serial: Cell<u64>,
 }
@@ -68,6 +72,7 @@ impl<E: Env> Peers<E> {
             nodes_changed: Notice::default(),
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
+            said_at: Cell::new(None),
             next_id: Cell::new(1),
             next_serial: Cell::new(1),
         })
@@ -113,8 +118,8 @@ impl<E: Env> Peers<E> {
             });
             let moved = *remote.address.borrow() != address;
             let other = incarnation.is_some() && remote.incarnation().is_some_and(|known| Some(known) != incarnation);
-            if incarnation.is_some() {
-                remote.on_record.set(incarnation);
+            if let Some(incarnation) = incarnation {
+                remote.put_on_record(incarnation);
             }
             remote.address.replace(address);
             if moved || other {
@@ -395,6 +400,15 @@ impl<E: Env> Peers<E> {
 
     fn mint_id(&self) -> u64 {
         self.next_id.replace(self.next_id.get() + 1)
+    }
+
+    /// Says what came from strangers, at most once a second: whoever is refused tries again, and may be anybody.
+    pub(super) fn say(&self, text: &str) {
+        let now = E::boot_clock();
+        if self.said_at.get().is_none_or(|said_at| now > said_at + SAY_EVERY) {
+            self.said_at.set(Some(now));
+            eprintln!("node {}: {text}", self.local.borrow().node);
+        }
     }
 
     /// Says once what is wrong with a node.

@@ -31,7 +31,7 @@ pub(super) struct Remote {
     /// Where to dial.
     pub(super) address: RefCell<String>,
     /// The data directory that the cluster has on record; the handshake must show no other.
-    pub(super) on_record: Cell<Option<Incarnation>>,
+    on_record: Cell<Option<Incarnation>>,
     pub(super) lobby: RefCell<Lobby>,
     /// Something changed that the node's watcher wants to look at: a link broke, or the node introduced itself.
     pub(super) disturbed: Notice,
@@ -62,6 +62,17 @@ impl Remote {
             offset: Cell::new(None),
             links: RefCell::default(),
         })
+    }
+
+    /// The data directory that the cluster has on record.
+    pub(super) fn on_record(&self) -> Option<Incarnation> {
+        self.on_record.get()
+    }
+
+    /// The cluster has this data directory on record from now on. What was learned from another one is forgotten.
+    pub(super) fn put_on_record(&self, incarnation: Incarnation) {
+        self.on_record.set(Some(incarnation));
+        self.view.borrow_mut().take_if(|view| view.incarnation != incarnation);
     }
 
     /// Its data directory, on record or as it introduced itself.
