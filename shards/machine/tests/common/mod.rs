@@ -238,6 +238,7 @@ pub fn delete_sequence(name: &str) -> SequenceDelete {
 }
 
 /// A small generator of reproducible choices (SplitMix64).
+#[derive(Clone)]
 pub struct Choices(pub u64);
 
 impl Choices {

@@ -10,6 +10,7 @@ const NAMES: [&str; 6] = ["a/1", "a/2", "a/3", "b/1", "b", "c/x/y"];
 const OWNERS: [&str; 3] = ["ann", "bob", "eve"];
 
 /// A source of commands, each with its session.
+#[derive(Clone)]
 pub struct Workload {
     pub choices: Choices,
     numbers: [u64; 4],
@@ -80,7 +81,8 @@ impl Workload {
             *last += 1;
             *last
         };
-        let acknowledged = if self.choices.one_in(3) { number.saturating_sub(self.choices.below(4)) } else { 0 };
+        // Now and then its own number as well: then the session stands without an answer.
+        let acknowledged = if self.choices.one_in(3) { (number + 1).saturating_sub(self.choices.below(5)) } else { 0 };
         // Coarse, so that a soon repeat carries the same one, as a client's would.
         let valid_until_ms = clock_ms / 10_000 * 10_000 + 20_000;
         RequestPrelude { session, number, acknowledged, valid_until_ms, ..RequestPrelude::default() }
