@@ -87,6 +87,41 @@ fn an_earlier_sleep_interrupts_the_wait_for_a_later_one() {
 }
 
 #[test]
+fn who_yields_keeps_neither_timers_nor_sockets_waiting() {
+    on_shard(async || {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let (mut client, mut server) =
+            (Tcp::connect(addr, LIMIT).await.expect("open"), listener.accept().await.expect("open"));
+        let done = Rc::new(Cell::new(false));
+        for _ in 0..3 {
+            let done = done.clone();
+            Linux::spawn(async move {
+                while !done.get() {
+                    Linux::yield_now().await;
+                }
+            });
+        }
+        let echo = Runtime::spawn(async move {
+            let mut buf = [0; 8];
+            for _ in 0..100 {
+                let len = server.read(&mut buf).await.expect("open");
+                server.write_all(&buf[..len]).await.expect("open");
+            }
+        });
+        let mut buf = [0; 8];
+        for round in 0..100_u64 {
+            client.write_all(&round.to_le_bytes()).await.expect("open");
+            assert_eq!(client.read(&mut buf).await.expect("open"), 8);
+            Linux::sleep(Duration::from_micros(100)).await;
+        }
+        Linux::sleep(Duration::from_millis(20)).await;
+        echo.await.expect("ends");
+        done.set(true);
+    });
+}
+
+#[test]
 fn bytes_go_both_ways_through_split_connections() {
     on_shard(async || {
         let mut listener = Tcp::listen(any_port(), false).expect("a free port");

@@ -1,7 +1,7 @@
 //! The one seam to the outside: everything a shard needs from the world stands behind [`Env`].
 //!
 //! ```text
-//!   shard, groups, peers ──generic over E: Env──┬── linux::Linux   glommio, io_uring, the kernel's clocks and sockets
+//!   shard, groups, peers ──generic over E: Env──┬── linux::Linux   io_uring, the kernel's clocks and sockets
 //!                                               └── kahuna_sim     seeded executor, virtual time, memory disk and wires
 //! ```
 //!

@@ -74,7 +74,7 @@ pub trait Env: 'static + Sized {
         async move { Timeout::new(future, Self::sleep(limit)).await.ok() }
     }
 
-    /// Lets the shard's other ready tasks run before this one goes on.
+    /// Lets the shard's other ready tasks run, and what has arrived from outside be seen, before this one goes on.
     fn yield_now() -> impl Future<Output = ()>;
 
     /// Ends the process at once with `code`; `message` says on stderr what, where, and what to do next. No destructor runs,

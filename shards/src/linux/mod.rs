@@ -5,11 +5,15 @@
 //! - A panic in a task unwinds out of the executor and would end one shard only; [`spawn_shard`] ends the process instead.
 //! - Each timer deadline costs some 20 us of park and unpark, so all longer sleeps share the slots of one timer
 //!   queue (`timers.rs`).
+//! - It looks for completions only when no task is ready, or when a preemption timer fires; and if that timer fires before
+//!   the first task could run, it goes to sleep with ready tasks in its queue. So the timer is all but off, and whoever
+//!   yields waits for a completion (`pulse.rs`).
 //! - Its file I/O probes devices in a way that can break the executor; files are read and written on our own ring, and
 //!   [`drive_disk`] only learns here that something completed.
 
 mod clock;
 mod net;
+mod pulse;
 mod ring;
 mod runtime;
 mod shard;

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    os::unix::net::UnixStream,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -11,10 +12,7 @@ use std::{
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, task::JoinHandle};
 use openraft::{AsyncRuntime, Instant, rt::OptionalSend};
 
-use super::{
-    BootClock, Sleep,
-    timers::{Installed, Timers},
-};
+use super::{BootClock, Sleep, pulse, timers::Timers};
 use crate::env::{
     ClockInstant, Elapsed, Timeout,
     local::{LocalMpsc, LocalMutex, LocalOneshot, LocalWatch},
@@ -50,16 +48,19 @@ impl<T> Future for Join<T> {
     }
 }
 
-/// Runs `future` and the thread's timer queue on `executor` until the future ends.
-pub(super) fn run<T>(executor: &LocalExecutor, future: impl Future<Output = T>) -> T {
-    let (timers, driver): (Installed, _) = Timers::install();
+/// Runs `future`, the thread's timer queue and its pulse on `executor` until the future ends.
+pub(super) fn run<T>(executor: &LocalExecutor, ended: UnixStream, future: impl Future<Output = T>) -> T {
+    let (timers, timer_driver) = Timers::install();
+    let (pulse, pulse_driver) = pulse::install(ended);
     let output = executor.run(async move {
-        let driver = glommio::spawn_local(driver);
+        let drivers = [glommio::spawn_local(timer_driver), glommio::spawn_local(pulse_driver)];
         let output = future.await;
-        driver.cancel().await;
+        for driver in drivers {
+            driver.cancel().await;
+        }
         output
     });
-    drop(timers);
+    drop((timers, pulse));
     output
 }
 
@@ -120,6 +121,7 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        run(&self.executor, future)
+        let ended = pulse::ended_socket().expect("this process may open another socket");
+        run(&self.executor, ended, future)
     }
 }

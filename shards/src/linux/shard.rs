@@ -11,16 +11,17 @@ use std::{
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use super::{runtime, world::exit_now};
+use super::{pulse, runtime, world::exit_now};
 use crate::env::ExitCode;
 
 /// Buffers that each executor registers with the kernel, counted against RLIMIT_MEMLOCK. All our file I/O is on a ring of
 /// its own, so the least the executor accepts is enough.
 pub(super) const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// How often a busy executor looks for completions. Without it a shard whose tasks keep waking each other would not see
-/// the network for 100 ms.
-const PREEMPT: Duration = Duration::from_millis(1);
+/// When a busy executor is preempted to look for completions: practically never. Should this timer fire between its
+/// arming and the first task, which takes no more than a busy host, the executor parks with ready tasks in its queue; with
+/// 1 ms, one connection's echo stood still for seconds. Nobody needs it: see [`pulse`].
+const PREEMPT: Duration = Duration::from_secs(3600);
 
 /// How to start a shard.
 #[derive(Debug, Clone)]
@@ -101,15 +102,17 @@ where
             .io_memory(options.io_memory.max(IO_MEMORY_BYTES))
             .spin_before_park(options.spin)
             .preempt_timer(PREEMPT)
-            .make();
+            .make()
+            .map_err(io::Error::from)
+            .and_then(|executor| Ok((executor, pulse::ended_socket()?)));
         // The starting thread waits for this message; if it is gone, so is everybody who could care.
         match made {
-            Ok(executor) => {
+            Ok((executor, ended)) => {
                 let _ = ready.send(Ok(()));
-                Some(runtime::run(&executor, async move { start().await }))
+                Some(runtime::run(&executor, ended, async move { start().await }))
             }
             Err(error) => {
-                let _ = ready.send(Err(io::Error::from(error)));
+                let _ = ready.send(Err(error));
                 None
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use super::{BootClock, Runtime, Tcp, clock};
+use super::{BootClock, Runtime, Tcp, clock, pulse};
 use crate::env::{Clock, Env, ExitCode, UnixNanos};
 
 /// Linux: glommio, io_uring, sockets, the kernel's clocks.
@@ -34,8 +34,8 @@ impl Env for Linux {
         <Runtime as openraft::AsyncRuntime>::sleep(duration)
     }
 
-    async fn yield_now() {
-        glommio::executor().yield_now().await;
+    fn yield_now() -> impl Future<Output = ()> {
+        pulse::yield_now()
     }
 
     fn abort(code: ExitCode, message: &str) -> ! {
