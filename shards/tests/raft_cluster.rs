@@ -8,7 +8,9 @@ use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
-use kahuna_shards::raft::messages::{APPEND, PRE_VOTE, READY, TAKE_OVER, VOTE, put_append, put_vote_request, readiness};
+use kahuna_shards::raft::messages::{
+    APPEND, PRE_VOTE, READY, TAKE_OVER, VOTE, put_append, put_vote_request, readiness,
+};
 use kahuna_shards::raft::types::{Types, Vote};
 use kahuna_shards::raft::{OpenError, ProposeError, TransferError};
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
@@ -51,8 +53,7 @@ fn proposals_keep_the_order_of_the_calls() {
     on_shard(async |dir| {
         let nodes = three(dir, Options::default()).await;
         let leader = &nodes[leader_among(&all(&nodes)).await];
-        let proposals: Vec<_> =
-            (0..50).map(|_| leader.replica.propose(set_batch(&leader.clock, "k", b"v"))).collect();
+        let proposals: Vec<_> = (0..50).map(|_| leader.replica.propose(set_batch(&leader.clock, "k", b"v"))).collect();
         // Polled in the reverse order: what counts is when they were made.
         let mut revisions = Vec::new();
         for proposal in proposals.into_iter().rev() {

@@ -125,6 +125,11 @@ impl<E: Env> Replica<E> {
             snapshot_log_bytes: cx.snapshot_log_bytes,
         };
         let applied = Applied::open(start, empty, pointer).await.map_err(snapshot_error)?;
+        let purged = log.with_entries(|entries| entries.purged());
+        if purged > applied.last() {
+            let why = format!("the log begins behind {purged:?}, the snapshot ends with {:?}", applied.last());
+            return Err(OpenError::Raft { group: group.0, why });
+        }
         let gate = if Self::is_exempt(&log, &applied, id) { Duration::ZERO } else { cx.boot_deadline };
         let gated = gate > E::boot_clock();
 

@@ -256,14 +256,14 @@ impl<E: Env> Applied<E> {
 
     async fn install(self: &Rc<Self>, header: &Header, source: Source<E>) -> Result<(), SnapshotFault> {
         match source {
+            Source::Nothing => {}
             Source::Received { path, machine } => {
                 self.adopt(&path, header).await?;
                 self.replace(*machine, header);
             }
             Source::Stored(file) => {
                 self.replace(load(&file).await?, header);
-                let mut builder = self.freeze().expect("just replaced");
-                builder.write_and_adopt().await?;
+                self.freeze().finish().await?;
             }
         }
         Ok(())
@@ -278,11 +278,13 @@ impl<E: Env> Applied<E> {
         E::abort(code, &format!("group {}: a snapshot failed: {fault}; mend the disk and restart", self.group))
     }
 
-    fn freeze(self: &Rc<Self>) -> Option<Builder<E>> {
-        let last = self.last.get()?;
-        let header = Header { group: self.group.0, last, membership: self.membership() };
-        self.since_snapshot.set(Backlog::default());
-        Some(Builder { applied: self.clone(), header, frozen: Some(self.machine.borrow().freeze()) })
+    fn freeze(self: &Rc<Self>) -> Builder<E> {
+        let view = self.last.get().map(|last| {
+            self.since_snapshot.set(Backlog::default());
+            let header = Header { group: self.group.0, last, membership: self.membership() };
+            (header, self.machine.borrow().freeze())
+        });
+        Builder::new(self.clone(), view)
     }
 }
 
@@ -322,11 +324,11 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<E>> {
-        self.0.freeze()
+        Some(self.0.freeze())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<E> {
-        self.0.freeze().expect("openraft builds no snapshot of nothing")
+        self.0.freeze()
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData<E>) -> io::Result<()> {

@@ -21,9 +21,7 @@ use kahuna_shards::clock::Clock;
 use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode, Listener, Net};
 use kahuna_shards::linux::{Linux, ShardOptions, Tcp, drive_disk, spawn_shard};
-use kahuna_shards::peer::{
-    LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
-};
+use kahuna_shards::peer::{LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers};
 use kahuna_shards::raft::{OpenError, Replica, ReplicaContext};
 use kahuna_wal::{Log, LogIdentity, LogOptions, UringDisk};
 

@@ -12,47 +12,44 @@ use super::file::{SnapshotData, SnapshotFault};
 use super::header::{Header, file_name};
 use crate::env::Env;
 use crate::raft::state_machine::{Applied, Snapshot};
-use crate::raft::types::Types;
+use crate::raft::types::{SnapshotMeta, Types};
 
 /// A view of the machine as it was when this was made.
 pub struct Builder<E: Env> {
-    pub(in crate::raft) applied: Rc<Applied<E>>,
-    pub(in crate::raft) header: Header,
-    /// None once it was written.
-    pub(in crate::raft) frozen: Option<Frozen>,
-}
-
-impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
-    type SnapshotData = SnapshotData<E>;
-
-    async fn build_snapshot(&mut self) -> io::Result<Snapshot<E>> {
-        // Otherwise the newest snapshot says the same already, or what came from the leader meanwhile says more.
-        if !self.applied.snapshot_reaches(&self.header.last) {
-            self.write_and_adopt().await.unwrap_or_else(|fault| self.applied.abort(&fault));
-        }
-        if let Some(frozen) = self.frozen.take() {
-            free::<E>(frozen.into()).await;
-        }
-        let file = self.applied.snapshot().expect("one was adopted");
-        Ok(Snapshot::<E> { meta: file.header.meta(), snapshot: SnapshotData::stored(file) })
-    }
+    applied: Rc<Applied<E>>,
+    /// None when nothing was applied by then, or once it was written.
+    view: Option<(Header, Frozen)>,
 }
 
 impl<E: Env> Builder<E> {
+    /// Will write `view`, if there is one, into a file of the group.
+    pub fn new(applied: Rc<Applied<E>>, view: Option<(Header, Frozen)>) -> Self {
+        Self { applied, view }
+    }
+
     /// Writes the file and makes it the group's snapshot.
-    pub(in crate::raft) async fn write_and_adopt(&mut self) -> Result<(), SnapshotFault> {
-        let path = self.write().await?;
-        self.applied.adopt(&path, &self.header).await
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn finish(&mut self) -> Result<(), SnapshotFault> {
+        let Some((header, frozen)) = self.view.take() else { return Ok(()) };
+        if self.applied.snapshot_reaches(&header.last) {
+            // The newest snapshot says the same already, or what came from the leader meanwhile says more.
+            free::<E>(frozen.into()).await;
+            return Ok(());
+        }
+        let path = self.write(&header, frozen).await?;
+        self.applied.adopt(&path, &header).await
     }
 
     /// Writes and syncs the file under a name of its own, which it returns.
-    async fn write(&mut self) -> Result<PathBuf, SnapshotFault> {
+    async fn write(&self, header: &Header, frozen: Frozen) -> Result<PathBuf, SnapshotFault> {
         let disk = self.applied.disk();
-        let path = self.applied.dir().join(file_name(&self.header.last)).with_extension("tmp");
+        let path = self.applied.dir().join(file_name(&header.last)).with_extension("tmp");
         let file = disk.open(&path, OpenMode::Create).await.map_err(SnapshotFault::io(&path))?;
-        let mut buf = AlignedBuf::copy_of(&self.header.encode());
+        let mut buf = AlignedBuf::copy_of(&header.encode());
         let mut offset = 0;
-        let mut blocks = self.frozen.take().expect("written once").into_blocks();
+        let mut blocks = frozen.into_blocks();
         loop {
             let length = buf.len() as u64;
             buf = file.write_at(offset, buf, Durability::Buffered).await.map_err(SnapshotFault::io(&path))?;
@@ -65,6 +62,19 @@ impl<E: Env> Builder<E> {
         free::<E>(blocks.into()).await;
         file.sync().await.map_err(SnapshotFault::io(&path))?;
         Ok(path)
+    }
+}
+
+impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
+    type SnapshotData = SnapshotData<E>;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot<E>> {
+        self.finish().await.unwrap_or_else(|fault| self.applied.abort(&fault));
+        let (meta, snapshot) = match self.applied.snapshot() {
+            Some(file) => (file.header.meta(), SnapshotData::stored(file)),
+            None => (SnapshotMeta::default(), SnapshotData::nothing()),
+        };
+        Ok(Snapshot::<E> { meta, snapshot })
     }
 }
 

@@ -107,6 +107,11 @@ impl<E: Env> SnapshotData<E> {
         Self { source: Source::Received { path, machine: Box::new(machine) } }
     }
 
+    /// The snapshot of a machine that has applied nothing.
+    pub fn nothing() -> Self {
+        Self { source: Source::Nothing }
+    }
+
     /// A snapshot that lies in a file.
     pub fn stored(file: Rc<SnapshotFile<E>>) -> Self {
         Self { source: Source::Stored(file) }
@@ -115,6 +120,8 @@ impl<E: Env> SnapshotData<E> {
 
 /// Where a snapshot's content is.
 pub enum Source<E: Env> {
+    /// Nowhere: nothing was applied.
+    Nothing,
     /// In a durable file under its final name.
     Stored(Rc<SnapshotFile<E>>),
     /// In a synced file under a name of its own in the group's directory, and built already.
