@@ -227,7 +227,7 @@ impl<E: Env> Peers<E> {
         }
         let remote = self.remote(identity.node);
         if let Some(remote) = &remote {
-            remote.learn(from, 0, E::boot_clock());
+            self.learn(remote, from, 0);
         }
         let welcome = PeerWelcome { version, from: self.introduction() };
         out.push_reply(KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), |body| welcome.encode(body));

@@ -144,14 +144,12 @@ impl<E: Env> Peers<E> {
         if remote.on_record().is_some_and(|on_record| on_record.0 != from.incarnation) {
             return Err(DialError::Refused(format!("node {} runs on another data directory", remote.node)));
         }
-        remote.learn(from, connection.serial, E::boot_clock());
-        remote.complaint.borrow_mut().clear();
         let meant = from.shard == shard.0;
         if meant {
             connection.out.set_max_payload(from.max_frame_bytes.min(self.limits.max_frame_bytes));
         }
-        // After the limit is set, before anything is written: what waited in the lobby comes first on every link.
-        self.empty_lobby(remote);
+        self.learn(remote, from, connection.serial);
+        remote.complaint.borrow_mut().clear();
         match meant {
             true => Ok(greeted),
             false => Err(DialError::Away(format!("node {} has no shard {shard}", remote.node))),

@@ -253,8 +253,15 @@ impl<E: Env> Peers<E> {
         Ok((id, self.calls.begin(id, remote.lobby_serial, prelude)))
     }
 
+    /// A node introduced itself, over the connection `current` that was dialled to it or, with 0, over one of its own.
+    pub(super) fn learn(self: &Rc<Self>, remote: &Rc<Remote>, from: &Introduction, current: u64) {
+        remote.learn(from, current, E::boot_clock());
+        // At once: the next call goes straight to its link, and must not overtake those that wait here.
+        self.empty_lobby(remote);
+    }
+
     /// The shards of `remote` are known: everybody in its lobby goes to the right link.
-    pub(super) fn empty_lobby(self: &Rc<Self>, remote: &Rc<Remote>) {
+    fn empty_lobby(self: &Rc<Self>, remote: &Rc<Remote>) {
         let lobby = std::mem::take(&mut *remote.lobby.borrow_mut());
         for (id, group, frame) in lobby.calls {
             let shard = remote.shard_of(group).expect("the node has just introduced itself");
