@@ -1,1 +1,3 @@
 //! The Kahuna node as a library.
+
+pub mod serve;

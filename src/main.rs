@@ -1,2 +1,20 @@
 //! The `kahuna` binary.
-fn main() {}
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Serve(kahuna::serve::ServeArgs),
+}
+
+fn main() {
+    match Cli::parse().verb {
+        Verb::Serve(args) => kahuna::serve::run(&args),
+    }
+}

@@ -3,6 +3,11 @@
 pub mod clock;
 pub mod config;
 pub mod env;
+pub mod group;
+pub mod lanes;
 pub mod linux;
+pub mod node;
 pub mod peer;
 pub mod raft;
+pub mod serve;
+pub mod shard;

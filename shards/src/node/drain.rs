@@ -50,9 +50,8 @@ impl<E: Env> Runner<E> {
                 let preferred = group.replica().members().first().map(|(_, incarnation)| *incarnation);
                 let settled = |incarnation| {
                     let node = self.shard.peers.node_of(incarnation);
-                    let view = node.and_then(|node| self.shard.peers.peer(node));
-                    Some(incarnation) == preferred
-                        && view.is_some_and(|view| view.up_since + SETTLED < E::boot_clock())
+                    let since = node.and_then(|node| self.shard.alive.borrow().get(&node).copied());
+                    Some(incarnation) == preferred && since.is_some_and(|since| since + SETTLED < E::boot_clock())
                 };
                 if let Some(to) = self.successor(&group, settled) {
                     let seen = group.replica().leader();
@@ -65,18 +64,18 @@ impl<E: Env> Runner<E> {
         }
     }
 
-    /// Another live, caught-up voter of a group that this node leads.
+    /// Another live voter of a group that this node leads. Whether it is caught up the transfer itself finds out.
     fn successor(&self, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Option<ReplicaId> {
         let replica = group.replica();
         if !replica.leader().leading {
             return None;
         }
-        let alive = self.shard.peers.alive();
+        let alive = self.shard.alive.borrow();
         let members = replica.members().into_iter();
         let others = members.filter(|(id, _)| *id != replica.id());
-        let mut fit = others.filter(|(id, incarnation)| {
+        let mut fit = others.filter(|(_, incarnation)| {
             let node = self.shard.peers.node_of(*incarnation);
-            node.is_some_and(|node| alive.contains(&node)) && fits(*incarnation) && replica.is_caught_up(*id)
+            node.is_some_and(|node| alive.contains_key(&node)) && fits(*incarnation)
         });
         fit.next().map(|(id, _)| id)
     }

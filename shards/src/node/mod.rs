@@ -19,4 +19,4 @@ mod start;
 
 pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText};
 pub use lock::DirLock;
-pub use start::{NodeHandle, StartError, start};
+pub use start::{NodeHandle, StartError, probe_port, start};

@@ -146,7 +146,7 @@ impl<E: Env> Runner<E> {
         debug_assert!(clients.local_addr().is_ok());
         E::spawn(listen_to_clients(self.shard.clone(), clients));
         let lanes = self.shard.lanes.clone();
-        E::spawn(listen_to_peers(self.shard.peers.clone(), peers, move |to: ShardId, connection, unread| {
+        E::spawn(listen_to_peers(self.shard.peers.clone(), peers, move |to, connection, unread| {
             lanes.control(to, Control::PeerHandOver { connection, unread });
         }));
         Ok(())

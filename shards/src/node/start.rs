@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::{ClusterId, NodeId, ShardId};
@@ -20,6 +21,8 @@ use crate::env::Env;
 use crate::lanes::lanes;
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
 
+/// How long a predecessor's port may take to become free.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Entries of each shard's own ring.
 const RING_ENTRIES: u32 = 256;
 
@@ -209,16 +212,38 @@ fn io_error(path: &Path, source: io::Error) -> StartError {
     StartError::DataDir(DataDirError::Io { path: path.to_owned(), source })
 }
 
-/// Takes a port, so that a free one stays ours until every shard listens on it. Nothing else may hold it: a plain bind
-/// finds that out, where a shared one would take half of another program's connections.
+/// Takes a port, so that a free one stays ours until every shard listens on it.
 fn reserve(address: SocketAddr) -> Result<(socket2::Socket, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address, source };
-    let probe = TcpListener::bind(address).map_err(failed)?;
-    let taken = probe.local_addr().map_err(failed)?;
-    drop(probe);
+    let taken = probe_port(address).map_err(failed)?;
     let socket = socket2::Socket::new(socket2::Domain::for_address(taken), socket2::Type::STREAM, None).map_err(failed)?;
     socket.set_reuse_port(true).map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
     socket.bind(&taken.into()).map_err(failed)?;
     Ok((socket, taken))
+}
+
+/// Whether `address` is free, and which port the kernel gives for port 0. A plain bind says so, where a shared one would
+/// silently take half of another program's connections.
+///
+/// A killed process' listening sockets outlive it for some milliseconds, until the kernel has torn its io_uring down:
+/// an address in use is tried again for [`PORT_PATIENCE`].
+///
+/// # Errors
+/// What the last bind said.
+pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    let until = Instant::now() + PORT_PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(probe) => return probe.local_addr(),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => pause(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Before any executor runs: there is no event for a port that becomes free.
+#[expect(clippy::disallowed_methods, reason = "no shard runs yet, and nothing tells when a port becomes free")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }

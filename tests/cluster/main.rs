@@ -1,0 +1,12 @@
+//! Real processes of the real binary: killed, paused, cut short and fed with garbage, under load.
+//!
+//! Each test starts its own cluster on ports that the kernel picks, with its data in a temporary directory on a real
+//! disk. A failure leaves the nodes' stderr and the recorded history behind and prints where.
+
+mod load;
+mod nodes;
+mod progress;
+
+mod faults;
+mod frames;
+mod start;
