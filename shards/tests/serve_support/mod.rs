@@ -27,6 +27,7 @@ use kahuna_shards::node::manifest::Manifest;
 use kahuna_shards::peer::{LocalNode, NodeEvent, PeerLimits, Peers};
 use kahuna_shards::serve::listen_to_clients;
 use kahuna_shards::shard::{ControlHandler, Shard};
+use tempfile::TempDir;
 
 /// A test that hangs fails instead.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,6 +38,8 @@ pub struct Served {
     pub address: SocketAddr,
     stop: flume::Sender<()>,
     thread: Option<ShardHandle<()>>,
+    /// Where logs are; it goes when nobody writes there any more.
+    pub dir: Option<TempDir>,
 }
 
 impl Drop for Served {
@@ -116,7 +119,7 @@ where
     };
     let thread = spawn_shard(ShardOptions::new(0), start).expect("this host runs shards");
     let address = address.recv_timeout(PATIENCE).expect("the shards listen");
-    Served { address, stop, thread: Some(thread) }
+    Served { address, stop, thread: Some(thread), dir: None }
 }
 
 /// A node's own affairs, of which these shards have none.
