@@ -106,11 +106,17 @@ impl Timers {
             for waker in slot.wakers.drain(..).flatten() {
                 waker.wake();
             }
-            slot.free.clear();
-            let mut spare = self.spare.borrow_mut();
-            if spare.len() < SPARE_SLOTS {
-                spare.push(slot);
-            }
+            self.keep_spare(slot);
+        }
+    }
+
+    /// Keeps an emptied slot's memory for the next one.
+    fn keep_spare(&self, mut slot: Slot) {
+        slot.wakers.clear();
+        slot.free.clear();
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_SLOTS {
+            spare.push(slot);
         }
     }
 
@@ -163,7 +169,7 @@ impl Timers {
             slot.free.push(place);
             // A slot nobody waits for is dropped, unless the driver sleeps for it already: that one takes it along.
             if slot.free.len() == slot.wakers.len() && at != self.armed.get() {
-                slots.remove(&at);
+                slots.remove(&at).into_iter().for_each(|slot| self.keep_spare(slot));
             }
             removed
         };

@@ -1,6 +1,10 @@
 //! [`Env`] for the real world.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    io::{self, Write},
+    time::Duration,
+};
 
 use super::{BootClock, Runtime, Tcp, clock, pulse};
 use crate::env::{Clock, Env, ExitCode, UnixNanos};
@@ -39,7 +43,8 @@ impl Env for Linux {
     }
 
     fn abort(code: ExitCode, message: &str) -> ! {
-        eprintln!("kahuna: {message}");
+        // Not `eprintln`, which panics when nobody reads it any more.
+        let _ = writeln!(io::stderr(), "kahuna: {message}");
         exit_now(code)
     }
 }

@@ -22,7 +22,7 @@ impl Waiter {
 
     /// Keeps the waker of the latest poll.
     pub(super) fn update(&self, waker: &Waker) {
-        // `clone_from` skips the clone when both wake the same task, the usual case.
+        // Usually the same task polls again: nothing to clone then.
         let old = {
             let mut current = self.waker.borrow_mut();
             if current.will_wake(waker) {
