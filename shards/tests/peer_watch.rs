@@ -100,7 +100,12 @@ fn a_node_that_hangs_is_dead_until_it_speaks_again() {
 
 /// Answers the next heartbeat, whichever it is.
 async fn pulse(wire: &mut Wire) {
-    let (header, _, body) = wire.next().await.expect("the link stands");
+    pulse_after(wire, async || {}).await;
+}
+
+async fn pulse_after(wire: &mut Wire, before: impl AsyncFnOnce()) {
+    let Some((header, _, body)) = wire.next().await else { return std::future::pending().await };
+    before().await;
     assert_eq!(header.kind, KIND_PULSE);
     // The same clock; only the boot is another.
     let mut pulse = kahuna_protocol::frame::to_owned::<kahuna_shards::peer::Pulse, _>(
@@ -117,12 +122,26 @@ async fn pulse(wire: &mut Wire) {
 #[test]
 fn a_shard_that_did_not_run_does_not_blame_the_others() {
     let (address_in, address) = flume::bounded(1);
+    let (asked_in, asked) = flume::unbounded();
     let (stop_in, stop) = flume::bounded::<()>(0);
+    // Node 2 takes its time, so that a question is out when node 1 stands still.
     let second = spawn_shard(ShardOptions::new(1), move || async move {
-        let (listener, address) = listen();
-        let _second = node(local(2, &address), listener);
+        let (mut listener, address) = listen();
         address_in.send_async(address).await.expect("the test waits");
-        let _ = stop.recv_async().await;
+        let answering = async move {
+            let mut wire = Wire::over(listener.accept().await.expect("dialled"));
+            wire.next().await.expect("a hello");
+            let welcome = PeerWelcome { version: 1, from: introduction(2) };
+            wire.send(&answer_frame(KIND_PEER_WELCOME, 0, |out| welcome.encode(out))).await;
+            loop {
+                pulse_after(&mut wire, async || {
+                    asked_in.send(()).expect("the test runs");
+                    Linux::sleep(Duration::from_millis(30)).await;
+                })
+                .await;
+            }
+        };
+        futures_util::future::select(Box::pin(answering), stop.into_recv_async()).await;
     })
     .expect("a shard");
     let address = address.recv().expect("the shard listens");
@@ -132,7 +151,9 @@ fn a_shard_that_did_not_run_does_not_blame_the_others() {
         let events = watch(&first);
         saw(&events, &[up(1002)]).await;
         for _ in 0..3 {
-            // As if the machine had been suspended.
+            while asked.try_recv().is_ok() {}
+            asked.recv_async().await.expect("node 2 runs");
+            // As if the machine had been suspended. The answer comes meanwhile.
             let from = Linux::boot_clock();
             while Linux::boot_clock() - from < Duration::from_millis(700) {
                 std::hint::spin_loop();
@@ -140,6 +161,7 @@ fn a_shard_that_did_not_run_does_not_blame_the_others() {
             Linux::sleep(Duration::from_millis(120)).await;
         }
         assert_eq!(*events.borrow(), [up(1002)]);
+        first.close();
     });
     drop(stop_in);
     second.join();

@@ -123,7 +123,7 @@ impl PeerHandler for Receiver {
         let key = (word(8), self.boot, prelude.group);
         self.ledger.arrived.borrow_mut().entry(key).or_default().push(word(0));
         // Some answers take a while, some are longer than a pipe holds.
-        let answer = vec![0; if word(0) % 50 == 0 { 300_000 } else { 8 }];
+        let answer = vec![0; if word(0).is_multiple_of(50) { 300_000 } else { 8 }];
         Sim::spawn(async move {
             if word_is_slow(&body) {
                 Sim::sleep(Duration::from_millis(7)).await;
@@ -134,7 +134,7 @@ impl PeerHandler for Receiver {
 }
 
 fn word_is_slow(body: &Bytes) -> bool {
-    body[0] % 3 == 0
+    body[0].is_multiple_of(3)
 }
 
 /// Calls the other nodes all the time, until `stop`.
