@@ -45,9 +45,9 @@ struct CheckArgs {
     /// Keys not read after their last acknowledged write above which the verdict is unknown
     #[arg(long, default_value_t = Limits::default().max_uncovered_keys)]
     max_uncovered_keys: u64,
-    /// Configurations to explore per name before its search is given up
-    #[arg(long, default_value_t = Limits::default().max_configurations)]
-    max_configurations: u64,
+    /// Steps of the search per name before it is given up
+    #[arg(long, default_value_t = Limits::default().max_steps)]
+    max_steps: u64,
     /// Demand that revisions rise by exactly one also from absence: no tombstone was collected
     #[arg(long)]
     dense_revisions: bool,
@@ -107,7 +107,7 @@ fn limits(args: &CheckArgs) -> Limits {
         min_reads_with_value: args.min_reads_with_value,
         min_concurrent_pairs: args.min_concurrent_pairs,
         max_uncovered_keys: args.max_uncovered_keys,
-        max_configurations: args.max_configurations,
+        max_steps: args.max_steps,
         dense_revisions: args.dense_revisions,
     }
 }

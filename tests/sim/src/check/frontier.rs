@@ -78,16 +78,19 @@ impl<S: Copy> Config<S> {
 pub(super) struct Frontier<M: Model> {
     configs: Vec<Option<Config<M::State>>>,
     places: HashMap<(M::Shape, Vec<u32>), Vec<usize>>,
+    /// The work done so far: insertions and comparisons.
+    pub steps: u64,
 }
 
 impl<M: Model> Frontier<M> {
     pub(super) fn new() -> Self {
-        Self { configs: Vec::new(), places: HashMap::new() }
+        Self { configs: Vec::new(), places: HashMap::new(), steps: 0 }
     }
 
     /// Whether the configuration was news; if so, those that it covers are gone.
     pub(super) fn insert(&mut self, model: &M, config: Config<M::State>) -> bool {
         let bucket = self.places.entry((model.shape(config.state), config.done.clone())).or_default();
+        self.steps += 1 + bucket.len() as u64;
         let covers = |a: &Config<M::State>, b: &Config<M::State>| model.covers(a.state, b.state) && a.spent_at_most(b);
         let configs = &mut self.configs;
         if bucket.iter().any(|&place| configs[place].as_ref().is_some_and(|known| covers(known, &config))) {

@@ -28,7 +28,7 @@ pub fn check(history: &History, limits: &Limits) -> Report {
     let mut shortfalls = Vec::new();
     for ((kind, name), operations) in names {
         coverage::count(&operations, &mut counts);
-        let mut left = limits.max_configurations;
+        let mut left = limits.max_steps;
         let finding = match kind {
             "key" => check_key(&operations, limits.dense_revisions, &mut left),
             "lock" => check_lock(&operations, &mut left),
@@ -39,14 +39,13 @@ pub fn check(history: &History, limits: &Limits) -> Report {
                 Finding::None
             }
         };
-        counts.configurations += limits.max_configurations - left;
+        counts.steps += limits.max_steps - left;
         match finding {
             Finding::None => {}
             Finding::Breach(breach) => problems.push(Problem::new(kind, name, breach)),
-            Finding::OutOfBudget => shortfalls.push(format!(
-                "the search of {kind} {name:?} was given up after {} configurations",
-                limits.max_configurations
-            )),
+            Finding::OutOfBudget => {
+                shortfalls.push(format!("the search of {kind} {name:?} was given up after {} steps", limits.max_steps));
+            }
         }
     }
     shortfalls.extend(too_little(&counts, limits));

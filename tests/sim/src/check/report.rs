@@ -15,8 +15,8 @@ pub struct Limits {
     pub min_concurrent_pairs: u64,
     /// Keys with an acknowledged write after which no read began.
     pub max_uncovered_keys: u64,
-    /// Configurations to explore per name before its search is given up.
-    pub max_configurations: u64,
+    /// Steps of the search per name before it is given up.
+    pub max_steps: u64,
     /// Revisions rise by exactly one also from absence: no tombstone was collected.
     pub dense_revisions: bool,
 }
@@ -28,7 +28,7 @@ impl Default for Limits {
             min_reads_with_value: 1,
             min_concurrent_pairs: 1,
             max_uncovered_keys: 0,
-            max_configurations: 5_000_000,
+            max_steps: 50_000_000,
             dense_revisions: false,
         }
     }
@@ -71,8 +71,8 @@ pub struct Counts {
     pub uncovered_keys: u64,
     /// Values of sequences between seen ones that nobody saw.
     pub missing_sequence_values: u64,
-    /// Configurations explored.
-    pub configurations: u64,
+    /// Steps of the search: configurations explored and compared.
+    pub steps: u64,
 }
 
 /// A name whose answers no order explains.

@@ -36,7 +36,7 @@ pub(super) enum Answer<S> {
     OutOfBudget,
 }
 
-/// Searches for an order of `entries` that `model` accepts. Every configuration takes one from `budget`.
+/// Searches for an order of `entries` that `model` accepts. Every step of the search takes one from `budget`.
 pub(super) fn search<M: Model>(model: &M, entries: &[Entry<M::Op>], budget: &mut u64) -> Answer<M::State> {
     let mut search = Search { model, entries, open: Vec::new(), classes: Vec::new(), active: Vec::new(), budget };
     let class_of = search.classify();
@@ -159,10 +159,11 @@ impl<'a, M: Model> Search<'a, M> {
             place += 1;
             // Covered meanwhile by one that is still to come.
             let Some(config) = config.cloned() else { continue };
-            *self.budget = self.budget.checked_sub(1)?;
+            let before = waiting.steps + reached.steps;
             for next in self.successors(&config, now_ns) {
                 self.settle(next, target, &mut waiting, &mut reached);
             }
+            *self.budget = self.budget.checked_sub(1 + waiting.steps + reached.steps - before)?;
         }
         Some(reached)
     }
