@@ -246,3 +246,21 @@ fn a_damaged_snapshot_is_refused_at_the_start() {
         }
     });
 }
+
+#[test]
+fn large_entries_replicate_many_at_once() {
+    on_shard(async |dir| {
+        let nodes = three(dir, Options::default()).await;
+        let leader = &nodes[leader_among(&all(&nodes)).await];
+        let proposals: Vec<_> = (0..20u8)
+            .map(|n| leader.replica.propose(set_batch(&leader.clock, &format!("key {n}"), &vec![n; 1 << 20])))
+            .collect();
+        for proposal in proposals {
+            proposal.await.expect("this node leads");
+        }
+        for node in &nodes {
+            node.catch_up_with(leader).await;
+            assert!((0..20u8).all(|n| node.get(&format!("key {n}")) == Some(vec![n; 1 << 20])));
+        }
+    });
+}

@@ -1,5 +1,7 @@
 //! What another replica of the group asks.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply, ReplicaId};
 use kahuna_wal::Disk;
@@ -79,13 +81,13 @@ impl<E: Env> Replica<E> {
     }
 
     fn on_ready(&self) -> Vec<u8> {
-        let follows = self.raft.server_metrics().borrow_watched().state == ServerState::Follower;
+        let follows = self.server.borrow_watched().state == ServerState::Follower;
         readiness_bytes(follows && !self.is_gated(), self.log.with_entries(|entries| entries.last()))
     }
 
     /// This replica's own vote if it is above `vote`: then the sender leads no more.
     fn higher_vote(&self, vote: Vote) -> Option<Vote> {
-        let own = self.raft.server_metrics().borrow_watched().vote;
+        let own = self.server.borrow_watched().vote;
         (own > vote).then_some(own)
     }
 
@@ -121,7 +123,12 @@ impl<E: Env> Replica<E> {
     async fn on_snapshot_end(&self, transfer: u64) -> Result<Vec<u8>, ErrorReply> {
         let incoming = self.take_incoming(transfer)?;
         let vote = incoming.vote;
-        let (header, data) = incoming.end().await.map_err(|fault| self.broken(&fault))?;
+        let path = incoming.path().to_owned();
+        let ended = incoming.end().await;
+        if ended.is_err() {
+            self.remove(&path).await;
+        }
+        let (header, data) = ended.map_err(|fault| self.broken(&fault))?;
         let snapshot = Snapshot::<E> { meta: header.meta(), snapshot: data };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(snapshot_reply_bytes(&response.vote))
@@ -143,9 +150,13 @@ impl<E: Env> Replica<E> {
 
     async fn give_up(&self, incoming: Option<Incoming<E>>) {
         if let Some(incoming) = incoming {
-            // What cannot be removed now is removed when the group is opened next.
-            let _ = self.applied.disk().remove(incoming.path()).await;
+            self.remove(incoming.path()).await;
         }
+    }
+
+    /// What cannot be removed now is removed when the group is opened next.
+    async fn remove(&self, path: &Path) {
+        let _ = self.applied.disk().remove(path).await;
     }
 
     /// A transfer that cannot go on; a disk that failed ends the process.

@@ -13,6 +13,7 @@ use kahuna_protocol::batch::Batch;
 use kahuna_protocol::meta::ReplicaStatus;
 use kahuna_protocol::{GroupId, Incarnation, Outcome, ReplicaId};
 use kahuna_wal::{Disk, GroupLog, Log};
+use openraft::alias::WatchReceiverOf;
 use openraft::errors::{
     ClientWriteError, ForwardReason, InitializeError as RaftInitializeError, LinearizableReadError, RaftError,
 };
@@ -36,6 +37,8 @@ use crate::peer::Peers;
 
 /// openraft with our types.
 pub(super) type Raft<E> = openraft::Raft<Types<E>, StateMachine<E>>;
+
+type ServerMetrics<E> = WatchReceiverOf<Types<E>, RaftServerMetrics<Types<E>>>;
 
 /// How far behind the leader's log a voter may be that takes over.
 const TRANSFER_LAG: u64 = 64;
@@ -93,6 +96,8 @@ pub struct Replica<E: Env> {
     pub(super) incoming: RefCell<Option<Incoming<E>>>,
     /// The transfer that may go on; another one's parts are refused.
     pub(super) transfer: Cell<u64>,
+    /// Vote, state, leader and membership, as openraft tells them.
+    pub(super) server: ServerMetrics<E>,
     compaction: Rc<Compaction<E>>,
     links: Links<E>,
 }
@@ -147,8 +152,19 @@ impl<E: Env> Replica<E> {
                 raft.runtime_config().tick(true);
             });
         }
-        let (incoming, transfer) = (RefCell::new(None), Cell::new(0));
-        Ok(Rc::new(Self { group, id, raft, log, applied, gate, incoming, transfer, compaction, links: links() }))
+        Ok(Rc::new(Self {
+            group,
+            id,
+            server: raft.server_metrics(),
+            raft,
+            log,
+            applied,
+            gate,
+            incoming: RefCell::new(None),
+            transfer: Cell::new(0),
+            compaction,
+            links: links(),
+        }))
     }
 
     /// Whether nothing that this replica forgot can harm: it never voted, or nobody else votes.
@@ -245,12 +261,12 @@ impl<E: Env> Replica<E> {
 
     /// Who leads, as far as this replica knows.
     pub fn leader(&self) -> Leader {
-        leader_of(&self.raft.server_metrics().borrow_watched())
+        leader_of(&self.server.borrow_watched())
     }
 
     /// Returns once [`leader`](Self::leader) is not `seen` any more, or the replica is shut down.
     pub async fn leader_changed(&self, seen: &Leader) {
-        let mut metrics = self.raft.server_metrics();
+        let mut metrics = self.server.clone();
         loop {
             let now = leader_of(&metrics.borrow_and_update());
             if now != *seen || metrics.changed().await.is_err() {
@@ -300,7 +316,7 @@ impl<E: Env> Replica<E> {
         if !self.leader().leading {
             return Err(TransferError::NotLeader);
         }
-        let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        let membership = self.server.borrow_watched().membership_config.clone();
         let member = membership.get_node(&to.0).filter(|_| membership.voter_ids().any(|voter| voter == to.0));
         let member = member.ok_or(TransferError::NotVoter)?;
         let not_ready = |why: String| Err(TransferError::NotReady(why));
@@ -320,7 +336,7 @@ impl<E: Env> Replica<E> {
 
     /// All members, in order of replica id.
     pub fn members(&self) -> Vec<(ReplicaId, Incarnation)> {
-        let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        let membership = self.server.borrow_watched().membership_config.clone();
         membership.nodes().map(|(&id, member)| (ReplicaId(id), member.incarnation)).collect()
     }
 
