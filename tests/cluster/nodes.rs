@@ -121,6 +121,10 @@ impl Cluster {
         kill_process(Pid::from_child(child), signal).expect("our own child takes signals");
     }
 
+    pub fn pid(&self, at: usize) -> u32 {
+        self.nodes[at].child.as_ref().expect("the node runs").id()
+    }
+
     /// kill -9, and waits until the process is gone.
     pub fn kill(&mut self, at: usize) {
         let mut child = self.nodes[at].child.take().expect("the node runs");

@@ -19,4 +19,4 @@ pub use identity::LogIdentity;
 pub use log::{Appended, Log, LogStats};
 pub use options::LogOptions;
 pub use recovery::{GroupLog, LogEntry, Recovered, RecoveryReport};
-pub use uring::{UringDisk, UringFile, block_on};
+pub use uring::{UringDisk, UringFile, block_on, wait_for_writers};

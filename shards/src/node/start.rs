@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::{ClusterId, NodeId, ShardId};
-use kahuna_wal::{LogOptions, UringDisk, block_on};
+use kahuna_wal::{LogOptions, UringDisk, block_on, wait_for_writers};
 
 use super::data_dir::{DataDirError, open_or_format};
 use super::lock::DirLock;
@@ -178,6 +178,9 @@ fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
     let dir = &config.data_dir;
     let disk = UringDisk::new(RING_ENTRIES).map_err(StartError::Shard)?;
     let manifest = block_on(&disk, open_or_format(&disk, config, rand::random::<u64>().max(1)))?;
+    for shard in 0..manifest.shards {
+        wait_for_writers(&manifest.log_dir(dir, shard)).map_err(|source| io_error(dir, source))?;
+    }
     remove_other_log_sets(dir, &manifest).map_err(|source| io_error(dir, source))?;
     if manifest.shards == config.shards {
         return Ok(manifest);

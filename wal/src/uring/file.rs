@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use io_uring::{opcode, types};
 
+use super::predecessor::hold_while_writing;
 use super::ring::Ring;
 use crate::{AlignedBuf, Disk, DiskFile, Durability, FileEntry, OpenMode};
 
@@ -71,7 +72,11 @@ impl Disk for UringDisk {
                 options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
             }
         }
-        Ok(self.file(options.open(path)?))
+        let file = options.open(path)?;
+        if matches!(mode, OpenMode::WriteDirect | OpenMode::CreateDirect) {
+            hold_while_writing(&file)?;
+        }
+        Ok(self.file(file))
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<FileEntry>> {

@@ -11,7 +11,9 @@
 mod block_on;
 mod file;
 mod operation;
+mod predecessor;
 mod ring;
 
 pub use block_on::block_on;
 pub use file::{UringDisk, UringFile};
+pub use predecessor::wait_for_writers;

@@ -1,0 +1,58 @@
+//! Waiting for the writes of a process that was killed.
+//!
+//! A killed process can be reaped, and its directory lock be free again, while the kernel still carries out writes that
+//! it had submitted: the ring is torn down later, by a kernel worker. Such a write would land in the middle of what the
+//! successor reads, or on top of what it wrote. Therefore every file that is open for direct writing carries a shared
+//! `flock`. The lock belongs to the open file description, which an operation in flight keeps alive, so it ends exactly
+//! when the last write has.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Marks `file` as one that may have writes in flight.
+pub(super) fn hold_while_writing(file: &File) -> io::Result<()> {
+    Ok(flock(file, FlockOperation::NonBlockingLockShared)?)
+}
+
+/// Returns when no write to a file of `dir` is in flight any more, whoever submitted it. Blocks the thread: call it before
+/// [`Log::open`](crate::Log::open), under a lock that keeps other processes from opening the same log. A directory that
+/// is not there has no writers.
+///
+/// # Errors
+/// What the system said about the directory or a file in it.
+pub fn wait_for_writers(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            flock(File::open(entry.path())?, FlockOperation::LockExclusive)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Disk, OpenMode, UringDisk, block_on};
+
+    #[test]
+    fn a_file_open_for_writing_is_held_until_it_closes() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("segment");
+        let disk = UringDisk::new(8).expect("io_uring");
+        let file = block_on(&disk, disk.open(&path, OpenMode::CreateDirect)).expect("a new file");
+        let rival = File::open(&path).expect("readable");
+        let busy = flock(&rival, FlockOperation::NonBlockingLockExclusive).expect_err("held by the writer");
+        assert_eq!(busy, rustix::io::Errno::WOULDBLOCK);
+        drop((file, rival));
+        wait_for_writers(dir.path()).expect("nobody writes");
+        wait_for_writers(&dir.path().join("missing")).expect("nobody can write there");
+    }
+}
