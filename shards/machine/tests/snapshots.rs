@@ -6,7 +6,7 @@ use common::workload::Workload;
 use common::*;
 use kahuna_machine::{Fault, Machine, Remains, Restore, SnapshotError, block_bytes};
 use kahuna_protocol::key::KeySet;
-use kahuna_protocol::{Outcome, Request};
+use kahuna_protocol::{Outcome, Request, RequestPrelude};
 
 /// Applies random batches; the outcomes.
 fn drive(bench: &mut Bench, workload: &mut Workload, batches: usize) -> Vec<Outcome> {
@@ -195,4 +195,28 @@ fn remains_are_freed_in_steps_and_leave_the_machine_alone() {
     let mut remains = Remains::from(bench.machine);
     while remains.step() {}
     assert!(!remains.step());
+}
+
+/// A change of this hash is a change of the format: old snapshots could not be read, and replicas of two versions could
+/// not be compared.
+#[test]
+fn the_format_is_pinned() {
+    let mut bench = Bench::new();
+    bench.set("a/key", "one");
+    bench.run(KeySet { ttl_ms: Some(5_000), ..set("a/key", "two") });
+    bench.run(delete("a/key"));
+    bench.acquire("a/held", "owner", 5_000);
+    bench.acquire("a/free", "owner", 5_000);
+    bench.release("a/free", "owner");
+    bench.run(create("a/sequence", 3, -2, Some(-100)));
+    bench.run(reserve("a/sequence", 5, "order"));
+    let prelude = RequestPrelude {
+        session: 7,
+        number: 3,
+        acknowledged: 2,
+        valid_until_ms: START_MS + 1_000,
+        ..RequestPrelude::default()
+    };
+    bench.run_as(prelude, next("a/sequence"));
+    assert_eq!(bench.machine.hash(), 0x58fe_88a2_05e1_cf29);
 }

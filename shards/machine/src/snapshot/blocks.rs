@@ -1,6 +1,7 @@
 //! Writing: a frozen state, block by block.
 
 use std::ops::Bound;
+use std::rc::Rc;
 
 use kahuna_protocol::batch::digest;
 use kahuna_protocol::{Hlc, Position};
@@ -8,7 +9,7 @@ use kahuna_protocol::{Hlc, Position};
 use super::bytes::Writer;
 use super::format::{BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockKind, seal};
 use super::{head, items};
-use crate::state::{DrawKey, Record, SharedMap, State};
+use crate::state::{DrawKey, Key, Record, SharedMap, State};
 
 /// A machine's state at one moment. It shares everything with the machine that did not change since.
 #[derive(Clone, Debug)]
@@ -84,53 +85,33 @@ impl Blocks {
         self.state
     }
 
+    /// Writes items until the block is full or there are none left.
     fn fill(&mut self, writer: &mut Writer) {
-        let mut items = 0;
-        while writer.len() < BLOCK_HEADER_BYTES + BLOCK_BYTES {
+        let Self { state, items, .. } = self;
+        while !is_full(writer) {
             self.cursor = match &self.cursor {
-                Cursor::Sessions(last) => match after(&self.state.sessions, last.as_ref()) {
-                    None => Cursor::Answers(None),
-                    Some((&id, session)) => {
-                        items += 1;
-                        items::write_session(id, session, writer);
-                        Cursor::Sessions(Some(id))
-                    }
-                },
-                Cursor::Answers(last) => match after(&self.state.answers, last.as_ref()) {
-                    None => Cursor::Records(None),
-                    Some((&key, answer)) => {
-                        items += 1;
-                        items::write_answer(key, answer, writer);
-                        Cursor::Answers(Some(key))
-                    }
-                },
-                Cursor::Records(last) => match after(&self.state.records, last.as_ref()) {
-                    None => Cursor::Draws(None),
-                    Some((position, record)) => {
-                        items += 1;
-                        write_record(position, record, writer)
-                    }
-                },
-                Cursor::Versions(position, next) => match self.state.key(position).and_then(|key| key.version(*next)) {
-                    None => Cursor::Records(Some(position.clone())),
-                    Some(version) => {
-                        items += 1;
-                        items::write_version(version, writer);
-                        Cursor::Versions(position.clone(), next + 1)
-                    }
-                },
-                Cursor::Draws(last) => match after(&self.state.draws, last.as_ref()) {
-                    None => Cursor::Trailer,
-                    Some((key, draw)) => {
-                        items += 1;
-                        items::write_draw(key, draw, writer);
-                        Cursor::Draws(Some(key.clone()))
-                    }
-                },
+                Cursor::Sessions(last) => {
+                    let write = |id: &u64, session: &_, writer: &mut _| items::write_session(*id, session, writer);
+                    write_part(&state.sessions, last.as_ref(), writer, items, write)
+                        .map_or(Cursor::Answers(None), |last| Cursor::Sessions(Some(last)))
+                }
+                Cursor::Answers(last) => {
+                    let write = |key: &_, answer: &Rc<_>, writer: &mut _| items::write_answer(*key, answer, writer);
+                    write_part(&state.answers, last.as_ref(), writer, items, write)
+                        .map_or(Cursor::Records(None), |last| Cursor::Answers(Some(last)))
+                }
+                Cursor::Records(last) => write_records(state, last.as_ref(), writer, items),
+                Cursor::Versions(position, next) => {
+                    let left = state.key(position).and_then(|key| write_versions(key, *next, writer, items));
+                    left.map_or(Cursor::Records(Some(position.clone())), |next| {
+                        Cursor::Versions(position.clone(), next)
+                    })
+                }
+                Cursor::Draws(last) => write_part(&state.draws, last.as_ref(), writer, items, items::write_draw)
+                    .map_or(Cursor::Trailer, |last| Cursor::Draws(Some(last))),
                 Cursor::Head | Cursor::Trailer | Cursor::End => break,
             };
         }
-        self.items += items;
     }
 }
 
@@ -162,22 +143,65 @@ impl Iterator for Blocks {
     }
 }
 
-fn write_record(position: &Position, record: &Record, writer: &mut Writer) -> Cursor {
-    match record {
-        Record::Key(_) => {
-            items::write_key(position, writer);
-            return Cursor::Versions(position.clone(), 0);
-        }
-        Record::Lock(lock) => items::write_lock(position, lock, writer),
-        Record::Sequence(sequence) => items::write_sequence(position, sequence, writer),
-    }
-    Cursor::Records(Some(position.clone()))
+fn is_full(writer: &Writer) -> bool {
+    writer.len() >= BLOCK_HEADER_BYTES + BLOCK_BYTES
 }
 
-/// The first entry behind `last`, or the first of all.
-fn after<'a, K: Ord, V>(map: &'a SharedMap<K, V>, last: Option<&K>) -> Option<(&'a K, &'a V)> {
-    match last {
-        None => map.get_min().map(|(key, value)| (key, value)),
-        Some(last) => map.range::<_, K>((Bound::Excluded(last), Bound::Unbounded)).next(),
+/// Writes the entries behind `last`; the last one written if the block was full before there were none left.
+fn write_part<K: Ord + Clone, V>(
+    map: &SharedMap<K, V>,
+    last: Option<&K>,
+    writer: &mut Writer,
+    items: &mut u64,
+    write: impl Fn(&K, &V, &mut Writer),
+) -> Option<K> {
+    for (key, value) in behind(map, last) {
+        write(key, value, writer);
+        *items += 1;
+        if is_full(writer) {
+            return Some(key.clone());
+        }
     }
+    None
+}
+
+/// Writes the records behind `last`; where to go on.
+fn write_records(state: &State, last: Option<&Position>, writer: &mut Writer, items: &mut u64) -> Cursor {
+    for (position, record) in behind(&state.records, last) {
+        *items += 1;
+        match record {
+            Record::Lock(lock) => items::write_lock(position, lock, writer),
+            Record::Sequence(sequence) => items::write_sequence(position, sequence, writer),
+            Record::Key(key) => {
+                items::write_key(position, writer);
+                if let Some(next) = write_versions(key, 0, writer, items) {
+                    return Cursor::Versions(position.clone(), next);
+                }
+            }
+        }
+        if is_full(writer) {
+            return Cursor::Records(Some(position.clone()));
+        }
+    }
+    Cursor::Draws(None)
+}
+
+/// Writes a key's versions from the one at `from`, counted from the newest; the next one if some are left.
+fn write_versions(key: &Key, from: usize, writer: &mut Writer, items: &mut u64) -> Option<usize> {
+    for next in from..key.len() {
+        if is_full(writer) {
+            return Some(next);
+        }
+        if let Some(version) = key.version(next) {
+            items::write_version(version, writer);
+            *items += 1;
+        }
+    }
+    None
+}
+
+/// The entries behind `last`, or all.
+fn behind<'a, K: Ord, V>(map: &'a SharedMap<K, V>, last: Option<&K>) -> impl Iterator<Item = (&'a K, &'a V)> {
+    let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+    map.range::<_, K>((start, Bound::Unbounded))
 }
