@@ -11,6 +11,7 @@
 //! - What arrives goes to the [`PeerHandler`]; it answers through the [`PeerReplier`], now or later, in any order.
 //! - The [handshake] proves on every link that both ends belong to one cluster and are the data directories they are
 //!   taken for: a wiped node is never the old voter.
+//! - [`watch_nodes`] says which nodes live, [`Failover`] has other leaders elected when one dies.
 //! - Nothing is repeated here: a call whose link breaks says whether it may have arrived ([`CallError`]), and whoever
 //!   asked decides.
 
