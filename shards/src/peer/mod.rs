@@ -29,6 +29,7 @@ mod outgoing;
 mod peers;
 mod pulse;
 mod remote;
+mod route;
 mod skew;
 mod view;
 mod watch;

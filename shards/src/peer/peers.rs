@@ -7,25 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, GroupId, Header, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ClusterId, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::accept::Accepted;
-use super::call::{Answer, Calls};
+use super::call::Calls;
 use super::handshake::Introduction;
-use super::link::{Connection, Link, Ready};
 use super::notice::Notice;
-use super::outgoing::{Outgoing, encode_limited};
-use super::pulse::{KIND_PROBE, Pulse};
+use super::outgoing::Outgoing;
+use super::pulse::Pulse;
 use super::remote::Remote;
 use super::skew::Offset;
-use super::{CallError, Calling, LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
+use super::{LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
 use crate::clock::Clock;
 use crate::config::Timing;
 use crate::env::{Env, Net};
-
-/// Calls of one shard that may wait for their answers at once.
-const MAX_CALLS: usize = 1 << 17;
 
 /// Between two lines about connections that were refused.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -131,151 +126,6 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// Sends one frame to the shard of node `to` that owns `prelude.group`, and gives its answer.
-    ///
-    /// The frame is in the link's buffer when this returns: calls for one group arrive in the order in which they were made
-    /// as long as the link stands. `payload` writes what follows the prelude; it must not call back into the peers. The
-    /// link is dialled if there is none. `timeout` ends the wait, not the call.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub fn call(
-        self: &Rc<Self>,
-        to: Incarnation,
-        prelude: PeerPrelude,
-        kind: u16,
-        flags: u8,
-        timeout: Duration,
-        payload: impl FnOnce(&mut Vec<u8>),
-    ) -> Calling<E> {
-        match self.by_incarnation(to) {
-            Some(remote) => self.call_remote(&remote, prelude, kind, flags, timeout, payload),
-            None => Calling::failed(CallError::NotSent(
-                format!("no node is known with the data directory {:016x}", to.0).into(),
-            )),
-        }
-    }
-
-    pub(super) fn call_remote(
-        self: &Rc<Self>,
-        remote: &Rc<Remote>,
-        prelude: PeerPrelude,
-        kind: u16,
-        flags: u8,
-        timeout: Duration,
-        payload: impl FnOnce(&mut Vec<u8>),
-    ) -> Calling<E> {
-        match self.queue(remote, prelude, kind, flags, payload) {
-            Ok((id, answer)) => Calling::new(&self.calls, id, answer, timeout),
-            Err(error) => Calling::failed(error),
-        }
-    }
-
-    fn queue(
-        self: &Rc<Self>,
-        remote: &Rc<Remote>,
-        prelude: PeerPrelude,
-        kind: u16,
-        flags: u8,
-        payload: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(u64, Answer), CallError> {
-        if self.closed.get() {
-            return Err(CallError::NotSent("the node stops".into()));
-        }
-        if self.calls.len() >= MAX_CALLS {
-            return Err(CallError::Busy);
-        }
-        let group = GroupId(prelude.group);
-        let Some(shard) = remote.shard_of(group) else {
-            return self.queue_in_lobby(remote, prelude, kind, flags, payload);
-        };
-        let link = remote.link(shard);
-        let connection = self.connection(remote, &link, shard)?;
-        if !connection.out.has_room() {
-            return Err(CallError::Busy);
-        }
-        let id = self.mint_id();
-        let pushed = connection.out.push_call(kind, flags, id, prelude, payload);
-        pushed.map_err(too_long)?;
-        Ok((id, self.calls.begin(id, connection.serial, prelude)))
-    }
-
-    /// The connection of `link`, dialled now if there is none.
-    fn connection(
-        self: &Rc<Self>,
-        remote: &Rc<Remote>,
-        link: &Rc<Link>,
-        shard: ShardId,
-    ) -> Result<Connection, CallError> {
-        match link.ready(E::boot_clock()) {
-            Ready::Queue { connection, probe } => {
-                if probe {
-                    // Nobody waits for the answer: that something comes is the answer.
-                    let id = self.mint_id();
-                    let pushed = connection.out.push_call(KIND_PROBE, 0, id, PeerPrelude::default(), |_| {});
-                    pushed.map_err(too_long)?;
-                }
-                Ok(connection)
-            }
-            Ready::Dial => {
-                let connection = Connection { serial: self.mint_serial(), out: self.outgoing() };
-                link.begin(connection.clone());
-                let dial = self.clone().dial(remote.clone(), link.clone(), shard, connection.clone());
-                E::spawn(dial);
-                Ok(connection)
-            }
-            Ready::Down(reason) => Err(CallError::NotSent(reason)),
-        }
-    }
-
-    /// Keeps a call until the first handshake says how many shards the node has; shard 0 is there in any case.
-    fn queue_in_lobby(
-        self: &Rc<Self>,
-        remote: &Rc<Remote>,
-        prelude: PeerPrelude,
-        kind: u16,
-        flags: u8,
-        payload: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(u64, Answer), CallError> {
-        let shard = ShardId(0);
-        self.connection(remote, &remote.link(shard), shard)?;
-        let mut lobby = remote.lobby.borrow_mut();
-        if lobby.bytes >= self.limits.queue_bytes {
-            return Err(CallError::Busy);
-        }
-        let mut frame = Vec::new();
-        let id = self.mint_id();
-        let max_payload = self.limits.max_frame_bytes;
-        encode_limited(&mut frame, kind, flags, id, self.clock.now(), prelude, max_payload, payload)
-            .map_err(too_long)?;
-        lobby.bytes += frame.len();
-        lobby.calls.push((id, GroupId(prelude.group), frame));
-        Ok((id, self.calls.begin(id, remote.lobby_serial, prelude)))
-    }
-
-    /// A node introduced itself, over the connection `current` that was dialled to it or, with 0, over one of its own.
-    pub(super) fn learn(self: &Rc<Self>, remote: &Rc<Remote>, from: &Introduction, current: u64) {
-        remote.learn(from, current, E::boot_clock());
-        // At once: the next call goes straight to its link, and must not overtake those that wait here.
-        self.empty_lobby(remote);
-    }
-
-    /// The shards of `remote` are known: everybody in its lobby goes to the right link.
-    fn empty_lobby(self: &Rc<Self>, remote: &Rc<Remote>) {
-        let lobby = std::mem::take(&mut *remote.lobby.borrow_mut());
-        for (id, group, frame) in lobby.calls {
-            let shard = remote.shard_of(group).expect("the node has just introduced itself");
-            match self.connection(remote, &remote.link(shard), shard) {
-                Ok(connection) => {
-                    if self.calls.assign(id, connection.serial) {
-                        connection.out.push_encoded(id, &frame);
-                    }
-                }
-                Err(error) => self.calls.fail_one(id, error),
-            }
-        }
-    }
-
     /// What is known of a node; `None` before its first introduction.
     pub fn peer(&self, node: NodeId) -> Option<PeerView> {
         self.remote(node)?.view()
@@ -356,7 +206,7 @@ impl<E: Env> Peers<E> {
         self.remotes.borrow().iter().find(|remote| remote.node == node).cloned()
     }
 
-    fn by_incarnation(&self, incarnation: Incarnation) -> Option<Rc<Remote>> {
+    pub(super) fn by_incarnation(&self, incarnation: Incarnation) -> Option<Rc<Remote>> {
         self.remotes.borrow().iter().find(|remote| remote.incarnation() == Some(incarnation)).cloned()
     }
 
@@ -405,7 +255,7 @@ impl<E: Env> Peers<E> {
         self.next_serial.replace(self.next_serial.get() + 1)
     }
 
-    fn mint_id(&self) -> u64 {
+    pub(super) fn mint_id(&self) -> u64 {
         self.next_id.replace(self.next_id.get() + 1)
     }
 
@@ -425,8 +275,4 @@ impl<E: Env> Peers<E> {
             remote.complaint.replace(text.to_owned());
         }
     }
-}
-
-fn too_long(length: usize) -> CallError {
-    CallError::NotSent(format!("a frame of {length} bytes is longer than that node takes").into())
 }
