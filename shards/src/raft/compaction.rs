@@ -11,10 +11,10 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use openraft::rt::WatchReceiver as _;
 
+use super::applied::Applied;
 use super::entries::cost;
 use super::log_store::LogStore;
 use super::replica::Raft;
-use super::state_machine::Applied;
 use crate::env::Env;
 
 /// Most entries that stay behind a snapshot.

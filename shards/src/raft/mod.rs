@@ -20,23 +20,28 @@
 //! **What is told when.** An entry counts for a majority only when the log told that it is durable; an outcome is told
 //! only when the entry is committed and applied here; a read is answered only behind a ReadIndex that began after it.
 
+mod applied;
 mod compaction;
 mod dispatch;
 pub mod encoding;
 mod entries;
 mod error;
+mod leadership;
 mod link;
 mod log_store;
 pub mod messages;
 mod pipeline;
 mod replica;
+mod serving;
 pub mod snapshot;
 mod started;
 mod state_machine;
 pub mod types;
 
+pub use applied::{Applied, Start};
 pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
+pub use leadership::Leader;
 pub use link::{Link, Links};
 pub use log_store::LogStore;
-pub use replica::{Leader, Replica, ReplicaContext};
-pub use state_machine::{Applied, Start, StateMachine};
+pub use replica::{Replica, ReplicaContext};
+pub use state_machine::StateMachine;

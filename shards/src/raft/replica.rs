@@ -2,34 +2,29 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kahuna_machine::Machine;
-use kahuna_protocol::batch::Batch;
 use kahuna_protocol::meta::ReplicaStatus;
-use kahuna_protocol::{GroupId, Incarnation, Outcome, ReplicaId};
+use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
 use kahuna_wal::{Disk, GroupLog, Log};
 use openraft::alias::WatchReceiverOf;
-use openraft::errors::{
-    ClientWriteError, ForwardReason, InitializeError as RaftInitializeError, LinearizableReadError, RaftError,
-};
-use openraft::impls::OneshotResponder;
+use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use openraft::metrics::RaftServerMetrics;
 use openraft::rt::WatchReceiver as _;
-use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 
+use super::applied::{Applied, Start};
 use super::compaction::Compaction;
-use super::error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
+use super::error::{InitializeError, OpenError};
 use super::link::Links;
 use super::log_store::LogStore;
 use super::snapshot::{Incoming, Pointer, SnapshotFault};
-use super::started::Started;
-use super::state_machine::{Applied, Start, StateMachine};
-use super::types::{Member, Proposal, Types};
+use super::state_machine::StateMachine;
+use super::types::{Member, Types};
 use crate::clock::Clock;
 use crate::config::Timing;
 use crate::env::Env;
@@ -40,10 +35,6 @@ pub(super) type Raft<E> = openraft::Raft<Types<E>, StateMachine<E>>;
 
 type ServerMetrics<E> = WatchReceiverOf<Types<E>, RaftServerMetrics<Types<E>>>;
 
-/// How far behind the leader's log a voter may be that takes over.
-const TRANSFER_LAG: u64 = 64;
-/// How often a proposal is tried again because the lease of this leader was not confirmed yet.
-const LEASE_ATTEMPTS: usize = 4;
 /// Delays of replication to a replica that is not there: short, because its return is told by [`Replica::peer_up`] as well.
 const BACKOFF: &str = "10ms 20ms 40ms ...400ms";
 
@@ -70,19 +61,6 @@ pub struct ReplicaContext<E: Env> {
     pub incarnation: Incarnation,
 }
 
-/// Who leads a group, as one replica knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leader {
-    /// The highest term seen.
-    pub term: u64,
-    /// The replica that leads in it, if one is known.
-    pub replica: Option<ReplicaId>,
-    /// Where that replica lives.
-    pub incarnation: Option<Incarnation>,
-    /// It is this replica.
-    pub leading: bool,
-}
-
 /// One replica of one group. Lives on its shard; held by its group and by the tasks that wait for it.
 pub struct Replica<E: Env> {
     pub(super) group: GroupId,
@@ -99,7 +77,7 @@ pub struct Replica<E: Env> {
     /// Vote, state, leader and membership, as openraft tells them.
     pub(super) server: ServerMetrics<E>,
     compaction: Rc<Compaction<E>>,
-    links: Links<E>,
+    pub(super) links: Links<E>,
 }
 
 impl<E: Env> Replica<E> {
@@ -203,76 +181,9 @@ impl<E: Env> Replica<E> {
         !self.log.is_pristine()
     }
 
-    /// Proposes `batch`: one outcome per command once it is applied here. Batches enter the log in the order of these
-    /// calls, also if nobody polls their futures yet. Dropping a future gives up the answer only.
-    pub fn propose(&self, batch: Batch) -> impl Future<Output = Result<Vec<Outcome>, ProposeError>> + use<E> {
-        let raft = self.raft.clone();
-        Started::new(async move {
-            let mut attempts = LEASE_ATTEMPTS;
-            loop {
-                let (responder, answer) = OneshotResponder::new_pair();
-                if raft.client_write_ff(Proposal(batch.clone()), Some(responder)).await.is_err() {
-                    return Err(ProposeError::NotLeader(None));
-                }
-                let forward = match answer.await {
-                    Ok(Ok(written)) => return Ok(written.data.0),
-                    Ok(Err(ClientWriteError::ForwardToLeader(forward))) => forward,
-                    _ => return Err(ProposeError::Unknown),
-                };
-                attempts -= 1;
-                // A leader that no majority has confirmed lately takes no writes; a ReadIndex has it confirmed.
-                let may_lead = forward.reason == ForwardReason::LeaseExpired && attempts > 0;
-                if !may_lead || raft.get_read_linearizer(ReadPolicy::ReadIndex).await.is_err() {
-                    return Err(ProposeError::NotLeader(forward.leader_node.map(|member| member.incarnation)));
-                }
-            }
-        })
-    }
-
-    /// Returns when the machine may be read: a majority confirmed, after this call, that this replica leads, and
-    /// everything that was committed by then is applied.
-    pub fn read_index(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        self.read(ReadPolicy::ReadIndex)
-    }
-
-    /// Like [`read_index`](Self::read_index), without asking anybody: trusts the lease, and with it the rates of clocks.
-    pub fn lease_read(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        self.read(ReadPolicy::LeaseRead)
-    }
-
-    fn read(&self, policy: ReadPolicy) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        let raft = self.raft.clone();
-        Started::new(async move {
-            match raft.get_read_linearizer(policy).await {
-                Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
-                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                    Err(ReadError::NotLeader(forward.leader_node.map(|member| member.incarnation)))
-                }
-                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
-                Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
-            }
-        })
-    }
-
     /// The machine. Whoever borrows it lets go before the next await.
     pub fn machine(&self) -> &RefCell<Machine> {
         self.applied.machine()
-    }
-
-    /// Who leads, as far as this replica knows.
-    pub fn leader(&self) -> Leader {
-        leader_of(&self.server.borrow_watched())
-    }
-
-    /// Returns once [`leader`](Self::leader) is not `seen` any more, or the replica is shut down.
-    pub async fn leader_changed(&self, seen: &Leader) {
-        let mut metrics = self.server.clone();
-        loop {
-            let now = leader_of(&metrics.borrow_and_update());
-            if now != *seen || metrics.changed().await.is_err() {
-                return;
-            }
-        }
     }
 
     /// Returns once an entry beyond `index` is applied.
@@ -288,50 +199,6 @@ impl<E: Env> Replica<E> {
     /// The index of the last entry applied; 0 if there is none.
     pub fn applied_index(&self) -> u64 {
         self.applied.last().map_or(0, |last| last.index)
-    }
-
-    /// Campaigns at once, unless it leads. For when the old leader is known to be gone and its lease over.
-    pub fn campaign(&self) {
-        let raft = self.raft.clone();
-        // A replica that was shut down does not campaign.
-        E::spawn(async move { drop(raft.trigger().elect(true).await) });
-    }
-
-    /// A node that was away is back: replication to its replica goes on at once.
-    pub fn peer_up(&self, incarnation: Incarnation) {
-        let here = self.members().into_iter().filter(|(_, member)| *member == incarnation);
-        let ids: Vec<u64> = here.map(|(id, _)| id.0).collect();
-        if !ids.is_empty() && self.leader().leading {
-            let raft = self.raft.clone();
-            E::spawn(async move { drop(raft.trigger().reset_backoff(ids).await) });
-        }
-    }
-
-    /// Hands the leadership to `to` if that replica is there, past its boot gate and caught up. From then on this one takes
-    /// no writes until somebody is elected, see [`leader_changed`](Self::leader_changed).
-    ///
-    /// # Errors
-    /// When nothing was changed.
-    pub async fn transfer_to(&self, to: ReplicaId) -> Result<(), TransferError> {
-        if !self.leader().leading {
-            return Err(TransferError::NotLeader);
-        }
-        let membership = self.server.borrow_watched().membership_config.clone();
-        let member = membership.get_node(&to.0).filter(|_| membership.voter_ids().any(|voter| voter == to.0));
-        let member = member.ok_or(TransferError::NotVoter)?;
-        let not_ready = |why: String| Err(TransferError::NotReady(why));
-        match self.links.link(to.0, member).readiness().await {
-            Err(error) => return not_ready(error.to_string()),
-            Ok((false, _)) => return not_ready("it was started a moment ago, or does not follow".into()),
-            Ok((true, theirs)) => {
-                let ours = self.log.with_entries(|entries| entries.last());
-                let next = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index + 1);
-                if next(theirs) + TRANSFER_LAG < next(ours) {
-                    return not_ready(format!("its log ends {} entries earlier", next(ours) - next(theirs)));
-                }
-            }
-        }
-        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| TransferError::NotLeader)
     }
 
     /// All members, in order of replica id.
@@ -369,16 +236,6 @@ impl<E: Env> Replica<E> {
     pub async fn shutdown(&self) {
         // The only error is that the core's task was cancelled: then it has stopped as well.
         drop(self.raft.shutdown().await);
-    }
-}
-
-fn leader_of<E: Env>(metrics: &RaftServerMetrics<Types<E>>) -> Leader {
-    let member = metrics.current_leader.and_then(|leader| metrics.membership_config.get_node(&leader).copied());
-    Leader {
-        term: metrics.vote.leader_id.term,
-        replica: metrics.current_leader.map(ReplicaId),
-        incarnation: member.map(|member| member.incarnation),
-        leading: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id),
     }
 }
 

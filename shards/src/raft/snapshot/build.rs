@@ -11,7 +11,8 @@ use openraft::RaftSnapshotBuilder;
 use super::file::{SnapshotData, SnapshotFault};
 use super::header::{Header, file_name};
 use crate::env::Env;
-use crate::raft::state_machine::{Applied, Snapshot};
+use crate::raft::applied::Applied;
+use crate::raft::state_machine::Snapshot;
 use crate::raft::types::{SnapshotMeta, Types};
 
 /// A view of the machine as it was when this was made.

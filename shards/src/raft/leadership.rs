@@ -1,0 +1,99 @@
+//! Who leads, and how that changes on purpose.
+
+use kahuna_protocol::{Incarnation, ReplicaId};
+use openraft::ServerState;
+use openraft::metrics::RaftServerMetrics;
+use openraft::rt::WatchReceiver as _;
+
+use super::error::TransferError;
+use super::replica::Replica;
+use super::types::{LogId, Types};
+use crate::env::Env;
+
+/// How far behind the leader's log a voter may be that takes over.
+const TRANSFER_LAG: u64 = 64;
+
+/// Who leads a group, as one replica knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leader {
+    /// The highest term seen.
+    pub term: u64,
+    /// The replica that leads in it, if one is known.
+    pub replica: Option<ReplicaId>,
+    /// Where that replica lives.
+    pub incarnation: Option<Incarnation>,
+    /// It is this replica.
+    pub leading: bool,
+}
+
+impl<E: Env> Replica<E> {
+    /// Who leads, as far as this replica knows.
+    pub fn leader(&self) -> Leader {
+        leader_of(&self.server.borrow_watched())
+    }
+
+    /// Returns once [`leader`](Self::leader) is not `seen` any more, or the replica is shut down.
+    pub async fn leader_changed(&self, seen: &Leader) {
+        let mut metrics = self.server.clone();
+        loop {
+            let now = leader_of(&metrics.borrow_and_update());
+            if now != *seen || metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Campaigns at once, unless it leads. For when the old leader is known to be gone and its lease over.
+    pub fn campaign(&self) {
+        let raft = self.raft.clone();
+        // A replica that was shut down does not campaign.
+        E::spawn(async move { drop(raft.trigger().elect(true).await) });
+    }
+
+    /// A node that was away is back: replication to its replica goes on at once.
+    pub fn peer_up(&self, incarnation: Incarnation) {
+        let here = self.members().into_iter().filter(|(_, member)| *member == incarnation);
+        let ids: Vec<u64> = here.map(|(id, _)| id.0).collect();
+        if !ids.is_empty() && self.leader().leading {
+            let raft = self.raft.clone();
+            E::spawn(async move { drop(raft.trigger().reset_backoff(ids).await) });
+        }
+    }
+
+    /// Hands the leadership to `to` if that replica is there, past its boot gate and caught up. From then on this one takes
+    /// no writes until somebody is elected, see [`leader_changed`](Self::leader_changed).
+    ///
+    /// # Errors
+    /// When nothing was changed.
+    pub async fn transfer_to(&self, to: ReplicaId) -> Result<(), TransferError> {
+        if !self.leader().leading {
+            return Err(TransferError::NotLeader);
+        }
+        let membership = self.server.borrow_watched().membership_config.clone();
+        let member = membership.get_node(&to.0).filter(|_| membership.voter_ids().any(|voter| voter == to.0));
+        let member = member.ok_or(TransferError::NotVoter)?;
+        let not_ready = |why: String| Err(TransferError::NotReady(why));
+        match self.links.link(to.0, member).readiness().await {
+            Err(error) => return not_ready(error.to_string()),
+            Ok((false, _)) => return not_ready("it was started a moment ago, or does not follow".into()),
+            Ok((true, theirs)) => {
+                let ours = self.log.with_entries(|entries| entries.last());
+                let next = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
+                if next(theirs) + TRANSFER_LAG < next(ours) {
+                    return not_ready(format!("its log ends {} entries earlier", next(ours) - next(theirs)));
+                }
+            }
+        }
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| TransferError::NotLeader)
+    }
+}
+
+fn leader_of<E: Env>(metrics: &RaftServerMetrics<Types<E>>) -> Leader {
+    let member = metrics.current_leader.and_then(|leader| metrics.membership_config.get_node(&leader).copied());
+    Leader {
+        term: metrics.vote.leader_id.term,
+        replica: metrics.current_leader.map(ReplicaId),
+        incarnation: member.map(|member| member.incarnation),
+        leading: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id),
+    }
+}

@@ -1,0 +1,71 @@
+//! Writes and reads through a replica.
+
+use std::future::Future;
+
+use kahuna_protocol::Outcome;
+use kahuna_protocol::batch::Batch;
+use openraft::ReadPolicy;
+use openraft::errors::{ClientWriteError, ForwardReason, LinearizableReadError, RaftError};
+use openraft::impls::OneshotResponder;
+
+use super::error::{ProposeError, ReadError};
+use super::replica::Replica;
+use super::started::Started;
+use super::types::Proposal;
+use crate::env::Env;
+
+/// How often a proposal is tried again because the lease of this leader was not confirmed yet.
+const LEASE_ATTEMPTS: usize = 4;
+
+impl<E: Env> Replica<E> {
+    /// Proposes `batch`: one outcome per command once it is applied here. Batches enter the log in the order of these
+    /// calls, also if nobody polls their futures yet. Dropping a future gives up the answer only.
+    pub fn propose(&self, batch: Batch) -> impl Future<Output = Result<Vec<Outcome>, ProposeError>> + use<E> {
+        let raft = self.raft.clone();
+        Started::new(async move {
+            let mut attempts = LEASE_ATTEMPTS;
+            loop {
+                let (responder, answer) = OneshotResponder::new_pair();
+                if raft.client_write_ff(Proposal(batch.clone()), Some(responder)).await.is_err() {
+                    return Err(ProposeError::NotLeader(None));
+                }
+                let forward = match answer.await {
+                    Ok(Ok(written)) => return Ok(written.data.0),
+                    Ok(Err(ClientWriteError::ForwardToLeader(forward))) => forward,
+                    _ => return Err(ProposeError::Unknown),
+                };
+                attempts -= 1;
+                // A leader that no majority has confirmed lately takes no writes; a ReadIndex has it confirmed.
+                let may_lead = forward.reason == ForwardReason::LeaseExpired && attempts > 0;
+                if !may_lead || raft.get_read_linearizer(ReadPolicy::ReadIndex).await.is_err() {
+                    return Err(ProposeError::NotLeader(forward.leader_node.map(|member| member.incarnation)));
+                }
+            }
+        })
+    }
+
+    /// Returns when the machine may be read: a majority confirmed, after this call, that this replica leads, and
+    /// everything that was committed by then is applied.
+    pub fn read_index(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+        self.read(ReadPolicy::ReadIndex)
+    }
+
+    /// Like [`read_index`](Self::read_index), without asking anybody: trusts the lease, and with it the rates of clocks.
+    pub fn lease_read(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+        self.read(ReadPolicy::LeaseRead)
+    }
+
+    fn read(&self, policy: ReadPolicy) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+        let raft = self.raft.clone();
+        Started::new(async move {
+            match raft.get_read_linearizer(policy).await {
+                Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                    Err(ReadError::NotLeader(forward.leader_node.map(|member| member.incarnation)))
+                }
+                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
+                Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
+            }
+        })
+    }
+}
