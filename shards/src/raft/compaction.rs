@@ -27,20 +27,22 @@ pub struct Compaction<E: Env> {
     applied: Rc<Applied<E>>,
     log: LogStore<E>,
     snapshot_log_bytes: u64,
-    /// The next snapshot leaves no tail.
-    whole: Cell<bool>,
+    /// A snapshot that reaches this index is wanted, and no tail behind it.
+    whole: Cell<Option<u64>>,
 }
 
 impl<E: Env> Compaction<E> {
     /// For one group.
     pub fn new(applied: Rc<Applied<E>>, log: LogStore<E>, snapshot_log_bytes: u64) -> Self {
-        Self { applied, log, snapshot_log_bytes, whole: Cell::new(false) }
+        Self { applied, log, snapshot_log_bytes, whole: Cell::new(None) }
     }
 
     /// Wants all that is applied out of the log.
     pub fn request(&self) {
-        self.whole.set(true);
-        self.applied.wish_snapshot();
+        if let Some(last) = self.applied.last() {
+            self.whole.set(Some(last.index));
+            self.applied.wish_snapshot();
+        }
     }
 
     /// Runs until the replica is shut down.
@@ -75,10 +77,18 @@ impl<E: Env> Compaction<E> {
     async fn purge(&self, raft: &Raft<E>) -> Option<()> {
         let Some(snapshot) = self.applied.snapshot() else { return Some(()) };
         let last = snapshot.header.last.index;
-        let upto = if self.whole.get() { Some(last) } else { self.before_tail(last) };
-        if self.applied.last() == Some(snapshot.header.last) {
-            self.whole.set(false);
-        }
+        let upto = match self.whole.get() {
+            Some(wanted) if wanted <= last => {
+                self.whole.set(None);
+                Some(last)
+            }
+            Some(_) => {
+                // This one was under way when more was wanted.
+                raft.trigger().snapshot().await.ok()?;
+                None
+            }
+            None => self.before_tail(last),
+        };
         match upto {
             Some(upto) if self.log.with_entries(|entries| entries.first_index() <= upto) => {
                 raft.trigger().purge_log(upto).await.ok()

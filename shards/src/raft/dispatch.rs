@@ -53,7 +53,8 @@ impl<E: Env> Replica<E> {
         Ok((kind | REPLY, payload))
     }
 
-    fn is_gated(&self) -> bool {
+    /// Whether the boot gate holds.
+    pub(super) fn is_gated(&self) -> bool {
         E::boot_clock() < self.gate
     }
 

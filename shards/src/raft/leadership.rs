@@ -43,8 +43,13 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Campaigns at once, unless it leads. For when the old leader is known to be gone and its lease over.
+    /// Campaigns at once, unless it leads or the boot gate holds. For when the old leader is known to be gone and its lease
+    /// over.
     pub fn campaign(&self) {
+        if self.is_gated() {
+            // Its own vote would be the first that forgets the lease.
+            return;
+        }
         let raft = self.raft.clone();
         // A replica that was shut down does not campaign.
         E::spawn(async move { drop(raft.trigger().elect(true).await) });

@@ -113,7 +113,16 @@ impl<E: Env> Replica<E> {
             let why = format!("the log begins behind {purged:?}, the snapshot ends with {:?}", applied.last());
             return Err(OpenError::Raft { group: group.0, why });
         }
-        let gate = if Self::is_exempt(&log, &applied, id) { Duration::ZERO } else { cx.boot_deadline };
+        let membership = log.last_membership().unwrap_or_else(|| applied.membership());
+        if let Some(member) = membership.get_node(&id.0)
+            && member.incarnation != cx.incarnation
+        {
+            let why = format!("replica {id} lives in another data directory: {:016x}", member.incarnation.0);
+            return Err(OpenError::Raft { group: group.0, why });
+        }
+        // Nothing that this replica forgot can harm if it never voted, or nobody else votes.
+        let exempt = log.is_pristine() || membership.voter_ids().eq([id.0]);
+        let gate = if exempt { Duration::ZERO } else { cx.boot_deadline };
         let gated = gate > E::boot_clock();
 
         let config = config(group, &cx.timing, !gated).validate().expect("the node checked its timing");
@@ -143,12 +152,6 @@ impl<E: Env> Replica<E> {
             compaction,
             links: links(),
         }))
-    }
-
-    /// Whether nothing that this replica forgot can harm: it never voted, or nobody else votes.
-    fn is_exempt(log: &LogStore<E>, applied: &Applied<E>, id: ReplicaId) -> bool {
-        let membership = log.last_membership().unwrap_or_else(|| applied.membership());
-        log.is_pristine() || membership.voter_ids().eq([id.0])
     }
 
     /// The replica's number.

@@ -110,6 +110,17 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes() {
+        let mut out = Vec::new();
+        put_append(&mut out, &request(&[2, 0]));
+        let vote = [4, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1];
+        let id = |term, index| [1, term, 0, 0, 0, 0, 0, 0, 0, index, 0, 0, 0, 0, 0, 0, 0];
+        let entry = |length| [3, 0, 0, 0, 0, 0, 0, 0, 1, length, 0, 0, 0];
+        let expected = [&vote[..], &id(3, 7), &id(2, 5), &[2, 0, 0, 0], &entry(2), &entry(0), &[8, 8]].concat();
+        assert_eq!(out, expected);
+    }
+
+    #[test]
     fn appends_come_back() {
         let sent = request(&[10, COPY_BYTES + 1, 0]);
         let mut out = Vec::new();
