@@ -51,7 +51,7 @@ impl Header {
         out
     }
 
-    /// The length of the header that starts with these [`PROBE_BYTES`].
+    /// The length of the header that starts with these 16 bytes.
     pub fn length(probe: &[u8]) -> Result<usize, Malformed> {
         let mut reader = Reader::new(probe, "snapshot header");
         let (magic, format) = (reader.take(4)?, reader.u16()?);
