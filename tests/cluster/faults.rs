@@ -20,14 +20,14 @@ fn from_env(name: &str, default: u64) -> u64 {
 /// `KAHUNA_KILLS=50` for the long run, `KAHUNA_SEED=n` to replay the clients' choices.
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
-    let kills = from_env("KAHUNA_KILLS", 6);
+    let kills = from_env("KAHUNA_KILLS", 8);
     let seed = from_env("KAHUNA_SEED", 1);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::running(3, 2, 4);
     let load = Load::start(&cluster, 6, seed);
     load.progress.wait_for(BETWEEN_FAULTS);
     for round in 0..kills {
-        match round % 3 {
+        match round % 4 {
             0 => {
                 let leader = cluster.leader_of("key-1");
                 cluster.kill(leader);
@@ -40,6 +40,12 @@ fn what_was_acknowledged_survives_kill_9() {
                 cluster.kill(follower);
                 load.progress.wait_for(BETWEEN_FAULTS);
                 cluster.start(follower);
+            }
+            2 => {
+                // Back at once, in its own term: it must not go on as the leader that it was.
+                let leader = cluster.leader_of("key-1");
+                cluster.kill(leader);
+                cluster.start(leader);
             }
             _ => {
                 (0..3).for_each(|at| cluster.kill(at));

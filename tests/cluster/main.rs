@@ -7,6 +7,8 @@ mod load;
 mod nodes;
 mod progress;
 
+mod durability;
+mod failover;
 mod faults;
 mod frames;
 mod start;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use kahuna_client::blocking::Client;
 use kahuna_client::{CallOptions, Options};
 use kahuna_protocol::key::KeyGet;
-use kahuna_protocol::meta::Map;
 use kahuna_protocol::{GroupId, RangeMap};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -184,10 +183,6 @@ impl Cluster {
                 names.find(|name| map.owner(name.as_bytes()) == Some(GroupId(partition))).expect("the hash spreads")
             })
             .collect()
-    }
-
-    pub fn map(&self) -> Map {
-        self.client().map().expect("a node answers")
     }
 
     /// The index of the node that leads the partition of `name`.

@@ -18,10 +18,6 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    pub fn count(&self) -> u64 {
-        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns once `more` have been counted from now on; panics when that takes absurdly long.
     pub fn wait_for(&self, more: u64) {
         let started = Instant::now();

@@ -39,6 +39,7 @@ impl<E: Env> Runner<E> {
             group.replica().shutdown().await;
         }
         self.close_log().await;
+        self.shard.peers.close();
     }
 
     /// Gives groups back to the nodes that they are placed on first, one at a time.

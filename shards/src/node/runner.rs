@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ use crate::shard::{ControlHandler, Shard};
 
 /// Between two looks at the log's idleness and at the groups that pin it.
 const LOG_CARE_EVERY: Duration = Duration::from_millis(100);
+/// Between two counts of the shard's progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 /// How much later than the longest election timeout a restarted node votes again: the rates of two clocks differ.
 const BOOT_MARGIN: Duration = Duration::from_millis(50);
 
@@ -58,6 +61,8 @@ pub struct Setup<E: Env> {
     pub info: NodeInfo,
     /// The lanes to the other shards.
     pub lanes: LaneEnds<E>,
+    /// One counter per shard, each counted up by its own shard as it runs, told to other nodes with every heartbeat.
+    pub progress: Arc<[AtomicU64]>,
     /// Told once, when the shard listens, or why it cannot.
     pub listening: mpsc::Sender<std::io::Result<()>>,
     /// Says when the node shall stop; shard 0 passes it on.
@@ -83,7 +88,7 @@ pub struct Runner<E: Env> {
 impl<E: Env> Runner<E> {
     /// Runs the shard until the node stops; its groups' state is durable then.
     pub async fn run(setup: Setup<E>, disk: E::Disk) {
-        let Setup { id, config, manifest, boot_id, mint, info, lanes, listening, stop } = setup;
+        let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, listening, stop } = setup;
         let clock = Rc::new(Clock::new());
         let local = LocalNode {
             node: config.node,
@@ -127,6 +132,7 @@ impl<E: Env> Runner<E> {
         E::spawn(shard.clone().run_lanes(outlet, runner.clone()));
         if id == ShardId(0) {
             let lanes = lanes.clone();
+            peers.set_progress(progress.clone());
             E::spawn(watch_nodes(peers, move |event| lanes.broadcast(|| Control::NodeEvent(event))));
             E::spawn(runner.clone().found(mint));
             let lanes = runner.shard.lanes.clone();
@@ -136,6 +142,7 @@ impl<E: Env> Runner<E> {
                 }
             });
         }
+        E::spawn(count_progress::<E>(progress, usize::from(id.0)));
         runner.stop.wait().await;
         runner.drain().await;
     }
@@ -320,6 +327,14 @@ impl<E: Env> Runner<E> {
             log.close();
             self.log_closed.wait().await;
         }
+    }
+}
+
+/// Shows the other nodes that the shard's tasks get their turns.
+async fn count_progress<E: Env>(progress: Arc<[AtomicU64]>, shard: usize) {
+    loop {
+        progress[shard].fetch_add(1, Ordering::Relaxed);
+        E::sleep(PROGRESS_EVERY).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,7 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
     let (listening, listened) = mpsc::channel();
     let ends = lanes::<Linux>(config.shards);
     let (stop, stopped) = flume::bounded::<()>(1);
+    let progress: Arc<[AtomicU64]> = (0..config.shards).map(|_| AtomicU64::new(0)).collect();
     let mut shards = Vec::new();
     for (index, lanes) in ends.into_iter().enumerate() {
         let id = ShardId(u16::try_from(index).expect("made from a u16"));
@@ -144,6 +146,7 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
             mint,
             info: info.clone(),
             lanes,
+            progress: progress.clone(),
             listening: listening.clone(),
             stop: stopped.clone(),
         };
