@@ -1,20 +1,7 @@
 //! The `kahuna` binary.
 
-use clap::{Parser, Subcommand};
+mod cli;
 
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    Serve(kahuna::serve::ServeArgs),
-}
-
-fn main() {
-    match Cli::parse().verb {
-        Verb::Serve(args) => kahuna::serve::run(&args),
-    }
+fn main() -> std::process::ExitCode {
+    cli::run()
 }

@@ -1,0 +1,143 @@
+//! What the process tells its caller by its exit code.
+
+use std::process::ExitCode;
+
+use kahuna_client::ClientError;
+use kahuna_client::protocol::{ErrorCode, Outcome};
+
+/// One number per reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    Internal = 1,
+    Usage = 2,
+    /// Not found, or a condition was false.
+    NotFound = 3,
+    /// The lock is held by another.
+    Held = 4,
+    Unavailable = 5,
+    /// The outcome is unknown.
+    Unknown = 6,
+    NotAllowed = 7,
+    Conflict = 9,
+    /// Stored data is damaged.
+    DataDamaged = 65,
+    HostNotFit = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// How a command ends that came to `outcome`.
+    pub fn of_outcome(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::NotHeld(_)
+            | Outcome::NotSet(_)
+            | Outcome::NotFound(_)
+            | Outcome::Compacted(_)
+            | Outcome::SequenceExists(_)
+            | Outcome::SequenceNotFound(_)
+            | Outcome::Exhausted(_) => Self::NotFound,
+            Outcome::Held(_) | Outcome::NotOwner(_) => Self::Held,
+            Outcome::Error(reply) => Self::of_code(reply.code()),
+            _ => Self::Ok,
+        }
+    }
+
+    /// How a command ends that got no outcome.
+    pub fn of_error(error: &ClientError) -> Self {
+        match error {
+            ClientError::Refused(reply) => Self::of_code(reply.code()),
+            ClientError::Unknown { .. } => Self::Unknown,
+            ClientError::Unavailable { .. } => Self::Unavailable,
+            ClientError::Protocol(_) => Self::Internal,
+        }
+    }
+
+    /// How a command ends that was refused with `code`.
+    pub fn of_code(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::BadRequest | ErrorCode::TooLarge | ErrorCode::Unsupported => Self::Usage,
+            ErrorCode::BadFrame | ErrorCode::BadVersion => Self::Internal,
+            ErrorCode::WrongCluster => Self::NotAllowed,
+            ErrorCode::Busy
+            | ErrorCode::Overloaded
+            | ErrorCode::NotReady
+            | ErrorCode::NoLeader
+            | ErrorCode::NotLeader
+            | ErrorCode::Moved
+            | ErrorCode::Draining
+            | ErrorCode::TimedOut
+            | ErrorCode::Expired => Self::Unavailable,
+            ErrorCode::Unknown | ErrorCode::Forgotten => Self::Unknown,
+            ErrorCode::Conflict => Self::Conflict,
+        }
+    }
+
+    /// What the code means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::NotFound => "not found, or a condition was false",
+            Self::Held => "lock held by another",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "outcome unknown",
+            Self::NotAllowed => "not allowed",
+            Self::Conflict => "conflict",
+            Self::DataDamaged => "data damaged",
+            Self::HostNotFit => "host not fit",
+        }
+    }
+}
+
+/// Why a verb ends without an answer of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The arguments cannot be what was meant.
+    #[error("{0}")]
+    Usage(String),
+    /// The cluster did not decide the request.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// The output could not be written.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+    /// Anything else, with its code.
+    #[error("{1}")]
+    Other(Exit, String),
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Client(error) => Exit::of_error(error),
+            // Whoever read our output has seen enough.
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Output(_) => Exit::Internal,
+            Self::Other(exit, _) => *exit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_fate_never_looks_like_a_refusal() {
+        for code in ErrorCode::ALL {
+            let unknown = Exit::of_code(*code) == Exit::Unknown;
+            let fate = code.fate() == kahuna_client::protocol::Fate::Unknown;
+            assert_eq!(unknown, fate || *code == ErrorCode::Forgotten, "{code}");
+        }
+    }
+}

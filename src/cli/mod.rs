@@ -1,0 +1,25 @@
+//! The command line: one file per group of verbs.
+//!
+//! ```text
+//!   args ─▶ settings (flag > env > file > default) ─▶ verb ─▶ Answer ─▶ output (stdout) and exit code
+//! ```
+//! Data goes to stdout, everything else to stderr. What a request came to decides the exit code, see [`exit`].
+
+mod args;
+mod check;
+mod client_args;
+mod exit;
+mod explain;
+mod file;
+mod keys;
+mod limits;
+mod locks;
+mod outcome;
+mod output;
+mod scan;
+mod sequences;
+mod serve;
+mod serve_args;
+mod status;
+
+pub use args::run;

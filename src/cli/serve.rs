@@ -1,0 +1,70 @@
+//! `serve`: one durable node, until a signal ends it.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use kahuna::host::{self, Finding, Needs};
+use kahuna_shards::node::{DataDirError, StartError, start};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::exit::{Exit, Failure};
+use super::serve_args::NodeArgs;
+
+/// Checks the host, starts the node, waits. The first SIGTERM or SIGINT drains, the second one stops at once.
+pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
+    let allow_tmpfs = args.allow_tmpfs.unwrap_or(false);
+    let config = args.config()?;
+    let findings = host::check(&Needs::of(&config, allow_tmpfs));
+    let failed: Vec<String> = findings.iter().filter_map(Finding::trouble).collect();
+    if !failed.is_empty() {
+        return Err(Failure::Other(exit_of(&findings), failed.join("\nkahuna: ")));
+    }
+    let internal = |error| Failure::Other(Exit::Internal, format!("cannot watch for signals: {error}"));
+    // Before the node starts, so that a signal during the start is not lost.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(internal)?;
+    println!("node {}, data in {}", config.node, config.data_dir.display());
+    let node = Arc::new(start(config).map_err(refusal)?);
+    println!("listening on {} for clients, on {} for peers", node.client_address(), node.peer_address());
+    std::io::stdout().flush()?;
+    let draining = node.clone();
+    let watch = move || {
+        let mut stops = signals.forever();
+        stops.next();
+        eprintln!("draining; a second signal stops at once");
+        draining.begin_shutdown();
+        if let Some(signal) = stops.next() {
+            std::process::exit(128 + signal);
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(internal)?;
+    node.wait();
+    Ok(Exit::Ok)
+}
+
+/// Damaged data is not the host's fault.
+pub fn exit_of(findings: &[Finding]) -> Exit {
+    let troubles: Vec<_> = findings.iter().filter_map(|finding| finding.result.as_ref().err()).collect();
+    match troubles.as_slice() {
+        [] => Exit::Ok,
+        found if found.iter().all(|trouble| trouble.damaged) => Exit::DataDamaged,
+        _ => Exit::HostNotFit,
+    }
+}
+
+/// What a failed start says and how it exits.
+fn refusal(error: StartError) -> Failure {
+    let exit = match &error {
+        StartError::DataDir(DataDirError::Manifest(kahuna_shards::node::manifest::ManifestError::Damaged(_))) => {
+            Exit::DataDamaged
+        }
+        StartError::DataDir(
+            DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherPartitions { .. },
+        ) => Exit::Usage,
+        StartError::Reshard { .. } => Exit::Internal,
+        StartError::DataDir(_) | StartError::Locked(_) | StartError::Listen { .. } | StartError::Shard(_) => {
+            Exit::HostNotFit
+        }
+    };
+    Failure::Other(exit, error.to_string())
+}

@@ -1,0 +1,303 @@
+//! What describes a node: the flags of `serve` and `check`, and the `[serve]` table of the file.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use kahuna::units::{Size, Span};
+use kahuna_client::protocol::limits::MAX_NAME_BYTES;
+use kahuna_client::protocol::meta::Settings;
+use kahuna_client::protocol::{Limits, NodeId};
+use kahuna_shards::config::{NodeConfig, PeerSpec, Timing};
+use serde::{Deserialize, Deserializer, de};
+
+use super::exit::Failure;
+
+/// One entry of `--peers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer(PeerSpec);
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (node, address) = text.split_once('=').ok_or_else(|| format!("{text:?}: write ID=HOST:PORT"))?;
+        let node = node.parse().map_err(|_| format!("{text:?}: {node:?} is not a node's number"))?;
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            return Err(format!("{text:?}: {address:?} is not HOST:PORT"));
+        }
+        Ok(Self(PeerSpec { node: NodeId(node), address: address.to_owned() }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Peer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Everything is optional here; [`NodeArgs::config`] puts the defaults in.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeArgs {
+    /// Where the data lives [default: $XDG_DATA_HOME/kahuna, or ~/.local/share/kahuna]
+    #[arg(long, env = "KAHUNA_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// This node's number, from 1 [default: 1]
+    #[arg(long, env = "KAHUNA_NODE_ID", value_name = "N")]
+    pub node_id: Option<u32>,
+    /// Where clients connect; port 0 takes a free one [default: 127.0.0.1:2070]
+    #[arg(long, env = "KAHUNA_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Where the other nodes connect; port 0 takes a free one [default: 127.0.0.1:2071]
+    #[arg(long, env = "KAHUNA_PEER_LISTEN", value_name = "HOST:PORT")]
+    pub peer_listen: Option<String>,
+    /// All nodes of the first cluster, this one too, by their peer addresses; none for a cluster of one
+    #[arg(long, env = "KAHUNA_PEERS", value_delimiter = ',', value_name = "ID=HOST:PORT,...")]
+    pub peers: Option<Vec<Peer>>,
+    /// What clients are told instead of --listen
+    #[arg(long, env = "KAHUNA_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// What the other nodes are told instead of --peer-listen
+    #[arg(long, env = "KAHUNA_PEER_ADVERTISE", value_name = "HOST:PORT")]
+    pub peer_advertise: Option<String>,
+    /// Executors, each with its own log [default: as many as CPUs are allowed]
+    #[arg(long, env = "KAHUNA_SHARDS", value_name = "N")]
+    pub shards: Option<NonZeroU16>,
+    /// Keep each shard on a CPU of its own [default: true if --shards is not given]
+    #[arg(long, env = "KAHUNA_PIN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub pin: Option<bool>,
+    /// Data partitions of a fresh cluster, fixed from then on [default: 16]
+    #[arg(long, env = "KAHUNA_PARTITIONS", value_name = "N")]
+    pub partitions: Option<NonZeroU32>,
+    /// Listen on other addresses than loopback: nothing asks for a login yet
+    #[arg(long, env = "KAHUNA_INSECURE_LISTEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub insecure_listen: Option<bool>,
+    /// Accept a data directory in memory, which loses everything with the power
+    #[arg(long, env = "KAHUNA_ALLOW_TMPFS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_tmpfs: Option<bool>,
+    /// Size of a log segment, a multiple of 4KiB [default: 32MiB]
+    #[arg(long, env = "KAHUNA_SEGMENT_SIZE", value_name = "SIZE")]
+    pub segment_size: Option<Size>,
+    /// A partition takes a snapshot when its log since the last one is longer [default: 8MiB]
+    #[arg(long, env = "KAHUNA_SNAPSHOT_LOG_SIZE", value_name = "SIZE")]
+    pub snapshot_log_size: Option<Size>,
+    /// Between heartbeats [default: 50ms]
+    #[arg(long, env = "KAHUNA_HEARTBEAT", value_name = "SPAN")]
+    pub heartbeat: Option<Span>,
+    /// Shortest election timeout [default: 150ms]
+    #[arg(long, env = "KAHUNA_ELECTION_MIN", value_name = "SPAN")]
+    pub election_min: Option<Span>,
+    /// Longest election timeout: the lease, and the failover time [default: 300ms]
+    #[arg(long, env = "KAHUNA_ELECTION_MAX", value_name = "SPAN")]
+    pub election_max: Option<Span>,
+    /// How far the nodes' clocks may be apart; fixed when the cluster is made [default: 250ms]
+    #[arg(long, env = "KAHUNA_MAX_CLOCK_SKEW", value_name = "SPAN")]
+    pub max_clock_skew: Option<Span>,
+    /// Added to the wall clock, in milliseconds
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    pub wall_clock_offset_ms: Option<i64>,
+}
+
+impl NodeArgs {
+    /// Fills in from the file what neither flag nor environment says.
+    pub fn or(self, file: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(file.data_dir),
+            node_id: self.node_id.or(file.node_id),
+            listen: self.listen.or(file.listen),
+            peer_listen: self.peer_listen.or(file.peer_listen),
+            peers: self.peers.or(file.peers),
+            advertise: self.advertise.or(file.advertise),
+            peer_advertise: self.peer_advertise.or(file.peer_advertise),
+            shards: self.shards.or(file.shards),
+            pin: self.pin.or(file.pin),
+            partitions: self.partitions.or(file.partitions),
+            insecure_listen: self.insecure_listen.or(file.insecure_listen),
+            allow_tmpfs: self.allow_tmpfs.or(file.allow_tmpfs),
+            segment_size: self.segment_size.or(file.segment_size),
+            snapshot_log_size: self.snapshot_log_size.or(file.snapshot_log_size),
+            heartbeat: self.heartbeat.or(file.heartbeat),
+            election_min: self.election_min.or(file.election_min),
+            election_max: self.election_max.or(file.election_max),
+            max_clock_skew: self.max_clock_skew.or(file.max_clock_skew),
+            wall_clock_offset_ms: self.wall_clock_offset_ms.or(file.wall_clock_offset_ms),
+        }
+    }
+
+    /// The node's configuration: defaults put in, names resolved, contradictions refused.
+    ///
+    /// # Errors
+    /// `Usage`, naming the flag.
+    pub fn config(self) -> Result<NodeConfig, Failure> {
+        let insecure = self.insecure_listen.unwrap_or(false);
+        let listen = address("--listen", self.listen.as_deref().unwrap_or("127.0.0.1:2070"), insecure)?;
+        let peer_listen = address("--peer-listen", self.peer_listen.as_deref().unwrap_or("127.0.0.1:2071"), insecure)?;
+        reachable("--advertise", listen.ip(), self.advertise.as_deref())?;
+        reachable("--peer-advertise", peer_listen.ip(), self.peer_advertise.as_deref())?;
+        let defaults = Timing::default();
+        let timing = Timing {
+            heartbeat: self.heartbeat.map_or(defaults.heartbeat, |span| span.0),
+            election_min: self.election_min.map_or(defaults.election_min, |span| span.0),
+            election_max: self.election_max.map_or(defaults.election_max, |span| span.0),
+        };
+        check_timing(&timing)?;
+        let segment_bytes = self.segment_size.map_or(32 << 20, |size| size.0);
+        if !segment_bytes.is_multiple_of(4096) || !(1 << 20..=1 << 30).contains(&segment_bytes) {
+            return Err(Failure::Usage(format!(
+                "--segment-size {segment_bytes}B: take a multiple of 4KiB, 1MiB to 1GiB"
+            )));
+        }
+        let node_id = self.node_id.unwrap_or(1);
+        if node_id == 0 {
+            return Err(Failure::Usage("--node-id 0: nodes are numbered from 1".to_owned()));
+        }
+        let cpus = allowed_cpus();
+        let shards = self.shards.map_or_else(|| u16::try_from(cpus.len().max(1)).unwrap_or(u16::MAX), NonZeroU16::get);
+        let pin = self.pin.unwrap_or(self.shards.is_none()) && usize::from(shards) <= cpus.len();
+        let mut limits = Limits::default();
+        let mut settings = Settings::default();
+        if let Some(skew) = self.max_clock_skew {
+            let skew_ms = u32::try_from(skew.millis());
+            let skew_ms = skew_ms.map_err(|_| Failure::Usage(format!("--max-clock-skew {skew} is too long")))?;
+            (limits.max_clock_skew_ms, settings.max_clock_skew_ms) = (skew_ms, skew_ms);
+        }
+        Ok(NodeConfig {
+            node: NodeId(node_id),
+            data_dir: self.data_dir.map_or_else(default_data_dir, Ok)?,
+            listen,
+            peer_listen,
+            peers: self.peers.unwrap_or_default().into_iter().map(|peer| peer.0).collect(),
+            advertise: self.advertise,
+            peer_advertise: self.peer_advertise,
+            shards,
+            cpus: if pin { cpus } else { Vec::new() },
+            partitions: self.partitions.map(NonZeroU32::get),
+            limits,
+            settings,
+            timing,
+            segment_bytes,
+            snapshot_log_bytes: self.snapshot_log_size.map_or(8 << 20, |size| size.0),
+            io_memory_bytes: 64 << 10,
+            wall_clock_offset_ms: self.wall_clock_offset_ms.unwrap_or(0),
+        })
+    }
+}
+
+/// Resolves what a flag says, and keeps it on loopback unless told otherwise.
+fn address(flag: &str, text: &str, insecure: bool) -> Result<SocketAddr, Failure> {
+    let unresolved = |error| Failure::Usage(format!("{flag} {text}: {error}"));
+    let found = text.to_socket_addrs().map_err(unresolved)?.next();
+    let address = found.ok_or_else(|| Failure::Usage(format!("{flag} {text}: the name has no address")))?;
+    if !address.ip().is_loopback() && !insecure {
+        return Err(Failure::Usage(format!(
+            "{flag} {text}: whoever reaches this address could do everything, since nothing asks for a login yet; \
+             listen on 127.0.0.1, or add --insecure-listen on a network you trust"
+        )));
+    }
+    Ok(address)
+}
+
+/// Others cannot connect to "any address".
+fn reachable(flag: &str, listen: IpAddr, advertised: Option<&str>) -> Result<(), Failure> {
+    match advertised {
+        None if listen.is_unspecified() => {
+            Err(Failure::Usage(format!("{flag} HOST:PORT is needed: nobody can connect to {listen}")))
+        }
+        Some(text) if text.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) => {
+            Err(Failure::Usage(format!("{flag} {text}: write HOST:PORT")))
+        }
+        Some(text) if text.len() > MAX_NAME_BYTES => Err(Failure::Usage(format!("{flag} is too long"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_timing(timing: &Timing) -> Result<(), Failure> {
+    let Timing { heartbeat, election_min, election_max } = timing;
+    if heartbeat.is_zero() || election_min < &(*heartbeat * 2) || election_max <= election_min {
+        return Err(Failure::Usage(format!(
+            "--heartbeat {heartbeat:?}, --election-min {election_min:?}, --election-max {election_max:?}: the shortest \
+             election timeout must be two heartbeats or more, the longest above it"
+        )));
+    }
+    Ok(())
+}
+
+/// The CPUs that this process may run on, ascending.
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}
+
+fn default_data_dir() -> Result<PathBuf, Failure> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("kahuna")).ok_or_else(|| {
+        Failure::Usage("neither XDG_DATA_HOME nor HOME says where data lives: give --data-dir".to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> NodeArgs {
+        NodeArgs { data_dir: Some("/data".into()), ..NodeArgs::default() }
+    }
+
+    fn refusal(args: NodeArgs) -> String {
+        args.config().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = NodeArgs { node_id: Some(3), ..args() };
+        let file = NodeArgs { node_id: Some(2), partitions: NonZeroU32::new(4), ..NodeArgs::default() };
+        let config = flags.or(file).config().expect("a good configuration");
+        assert_eq!((config.node, config.partitions), (NodeId(3), Some(4)));
+    }
+
+    #[test]
+    fn only_loopback_without_the_flag() {
+        let open = NodeArgs { listen: Some("0.0.0.0:1".into()), ..args() };
+        assert!(refusal(open.clone()).contains("--insecure-listen"));
+        let open = NodeArgs { insecure_listen: Some(true), ..open };
+        assert!(refusal(open.clone()).contains("--advertise"));
+        let told = NodeArgs { advertise: Some("host:1".into()), ..open };
+        assert!(told.config().is_ok());
+    }
+
+    #[test]
+    fn times_must_fit_each_other() {
+        let span = |text: &str| text.parse::<Span>().ok();
+        let close = NodeArgs { heartbeat: span("100ms"), ..args() };
+        assert!(refusal(close).contains("--election-min"));
+        let slow = NodeArgs { election_min: span("1s"), election_max: span("2s"), ..args() };
+        assert!(slow.config().is_ok());
+    }
+
+    #[test]
+    fn the_skew_reaches_clients_and_replicas_alike() {
+        let config = NodeArgs { max_clock_skew: "1s".parse().ok(), ..args() }.config().expect("a good configuration");
+        assert_eq!((config.limits.max_clock_skew_ms, config.settings.max_clock_skew_ms), (1000, 1000));
+    }
+
+    #[test]
+    fn peers_are_numbers_and_addresses() {
+        assert!("1=127.0.0.1:2071".parse::<Peer>().is_ok() && "2=[::1]:2071".parse::<Peer>().is_ok());
+        for text in ["127.0.0.1:2071", "x=a:1", "1=a", "1=a:x"] {
+            assert!(text.parse::<Peer>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shards_are_pinned_only_when_the_node_takes_the_whole_machine() {
+        let whole = args().config().expect("a good configuration");
+        assert_eq!(whole.cpus.len(), usize::from(whole.shards));
+        let given = NodeArgs { shards: NonZeroU16::new(1), ..args() }.config().expect("a good configuration");
+        assert!(given.cpus.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! What a node asks of its host, and the checks in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use kahuna_shards::config::NodeConfig;
+
+use super::finding::Finding;
+use super::{data_dir, ports, resources, uring};
+
+/// What is checked.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// How many shards shall run.
+    pub shards: u16,
+    /// Where the data shall live.
+    pub data_dir: PathBuf,
+    /// The addresses that shall be listened on, each with the flag that sets it.
+    pub listen: Vec<(&'static str, SocketAddr)>,
+    /// Whether data in memory is accepted.
+    pub allow_tmpfs: bool,
+}
+
+impl Needs {
+    /// What `config` needs.
+    pub fn of(config: &NodeConfig, allow_tmpfs: bool) -> Self {
+        Self {
+            shards: config.shards,
+            data_dir: config.data_dir.clone(),
+            listen: vec![("--listen", config.listen), ("--peer-listen", config.peer_listen)],
+            allow_tmpfs,
+        }
+    }
+}
+
+/// Runs every check, whatever the others find.
+pub fn check(needs: &Needs) -> Vec<Finding> {
+    let mut findings = vec![
+        uring::check(),
+        resources::memlock(needs.shards),
+        resources::open_files(needs.shards),
+        data_dir::writable(&needs.data_dir),
+        data_dir::durable(&needs.data_dir, needs.allow_tmpfs),
+        data_dir::direct(&needs.data_dir, needs.allow_tmpfs),
+        data_dir::unlocked(&needs.data_dir),
+    ];
+    // The manifest is read through io_uring.
+    if findings[0].result.is_ok() {
+        findings.push(data_dir::format(&needs.data_dir));
+    }
+    findings.extend(needs.listen.iter().map(|(flag, address)| ports::free(flag, *address)));
+    findings
+}

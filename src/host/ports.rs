@@ -1,0 +1,34 @@
+//! Whether an address can be listened on, alone.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+
+use super::finding::{Finding, Trouble};
+
+/// A plain bind: the node's own listeners share their port among shards, and would share it with anybody unnoticed.
+pub(super) fn free(flag: &'static str, address: SocketAddr) -> Finding {
+    let what = if flag == "--listen" { "client port" } else { "peer port" };
+    let error = match TcpListener::bind(address) {
+        Ok(_) => return Finding::new(what, Ok(format!("{address} is free"))),
+        Err(error) => error,
+    };
+    let port = address.port();
+    let trouble = match error.kind() {
+        ErrorKind::AddrInUse => Trouble::new(
+            format!("{address} is taken by another process"),
+            format!("see whose it is with `ss -ltnp 'sport = :{port}'`, or choose another one with {flag}"),
+        ),
+        ErrorKind::AddrNotAvailable => Trouble::new(
+            format!("{address} is not an address of this host"),
+            format!("correct {flag}; `ip addr` lists them"),
+        ),
+        ErrorKind::PermissionDenied => Trouble::new(
+            format!("{address} may not be listened on by this user"),
+            format!("choose a port from 1024 on with {flag}"),
+        ),
+        _ => {
+            Trouble::new(format!("{address} cannot be listened on: {error}"), format!("choose another one with {flag}"))
+        }
+    };
+    Finding::new(what, Err(trouble))
+}
