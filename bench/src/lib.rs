@@ -1,1 +1,14 @@
 #![doc = include_str!("../README.md")]
+
+mod acknowledged;
+mod driver;
+mod job;
+mod links;
+mod pace;
+mod plan;
+mod report;
+mod run;
+
+pub use plan::{Plan, Stop, Workload};
+pub use report::Report;
+pub use run::{BenchError, run};

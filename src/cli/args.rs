@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::bench::BenchArgs;
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
 use super::file::ConfigFile;
@@ -14,7 +15,7 @@ use super::outcome::error_record;
 use super::output::print;
 use super::sequences::SequenceVerb;
 use super::serve_args::NodeArgs;
-use super::{check, explain, keys, limits, locks, sequences, serve, status};
+use super::{bench, check, explain, keys, limits, locks, sequences, serve, status};
 
 /// Locks, keys and sequences that survive: a node, and the commands that talk to one.
 #[derive(Parser, Debug)]
@@ -50,6 +51,8 @@ enum Verb {
     Limits,
     /// Check whether this host can run the node that these flags describe
     Check(NodeArgs),
+    /// Measure a running cluster
+    Bench(BenchArgs),
     /// Say what an error code means and what to do
     Explain {
         /// Its name or number
@@ -93,6 +96,7 @@ fn dispatch(verb: Verb, file: NodeArgs, client: &ClientArgs) -> Result<Exit, Fai
         Verb::Seq(verb) => sequences::run(verb, client),
         Verb::Status => status::run(client),
         Verb::Limits => limits::run(client),
+        Verb::Bench(args) => bench::run(args, client),
         Verb::Explain { code } => explain::run(&code, client.format()),
     }
 }

@@ -6,6 +6,7 @@
 //! Data goes to stdout, everything else to stderr. What a request came to decides the exit code, see [`exit`].
 
 mod args;
+mod bench;
 mod check;
 mod client_args;
 mod exit;

@@ -1,0 +1,136 @@
+//! One client's connections, and which of them a name goes to.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kahuna_client::wire::{ConnectOptions, Connection, WireError};
+use kahuna_protocol::handshake::ANY_SHARD;
+use kahuna_protocol::meta::Map;
+use kahuna_protocol::{GroupId, Position};
+
+/// A node and one of its shards.
+pub(crate) type Place = (u32, u16);
+
+/// Between two attempts to reach a place that could not be reached.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Connections by place, opened when they are first needed.
+#[derive(Debug)]
+pub(crate) struct Links {
+    endpoints: Vec<String>,
+    map: Map,
+    open: BTreeMap<Place, Connection>,
+    avoid: BTreeMap<Place, Instant>,
+    options: ConnectOptions,
+}
+
+impl Links {
+    /// Connects to the first endpoint that answers.
+    ///
+    /// # Errors
+    /// Of the last endpoint tried.
+    pub(crate) fn open(endpoints: &[String], timeout: Duration) -> Result<Self, WireError> {
+        let options = ConnectOptions { name: "kahuna-bench".to_owned(), timeout, ..ConnectOptions::default() };
+        let (place, connection) = connect_any(endpoints, &options)?;
+        let map = connection.welcome().map.clone();
+        let open = BTreeMap::from([(place, connection)]);
+        Ok(Self { endpoints: endpoints.to_vec(), map, open, avoid: BTreeMap::new(), options })
+    }
+
+    /// Who leads what, as the cluster said last.
+    pub(crate) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Takes a newer map over.
+    pub(crate) fn adopt(&mut self, map: Map) {
+        self.map = map;
+    }
+
+    /// The connection that leads where `name` is, or another one that will pass the request on.
+    ///
+    /// # Errors
+    /// When no node can be reached at all.
+    pub(crate) fn route(&mut self, name: &[u8]) -> Result<Place, WireError> {
+        if let Some(place) = self.leader(name) {
+            if self.open.contains_key(&place) {
+                return Ok(place);
+            }
+            if self.connect(place) {
+                return Ok(place);
+            }
+        }
+        match self.open.keys().next() {
+            Some(place) => Ok(*place),
+            None => {
+                let (place, connection) = connect_any(&self.endpoints, &self.options)?;
+                self.map = connection.welcome().map.clone();
+                self.open.insert(place, connection);
+                Ok(place)
+            }
+        }
+    }
+
+    fn leader(&self, name: &[u8]) -> Option<Place> {
+        let range = self.map.ranges.find(&Position::of_name(name))?;
+        let node = self.map.nodes.iter().find(|node| node.node == range.leader)?;
+        Some((node.node, GroupId(range.partition).shard(node.shards.max(1)).0))
+    }
+
+    fn connect(&mut self, place: Place) -> bool {
+        if self.avoid.get(&place).is_some_and(|until| Instant::now() < *until) {
+            return false;
+        }
+        let Some(node) = self.map.nodes.iter().find(|node| node.node == place.0) else { return false };
+        let options = ConnectOptions { shard: place.1, ..self.options.clone() };
+        match connect_one(&node.client_address, &options) {
+            Ok(connection) => {
+                self.open.insert(place, connection);
+                true
+            }
+            Err(_) => {
+                self.avoid.insert(place, Instant::now() + RETRY);
+                false
+            }
+        }
+    }
+
+    /// The connection to a place that [`Links::route`] gave.
+    pub(crate) fn get(&mut self, place: Place) -> Option<&mut Connection> {
+        self.open.get_mut(&place)
+    }
+
+    /// Every open connection.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Place, &mut Connection)> {
+        self.open.iter_mut().map(|(place, connection)| (*place, connection))
+    }
+
+    /// Every open connection, to be looked at only.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, &Connection)> {
+        self.open.iter().map(|(place, connection)| (*place, connection))
+    }
+
+    /// A connection is gone.
+    pub(crate) fn close(&mut self, place: Place) {
+        self.open.remove(&place);
+        self.avoid.insert(place, Instant::now() + RETRY);
+    }
+}
+
+fn connect_any(endpoints: &[String], options: &ConnectOptions) -> Result<(Place, Connection), WireError> {
+    let mut last = WireError::Io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no endpoint was given"));
+    for endpoint in endpoints {
+        match connect_one(endpoint, &ConnectOptions { shard: ANY_SHARD, ..options.clone() }) {
+            Ok(connection) => return Ok(((connection.welcome().node, connection.welcome().shard), connection)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A connection on which no read lasts for ever: a node answers within the timeout, beyond twice that it is given up.
+fn connect_one(endpoint: &str, options: &ConnectOptions) -> Result<Connection, WireError> {
+    let connection = Connection::connect(endpoint, options)?;
+    connection.set_read_timeout(Some(options.timeout * 2))?;
+    Ok(connection)
+}
