@@ -14,7 +14,7 @@ use super::flight::{Flight, Flights};
 use super::gate::Group;
 use crate::env::Env;
 use crate::raft::ProposeError;
-use crate::serve::Work;
+use crate::serve::{Work, behind_ready_tasks};
 
 /// Most batches of one group in flight.
 const MAX_BATCHES: u32 = 4;
@@ -111,6 +111,7 @@ impl<E: Env> Group<E> {
     }
 
     async fn run_proposer(self: Rc<Self>) {
+        behind_ready_tasks().await;
         let proposals = &self.proposals;
         proposals.starting.set(false);
         while let Some((builder, flight)) = proposals.next() {

@@ -15,7 +15,7 @@ use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 use super::flight::{Flight, Flights};
 use super::gate::Group;
 use crate::env::Env;
-use crate::serve::Work;
+use crate::serve::{Work, behind_ready_tasks};
 
 /// Rounds of one group in flight: while one is on the wire, the next one can start.
 const MAX_ROUNDS: u32 = 2;
@@ -85,6 +85,7 @@ impl<E: Env> Group<E> {
     }
 
     async fn run_reader(self: Rc<Self>) {
+        behind_ready_tasks().await;
         let rounds = &self.rounds;
         rounds.starting.set(false);
         loop {

@@ -109,3 +109,86 @@ fn unknown(text: &str) -> Outcome {
         format!("{text}; repeat it under the same session and number to learn its outcome"),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use kahuna_protocol::lock::Released;
+    use openraft::AsyncRuntime;
+
+    use super::*;
+    use crate::env::local::LocalOneshot;
+    use crate::linux::{Linux, Runtime};
+
+    fn call(class: Class, session: u64, repeated: bool) -> Call {
+        Call {
+            group: GroupId(1),
+            kind: 0x0103,
+            class,
+            prelude: RequestPrelude { session, ..RequestPrelude::default() },
+            body: Bytes::new(),
+            deadline: Duration::from_secs(9),
+            forwarded: false,
+            repeated,
+            attempts: 0,
+        }
+    }
+
+    /// What a request is told when `end` ends it.
+    fn told(call: Call, end: impl FnOnce(Work<Linux>)) -> Result<Outcome, ErrorCode> {
+        let (sender, answer) = LocalOneshot::pair();
+        end(Work { call, reply: Reply::to_task(sender) });
+        match Runtime::new(1).block_on(answer) {
+            Ok(Answer::Outcome(Outcome::Error(error))) => Err(error.code()),
+            Ok(Answer::Outcome(outcome)) => Ok(outcome),
+            other => panic!("an answer was expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_repeated_write_never_says_not_applied_of_the_first_attempt() {
+        use ErrorCode::*;
+        let cases = [
+            (Busy, Unknown),
+            (Overloaded, Unknown),
+            (NotReady, Unknown),
+            (NoLeader, Unknown),
+            (NotLeader, Unknown),
+            (Moved, Unknown),
+            (Draining, Unknown),
+            (TimedOut, Unknown),
+            (Forgotten, Unknown),
+            (Expired, Expired),
+            (BadRequest, BadRequest),
+            (Conflict, Conflict),
+        ];
+        for (said, heard) in cases {
+            let repeated = told(call(Class::Write, 5, true), |work| work.refuse(said, "why"));
+            assert_eq!(repeated, Err(heard), "{said} after an attempt of unknown fate");
+            let first = told(call(Class::Write, 5, false), |work| work.refuse(said, "why"));
+            assert_eq!(first, Err(said), "{said} of the first attempt");
+            let read = told(call(Class::Read, 0, true), |work| work.refuse(said, "why"));
+            assert_eq!(read, Err(said), "{said} of a read, which changes nothing");
+        }
+        let recorded = Outcome::Released(Released { token: 3 });
+        assert_eq!(told(call(Class::Write, 5, true), |work| work.answer(recorded.clone())), Ok(recorded));
+    }
+
+    #[test]
+    fn a_lost_attempt_is_repeated_only_where_the_dedupe_table_guards_it() {
+        let end = |work: Work<Linux>| {
+            let again = work.into_repeat().expect("safe to repeat");
+            assert_eq!(again.call.attempts, 1);
+            again.time_out();
+        };
+        assert_eq!(told(call(Class::Write, 5, false), end), Err(ErrorCode::Unknown));
+        assert_eq!(told(call(Class::Read, 0, false), end), Err(ErrorCode::NoLeader));
+        let lost = |work: Work<Linux>| assert!(work.into_repeat().is_none());
+        assert_eq!(told(call(Class::Write, 0, false), lost), Err(ErrorCode::Unknown));
+        assert_eq!(told(call(Class::System, 0, false), lost), Err(ErrorCode::Unknown));
+    }
+
+    #[test]
+    fn a_request_that_is_dropped_is_unknown() {
+        assert_eq!(told(call(Class::Write, 5, false), drop), Err(ErrorCode::Unknown));
+    }
+}

@@ -30,4 +30,4 @@ pub use listener::listen_to_clients;
 pub use load::{Charge, Load};
 pub use outbox::Outbox;
 pub use reply::{Answer, KIND_ERROR, Reply};
-pub use signal::Signal;
+pub use signal::{Signal, behind_ready_tasks};

@@ -1,0 +1,73 @@
+//! What shards tell each other apart from requests: a closed list.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flume::Sender;
+use kahuna_machine::Meta;
+use kahuna_protocol::handshake::Hello;
+use kahuna_protocol::meta::ReplicaStatus;
+use kahuna_protocol::{GroupId, NodeId};
+
+use crate::env::{Env, Net};
+use crate::node::manifest::Manifest;
+use crate::peer::NodeEvent;
+
+/// A connection on its way to another shard.
+pub type Detached<E> = <<E as Env>::Net as Net>::Detached;
+
+/// One shard's part of a node's status.
+#[derive(Clone, Debug, Default)]
+pub struct ShardStatus {
+    /// Its replicas.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Durable writes to its log.
+    pub log_flushes: u64,
+    /// Bytes in its log's segments.
+    pub log_bytes: u64,
+    /// Its client connections.
+    pub connections: u32,
+    /// Peers whose heartbeat is current, as far as this shard watches them.
+    pub peers_alive: Vec<NodeId>,
+    /// What the shard waits for, for a person; empty when it serves.
+    pub waiting: String,
+}
+
+/// What one shard tells another apart from requests.
+pub enum Control<E: Env> {
+    /// A client wished to be served by this shard.
+    HandOver {
+        /// The connection.
+        connection: Detached<E>,
+        /// Its first frame.
+        hello: Hello,
+        /// That frame's number.
+        request_id: u64,
+        /// What was read beyond it.
+        unread: Bytes,
+    },
+    /// A peer's connection that belongs to this shard.
+    PeerHandOver {
+        /// The connection.
+        connection: Detached<E>,
+        /// Everything that was read from it, its first frame included.
+        unread: Bytes,
+    },
+    /// A group's leader changed, as a replica of this node sees it; node 0 for none known.
+    LeaderChanged {
+        /// The group.
+        group: GroupId,
+        /// Who leads it.
+        leader: NodeId,
+    },
+    /// A node went or came.
+    NodeEvent(NodeEvent),
+    /// The cluster was founded, or joined: the shard may open its log.
+    Founded(Arc<Manifest>),
+    /// What the meta group says was changed, or read for the first time.
+    Meta(Arc<Meta>),
+    /// A question for the shard's part of the status.
+    Status(Sender<ShardStatus>),
+    /// Stop serving.
+    Stop,
+}

@@ -1,0 +1,66 @@
+//! The ends of the lanes: made before the shards' threads start, and handed to them.
+
+use flume::{Receiver, Sender};
+use kahuna_protocol::ShardId;
+
+use super::control::Control;
+use crate::env::Env;
+use crate::serve::{Answer, Call};
+
+/// A request for a group of another shard.
+#[derive(Debug)]
+pub struct LaneRequest {
+    /// The asking shard.
+    pub(super) from: ShardId,
+    /// Where it keeps the place for the answer.
+    pub(super) slot: u32,
+    pub(super) call: Call,
+}
+
+/// An answer to a [`LaneRequest`].
+#[derive(Debug)]
+pub struct LaneReply {
+    pub(super) slot: u32,
+    pub(super) answer: Answer,
+}
+
+/// The ends that lead to one shard.
+pub(super) struct Inlet<E: Env> {
+    pub(super) requests: Sender<Vec<LaneRequest>>,
+    pub(super) replies: Sender<Vec<LaneReply>>,
+    pub(super) control: Sender<Control<E>>,
+}
+
+impl<E: Env> Clone for Inlet<E> {
+    fn clone(&self) -> Self {
+        Self { requests: self.requests.clone(), replies: self.replies.clone(), control: self.control.clone() }
+    }
+}
+
+/// One shard's ends of the lanes, on the way to its thread.
+pub struct LaneEnds<E: Env> {
+    pub(super) id: ShardId,
+    pub(super) inlets: Vec<Inlet<E>>,
+    pub(super) outlet: Outlet<E>,
+}
+
+/// What arrives at one shard. [`Shard::run_lanes`](crate::shard::Shard::run_lanes) empties it.
+pub struct Outlet<E: Env> {
+    pub(crate) requests: Receiver<Vec<LaneRequest>>,
+    pub(crate) replies: Receiver<Vec<LaneReply>>,
+    pub(crate) control: Receiver<Control<E>>,
+}
+
+/// The lanes between `shards` shards: one value for each, in order.
+pub fn lanes<E: Env>(shards: u16) -> Vec<LaneEnds<E>> {
+    let (inlets, outlets): (Vec<_>, Vec<_>) = (0..shards)
+        .map(|_| {
+            let (request_in, requests) = flume::unbounded();
+            let (reply_in, replies) = flume::unbounded();
+            let (control_in, control) = flume::unbounded();
+            let inlet = Inlet { requests: request_in, replies: reply_in, control: control_in };
+            (inlet, Outlet { requests, replies, control })
+        })
+        .unzip();
+    (0..shards).zip(outlets).map(|(id, outlet)| LaneEnds { id: ShardId(id), inlets: inlets.clone(), outlet }).collect()
+}

@@ -1,0 +1,19 @@
+//! What the shards of one node tell each other. Nothing is shared between them; everything crosses here.
+//!
+//! ```text
+//!             who repairs a loss      bounded by
+//!   request   the asker: `Busy`       the asker's reply slots: LANE_REQUESTS and LANE_BYTES per pair of shards
+//!   reply     nobody, never lost      its slot was taken before the request left
+//!   control   nobody, never lost      rare: connections on the move, the map, leaders, questions of the node
+//! ```
+//! Messages to a shard gather while other tasks run and cross as one `Vec`: a wake-up of another core costs more than a
+//! hundred messages.
+
+mod control;
+mod ends;
+mod exchange;
+mod slots;
+
+pub use control::{Control, Detached, ShardStatus};
+pub use ends::{LaneEnds, LaneReply, LaneRequest, Outlet, lanes};
+pub use exchange::Lanes;
