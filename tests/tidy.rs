@@ -16,7 +16,13 @@ fn manifest(dir: &str) -> toml::Table {
 /// The normal dependencies of a package. Development dependencies may point anywhere.
 fn dependencies(dir: &str) -> BTreeSet<String> {
     let manifest = manifest(dir);
-    manifest.get("dependencies").and_then(|it| it.as_table()).into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    manifest
+        .get("dependencies")
+        .and_then(|it| it.as_table())
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn sources(dir: &str) -> Vec<PathBuf> {
@@ -70,10 +76,7 @@ fn dependency_arrows_point_one_way() {
         ("shards/machine", &["kahuna-protocol"]),
         ("shards", &["kahuna-protocol", "kahuna-machine", "kahuna-wal"]),
         ("bench", &["kahuna-client", "kahuna-protocol", "kahuna-wal"]),
-        (
-            "tests/sim",
-            &["kahuna-protocol", "kahuna-machine", "kahuna-wal", "kahuna-shards", "kahuna-client"],
-        ),
+        ("tests/sim", &["kahuna-protocol", "kahuna-machine", "kahuna-wal", "kahuna-shards", "kahuna-client"]),
         (".", &["kahuna-protocol", "kahuna-wal", "kahuna-shards", "kahuna-client", "kahuna-bench"]),
     ];
     for (dir, targets) in allowed {
@@ -119,10 +122,10 @@ fn the_protocol_has_no_io() {
 
 #[test]
 fn the_executor_is_named_in_one_module() {
-    let named = ["src", "bench", "wal", "protocol", "shards", "tests"].iter().flat_map(|dir| lines_with(dir, &["glommio"]));
-    let outside: Vec<String> = named
-        .filter(|line| !line.starts_with("shards/src/linux/") && !line.starts_with("tests/tidy.rs"))
-        .collect();
+    let named =
+        ["src", "bench", "wal", "protocol", "shards", "tests"].iter().flat_map(|dir| lines_with(dir, &["glommio"]));
+    let outside: Vec<String> =
+        named.filter(|line| !line.starts_with("shards/src/linux/") && !line.starts_with("tests/tidy.rs")).collect();
     assert_eq!(outside, Vec::<String>::new(), "only shards/src/linux names the executor");
     for dir in [".", "protocol", "protocol/client", "wal", "shards/machine", "bench", "tests/sim"] {
         assert!(!dependencies(dir).contains("glommio"), "{dir}/Cargo.toml may not use the executor");
@@ -146,9 +149,11 @@ fn lib_and_mod_files_hold_prose_and_names_only() {
         if name != "lib.rs" && name != "mod.rs" {
             continue;
         }
-        let starts = ["fn ", "pub fn ", "pub(crate) fn ", "struct ", "pub struct ", "enum ", "pub enum ", "impl ", "impl<"];
+        let starts =
+            ["fn ", "pub fn ", "pub(crate) fn ", "struct ", "pub struct ", "enum ", "pub enum ", "impl ", "impl<"];
         let lines = code_lines(&path);
-        let defined: Vec<_> = lines.iter().filter(|(_, line)| starts.iter().any(|start| line.starts_with(start))).collect();
+        let defined: Vec<_> =
+            lines.iter().filter(|(_, line)| starts.iter().any(|start| line.starts_with(start))).collect();
         assert!(defined.len() <= 2, "{}: {defined:?}", path.display());
     }
 }

@@ -77,8 +77,7 @@ impl Cluster {
     }
 
     pub fn command(&self, at: usize, shards: u16) -> Command {
-        let peers: Vec<String> =
-            self.nodes.iter().map(|node| format!("{}={}", node.id, node.peer_address)).collect();
+        let peers: Vec<String> = self.nodes.iter().map(|node| format!("{}={}", node.id, node.peer_address)).collect();
         let node = &self.nodes[at];
         let mut command = Command::new(env!("CARGO_BIN_EXE_kahuna"));
         command
