@@ -6,7 +6,8 @@ mod serve_support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use kahuna_protocol::key::{Condition, KeyExists, KeyGet, KeySet};
+use kahuna_protocol::key::{Condition, KeyExists, KeyGet, KeySet, LockGuard};
+use kahuna_protocol::lock::LockAcquire;
 use kahuna_protocol::meta::{Settings, StatusGet};
 use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
 use kahuna_protocol::{ErrorCode, Limits, Outcome, ReadLevel, Request, RequestPrelude};
@@ -253,4 +254,68 @@ fn a_client_that_leaves_frees_what_it_had_in_flight() {
     while status(&mut client).connections > 1 {
         assert!(started.elapsed() < PATIENCE + Duration::from_secs(1), "the connection stays open");
     }
+}
+
+/// A stream of numbers that a seed decides.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        // xorshift64 (Marsaglia, 2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).expect("below a usize")
+    }
+}
+
+#[test]
+fn damaged_requests_with_good_checksums_are_answered_or_end_their_connection_only() {
+    let seed = u64::from(std::process::id()) << 20 | 1;
+    let served = led(2, 2, Settings::default());
+    let mut bystander = Client::connect(served.address);
+    let mut draw = Draw(seed);
+    let guard = Some(LockGuard { name: b"k".to_vec(), token: 1 });
+    let condition = Condition { revision: Some(1), value: Some(b"v".to_vec()), if_lock: guard, ..Condition::default() };
+    let good: Vec<Request> = vec![
+        get("k"),
+        Request::KeySet(KeySet {
+            key: b"k".to_vec(),
+            value: b"v".to_vec(),
+            ttl_ms: Some(9),
+            condition,
+            no_history: true,
+        }),
+        Request::SequenceNext(SequenceNext { name: b"s".to_vec(), idempotency_key: b"i".to_vec() }),
+        Request::LockAcquire(LockAcquire { name: b"l".to_vec(), owner: b"o".to_vec(), ttl_ms: 5, wait_ms: 0 }),
+    ];
+    let mut client = Client::connect(served.address);
+    let (mut answered, mut ended) = (0, 0);
+    for round in 1..=2000_u64 {
+        let request = &good[draw.below(good.len())];
+        let mut payload = write(draw.below(3) as u64, round).encode().to_vec();
+        request.encode_body(&mut payload);
+        for _ in 0..=draw.below(4) {
+            let at = draw.below(payload.len());
+            payload[at] ^= 1 << draw.below(8);
+        }
+        // A wait that the damage made long would only be waited for.
+        payload[32..36].copy_from_slice(&2000_u32.to_le_bytes());
+        client.send(&serve_support::frame(request.kind(), round, |out| out.extend_from_slice(&payload)));
+        match client.next() {
+            Ok((header, body)) => {
+                assert_eq!(header.request_id, round, "seed {seed}");
+                let outcome = Outcome::decode(header.kind, &body).expect("an outcome");
+                answered += 1;
+                if matches!(&outcome, Outcome::Error(error) if error.code() == ErrorCode::BadFrame) {
+                    client.expect_closed();
+                    client = Client::connect(served.address);
+                    ended += 1;
+                }
+            }
+            Err(closed) => panic!("{closed:?} without an error frame, round {round}, seed {seed}"),
+        }
+    }
+    assert!(answered > 0 && ended > 0 && ended < answered, "{answered} answers, {ended} ends: nothing was exercised");
+    revision_of(&bystander.ask(&write(99, 1), &set("bystander", "v", None)));
 }

@@ -21,13 +21,19 @@ use rustix::{
     io::{Errno, FdFlags, fcntl_setfd},
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
 };
-use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
 use super::Linux;
 use crate::env::{Env, Listener, Net, ReadHalf, Socket, Stream, WriteHalf};
 
 /// Connections that may wait for `accept`.
 const BACKLOG: i32 = 1024;
+
+/// The kernel asks a silent connection's other end whether it is still there after this long, so often, so many times: an
+/// end that vanished without a word holds its connection for a minute, not forever.
+const SILENCE: Duration = Duration::from_secs(30);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 
 /// The kernel's limit of slices per gathering write (IOV_MAX).
 const MAX_SLICES: usize = 1024;
@@ -190,7 +196,11 @@ pub struct TcpWriteHalf(Handle);
 impl TcpStream {
     fn new(stream: glommio::net::TcpStream) -> io::Result<Self> {
         let shared = Shared { stream };
-        SockRef::from(&shared.fd()).set_tcp_nodelay(true)?;
+        let fd = shared.fd();
+        let socket = SockRef::from(&fd);
+        socket.set_tcp_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_EVERY).with_retries(PROBES);
+        socket.set_tcp_keepalive(&keepalive)?;
         Ok(Self(Rc::new(RefCell::new(shared))))
     }
 }
