@@ -16,6 +16,7 @@ use super::output::print;
 use super::sequences::SequenceVerb;
 use super::serve_args::NodeArgs;
 use super::{bench, check, explain, keys, limits, locks, sequences, serve, status};
+use crate::demo::{self, DemoArgs};
 
 /// Locks, keys and sequences that survive: a node, and the commands that talk to one.
 #[derive(Parser, Debug)]
@@ -34,6 +35,8 @@ struct Cli {
 enum Verb {
     /// Run a node
     Serve(NodeArgs),
+    /// Run a throw-away durable cluster on loopback, with a prompt
+    Demo(DemoArgs),
     #[command(flatten)]
     Key(KeyVerb),
     /// The verbs of keys, by their full name
@@ -91,6 +94,7 @@ fn dispatch(verb: Verb, file: NodeArgs, client: &ClientArgs) -> Result<Exit, Fai
     match verb {
         Verb::Serve(args) => serve::run(args.or(file)),
         Verb::Check(args) => check::run(args.or(file), client.format()),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Key(verb) | Verb::Kv(verb) => keys::run(verb, client),
         Verb::Lock(verb) => locks::run(verb, client),
         Verb::Seq(verb) => sequences::run(verb, client),

@@ -24,3 +24,5 @@ mod serve_args;
 mod status;
 
 pub use args::run;
+pub use exit::{Exit, Failure};
+pub use output::table;

@@ -66,6 +66,14 @@ pub(super) fn durable(dir: &Path, allow_tmpfs: bool) -> Finding {
     Finding::new("file system", result)
 }
 
+/// Whether what `dir` holds is lost with the power.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn is_in_memory(dir: &Path) -> io::Result<bool> {
+    Ok(in_memory(statfs(dir)?.f_type))
+}
+
 fn in_memory(magic: FsWord) -> bool {
     // The field may be 32 bits wide, where the higher one is negative.
     [TMPFS_MAGIC, RAMFS_MAGIC].contains(&(magic & 0xffff_ffff))

@@ -10,5 +10,6 @@ mod ports;
 mod resources;
 mod uring;
 
+pub use data_dir::is_in_memory;
 pub use finding::{Finding, Trouble};
 pub use needs::{Needs, check};

@@ -1,0 +1,134 @@
+//! The demo's nodes together.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kahuna_client::blocking::Client;
+use kahuna_client::protocol::meta::{Status, StatusGet};
+use kahuna_client::{CallOptions, Options};
+use serde_json::Value as Json;
+
+use super::args::End;
+use super::directory::DemoDir;
+use super::events::{Event, Events};
+use super::node::{Node, State};
+use crate::cli::{Exit, Failure};
+
+/// The first node's client port, if it is free; the peers' is the next one.
+const FIRST_PORT: u16 = 2070;
+const PORTS_APART: u16 = 10;
+/// How long all partitions may take to be led.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a node may take to say how it is.
+const STATUS_WITHIN: Duration = Duration::from_millis(500);
+
+/// Running nodes. Dropped, they are killed.
+#[derive(Debug)]
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    dir: PathBuf,
+    client: Client,
+    /// Of the data partitions and the meta group.
+    groups: usize,
+}
+
+impl Cluster {
+    /// Starts `count` nodes on loopback.
+    pub fn start(dir: &DemoDir, count: u16, shards: u16, partitions: u32) -> io::Result<Self> {
+        let ports = free_ports(count)?;
+        let peers: Vec<String> = (1..).zip(&ports).map(|(id, (_, peer))| format!("{id}=127.0.0.1:{peer}")).collect();
+        let flags = [
+            format!("--shards={shards}"),
+            format!("--partitions={partitions}"),
+            format!("--peers={}", peers.join(",")),
+        ];
+        let nodes: Vec<Node> =
+            (1..).zip(&ports).map(|(id, (client, peer))| Node::new(dir.path(), id, *client, *peer, &flags)).collect();
+        let endpoints: Vec<String> = nodes.iter().map(Node::endpoint).collect();
+        let client = Client::new(Options { follow_leaders: false, ..Options::new(endpoints) })?;
+        let groups = partitions as usize + 1;
+        let mut cluster = Self { nodes, dir: dir.path().to_owned(), client, groups };
+        cluster.nodes.iter_mut().try_for_each(Node::start)?;
+        cluster.write_nodes()?;
+        Ok(cluster)
+    }
+
+    /// Where the nodes' data is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What `KAHUNA_ENDPOINTS` must be.
+    pub fn endpoints(&self) -> String {
+        self.nodes.iter().map(Node::endpoint).collect::<Vec<_>>().join(",")
+    }
+
+    /// Writes nodes.json anew, in one step.
+    pub fn write_nodes(&self) -> io::Result<()> {
+        let nodes = Json::Array(self.nodes.iter().map(Node::json).collect());
+        let (fresh, path) = (self.dir.join("nodes.json.tmp"), self.dir.join("nodes.json"));
+        fs::write(&fresh, format!("{nodes:#}\n"))?;
+        fs::rename(fresh, path)
+    }
+
+    /// What each node says of itself; `None` of one that does not answer soon.
+    pub fn status(&self) -> Vec<Option<Status>> {
+        let ask = |node: &Node| {
+            let options =
+                CallOptions { endpoint: Some(node.endpoint()), timeout: Some(STATUS_WITHIN), ..CallOptions::default() };
+            self.client.submit(StatusGet {}, options)
+        };
+        let asked: Vec<_> = self.nodes.iter().map(ask).collect();
+        asked.into_iter().map(|pending| pending.wait().ok()).collect()
+    }
+
+    /// Waits until every node knows a leader of every partition. A signal meanwhile ends the demo.
+    pub fn wait_until_led(&mut self, events: &mut Events) -> Result<Option<End>, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(dead) = self.nodes.iter_mut().find_map(|node| (node.state() == State::Dead).then_some(&*node)) {
+                let text = format!("node {} ended:\n{}", dead.id, dead.last_words());
+                return Err(Failure::Other(Exit::Unavailable, text));
+            }
+            if self.status().iter().all(|status| status.as_ref().is_some_and(|status| self.all_led(status))) {
+                return Ok(None);
+            }
+            if Instant::now() > deadline {
+                let words: Vec<String> = self.nodes.iter().map(Node::last_words).collect();
+                let text = format!("not all partitions are led after {PATIENCE:?}:\n{}", words.join("\n"));
+                return Err(Failure::Other(Exit::Unavailable, text));
+            }
+            if let Some(Event::Signal(signal)) = events.next_within(LOOK_EVERY) {
+                return Ok(Some(End::Signal(signal)));
+            }
+        }
+    }
+
+    fn all_led(&self, status: &Status) -> bool {
+        let led = status.replicas.iter().filter(|replica| replica.leader != 0).count();
+        status.waiting.is_empty() && led == self.groups
+    }
+}
+
+/// A client port and a peer port for each node: the usual ones where both are free, any others elsewhere.
+fn free_ports(count: u16) -> io::Result<Vec<(u16, u16)>> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    // Held until all are found, so that no port is found twice.
+    let mut held = Vec::new();
+    let mut ports = Vec::new();
+    for index in 0..count {
+        let usual = FIRST_PORT + index * PORTS_APART;
+        let pair = match (bind(usual), bind(usual + 1)) {
+            (Ok(client), Ok(peer)) => (client, peer),
+            _ => (bind(0)?, bind(0)?),
+        };
+        ports.push((pair.0.local_addr()?.port(), pair.1.local_addr()?.port()));
+        held.push(pair);
+    }
+    Ok(ports)
+}
