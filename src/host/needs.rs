@@ -33,19 +33,19 @@ impl Needs {
     }
 }
 
-/// Runs every check, whatever the others find.
+/// Runs every check that the ones before leave a sense: what hangs on a failed one is left out.
 pub fn check(needs: &Needs) -> Vec<Finding> {
-    let mut findings = vec![
-        uring::check(),
-        resources::memlock(needs.shards),
-        resources::open_files(needs.shards),
-        data_dir::writable(&needs.data_dir),
-        data_dir::durable(&needs.data_dir, needs.allow_tmpfs),
-        data_dir::direct(&needs.data_dir, needs.allow_tmpfs),
-        data_dir::unlocked(&needs.data_dir),
-    ];
+    let ring = uring::check();
+    let dir = data_dir::writable(&needs.data_dir);
+    let (has_ring, has_dir) = (ring.result.is_ok(), dir.result.is_ok());
+    let mut findings = vec![ring, resources::memlock(needs.shards), resources::open_files(needs.shards), dir];
+    findings.push(data_dir::durable(&needs.data_dir, needs.allow_tmpfs));
+    if has_dir {
+        findings.push(data_dir::direct(&needs.data_dir, needs.allow_tmpfs));
+        findings.push(data_dir::unlocked(&needs.data_dir));
+    }
     // The manifest is read through io_uring.
-    if findings[0].result.is_ok() {
+    if has_dir && has_ring {
         findings.push(data_dir::format(&needs.data_dir));
     }
     findings.extend(needs.listen.iter().map(|(flag, address)| ports::free(flag, *address)));
