@@ -80,6 +80,9 @@ pub struct Runner<E: Env> {
     booted: Duration,
     /// Groups whose replicas are open or being opened.
     made: RefCell<std::collections::BTreeSet<GroupId>>,
+    /// What the meta group said last. Placements are followed only once the log's own groups are open.
+    meta: RefCell<Option<Arc<Meta>>>,
+    opened: Cell<bool>,
     pub(super) stopping: Cell<bool>,
     pub(super) stop: Signal,
     log_closed: Signal,
@@ -114,6 +117,8 @@ impl<E: Env> Runner<E> {
             failover: Failover::new(peers.clone(), config.timing),
             booted: E::boot_clock(),
             made: RefCell::default(),
+            meta: RefCell::default(),
+            opened: Cell::new(false),
             stopping: Cell::new(false),
             stop: Signal::default(),
             log_closed: Signal::default(),
@@ -197,6 +202,8 @@ impl<E: Env> Runner<E> {
         if recovered.report.torn {
             eprintln!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
         }
+        // Before anybody can make a group: one that the log knows must not be made again, it would forget its votes.
+        self.made.borrow_mut().extend(recovered.groups.keys().map(|&group| GroupId(group)));
         *self.shard.log.borrow_mut() = Some(log.clone());
         let runner = self.clone();
         let writer = log.clone();
@@ -213,10 +220,7 @@ impl<E: Env> Runner<E> {
                 E::abort(ExitCode::DataDamaged, &text);
             };
             match Creation::decode(created) {
-                Ok(creation) => {
-                    self.made.borrow_mut().insert(creation.group());
-                    self.open_group(&log, creation, content).await;
-                }
+                Ok(creation) => self.open_group(&log, creation, content).await,
                 Err(error) => {
                     E::abort(ExitCode::DataDamaged, &format!("{}: group {group}: {error}", dir.display()));
                 }
@@ -224,6 +228,11 @@ impl<E: Env> Runner<E> {
         }
         if self.shard.id == GroupId::META.shard(self.config.shards) {
             self.start_meta(&manifest).await;
+        }
+        self.opened.set(true);
+        let meta = self.meta.borrow().clone();
+        if let Some(meta) = meta {
+            E::spawn(self.clone().follow_placements(meta));
         }
         E::spawn(self.prefer_leaders());
     }
@@ -375,7 +384,10 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
         let addresses =
             known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
         self.shard.peers.set_addresses(addresses.collect());
-        E::spawn(self.follow_placements(meta));
+        *self.meta.borrow_mut() = Some(meta.clone());
+        if self.opened.get() {
+            E::spawn(self.follow_placements(meta));
+        }
     }
 
     fn stop(&self) {
