@@ -35,10 +35,13 @@ impl Needs {
 
 /// Runs every check that the ones before leave a sense: what hangs on a failed one is left out.
 pub fn check(needs: &Needs) -> Vec<Finding> {
-    let ring = uring::check();
+    let memlock = resources::memlock(needs.shards);
+    let ring = uring::check(memlock.result.is_ok());
     let dir = data_dir::writable(&needs.data_dir);
-    let (has_ring, has_dir) = (ring.result.is_ok(), dir.result.is_ok());
-    let mut findings = vec![ring, resources::memlock(needs.shards), resources::open_files(needs.shards), dir];
+    let has_ring = ring.as_ref().is_some_and(|finding| finding.result.is_ok());
+    let has_dir = dir.result.is_ok();
+    let mut findings: Vec<Finding> = ring.into_iter().collect();
+    findings.extend([memlock, resources::open_files(needs.shards), dir]);
     findings.push(data_dir::durable(&needs.data_dir, needs.allow_tmpfs));
     if has_dir {
         findings.push(data_dir::direct(&needs.data_dir, needs.allow_tmpfs));

@@ -37,13 +37,18 @@ const OPERATIONS: &[(u8, &str)] = &[
     (opcode::Recv::CODE, "recv"),
 ];
 
-/// Makes a small ring, asks what it can do, and lets it do nothing once.
-pub(super) fn check() -> Finding {
-    Finding::new("io_uring", probe())
+/// Makes a small ring, asks what it can do, and lets it do nothing once. A ring that does not fit into the memory that
+/// may be locked is no finding if that was found too little already.
+pub(super) fn check(memory_fits: bool) -> Option<Finding> {
+    let result = match IoUring::new(8) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && !memory_fits => return None,
+        Err(error) => Err(refused("io_uring_setup", &error)),
+        Ok(ring) => probe(ring),
+    };
+    Some(Finding::new("io_uring", result))
 }
 
-fn probe() -> Result<String, Trouble> {
-    let mut ring = IoUring::new(8).map_err(|error| refused("io_uring_setup", &error))?;
+fn probe(mut ring: IoUring) -> Result<String, Trouble> {
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe).map_err(|error| refused("io_uring_register", &error))?;
     let missing: Vec<&str> =
