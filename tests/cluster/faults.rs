@@ -23,7 +23,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let kills = from_env("KAHUNA_KILLS", 8);
     let seed = from_env("KAHUNA_SEED", 1);
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut cluster = Cluster::running(3, 2, 4);
+    let mut cluster = Cluster::running(3, 2, 16);
     let load = Load::start(&cluster, 6, seed);
     load.progress.wait_for(BETWEEN_FAULTS);
     for round in 0..kills {

@@ -106,8 +106,8 @@ fn a_data_directory_of_another_cluster_is_refused() {
     let mut theirs = Cluster::running(3, 1, 2);
     theirs.client().set("whose", "theirs", None).expect("served");
     ours.kill(2);
-    theirs.kill(2);
-    // Their third node comes up where ours was.
+    (0..3).for_each(|at| theirs.kill(at));
+    // Their third node comes up where ours was; the rest of its own cluster is gone.
     ours.nodes[2].data_dir.clone_from(&theirs.nodes[2].data_dir);
     ours.start(2);
     let answer = ours.client().get("whose").expect("two of three serve");
