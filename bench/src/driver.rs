@@ -298,12 +298,6 @@ impl<'a> Driver<'a> {
             }
         }
     }
-
-    /// Whether every partition's leader is known.
-    pub(crate) fn knows_all_leaders(&self) -> bool {
-        let map = self.links.map();
-        map.ranges.ranges.iter().all(|range| map.nodes.iter().any(|node| node.node == range.leader))
-    }
 }
 
 /// What the command line may not ask for.

@@ -37,11 +37,6 @@ impl Links {
         Ok(Self { endpoints: endpoints.to_vec(), map, open, avoid: BTreeMap::new(), options })
     }
 
-    /// Who leads what, as the cluster said last.
-    pub(crate) fn map(&self) -> &Map {
-        &self.map
-    }
-
     /// Takes a newer map over.
     pub(crate) fn adopt(&mut self, map: Map) {
         self.map = map;

@@ -1,18 +1,26 @@
 //! A measurement from its plan to its report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kahuna_client::blocking::Client;
 use kahuna_client::wire::WireError;
+use kahuna_client::{CallOptions, ClientError, Options};
+use kahuna_protocol::meta::MapGet;
 
 use crate::driver::{Driver, Tally, contradiction};
 use crate::job::Job;
 use crate::pace::{Budget, Pace};
 use crate::plan::{Plan, Stop};
 use crate::report::{Report, histogram};
+
+/// How long a partition may take to be led.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Names looked at to find one in every partition.
+const NAMES_TRIED: u64 = 1 << 20;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +31,9 @@ pub enum BenchError {
     /// The cluster cannot be reached, or stopped answering.
     #[error("{0}")]
     Cluster(#[from] WireError),
+    /// A partition is not served.
+    #[error("not served: {0}")]
+    Unserved(String),
     /// What is measured could not be prepared.
     #[error("the preparation failed: {0}")]
     Preparation(String),
@@ -36,6 +47,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     if let Some(text) = contradiction(plan) {
         return Err(BenchError::Plan(text));
     }
+    wait_until_served(plan)?;
     let mut drivers = connect(plan)?;
     if let Some(job) = Job::preparation(plan.workload) {
         let tallies = phase(&mut drivers, job, &Budget::new(plan.keys, None), None, Instant::now())?;
@@ -43,10 +55,6 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         if latencies.len() < plan.keys {
             return Err(BenchError::Preparation(format!("{errors:?}")));
         }
-    }
-    // The map of a cluster that just started names no leaders; by now it does, and every driver starts with the latest.
-    if !drivers.iter().all(Driver::knows_all_leaders) {
-        drivers = connect(plan)?;
     }
     let begin = Instant::now();
     let (budget, counted_from) = match plan.stop {
@@ -60,6 +68,31 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     let (latencies, errors, last) = merge(tallies);
     let took = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(counted_from));
     Ok(Report::new(plan, &latencies, errors, took))
+}
+
+/// Reads one key of every partition: a cluster that just started is not measured while it elects, and its map names
+/// all leaders then.
+fn wait_until_served(plan: &Plan) -> Result<(), BenchError> {
+    let options = Options { timeout: PATIENCE, ..Options::new(plan.endpoints.clone()) };
+    let unserved = |error: ClientError| BenchError::Unserved(error.to_string());
+    let client = Client::new(options).map_err(|error| BenchError::Cluster(error.into()))?;
+    // Nobody there is told sooner than nobody leading.
+    let within = CallOptions { timeout: Some(plan.timeout), ..CallOptions::default() };
+    client.call_with(MapGet {}, within).map_err(unserved)?;
+    // Before the first read is answered, the map may be empty.
+    client.get(Job::name(0)).map_err(unserved)?;
+    let ranges = client.map().map_err(unserved)?.ranges;
+    let mut unseen: BTreeSet<u32> = ranges.ranges.iter().map(|range| range.partition).collect();
+    for key in 0..NAMES_TRIED {
+        let name = Job::name(key);
+        if ranges.owner(&name).is_some_and(|owner| unseen.remove(&owner.0)) {
+            client.get(name).map_err(unserved)?;
+        }
+        if unseen.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn connect(plan: &Plan) -> Result<Vec<Driver<'_>>, BenchError> {

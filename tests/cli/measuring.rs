@@ -1,0 +1,48 @@
+//! `bench`.
+
+use super::support::Node;
+
+/// Claim: the fields of the JSON output are there, and every workload runs without errors.
+#[test]
+fn every_workload_is_measured() {
+    let node = Node::start();
+    for (workload, flags) in [
+        ("set", "--in-flight 16 --connections 2"),
+        ("get", "--in-flight 16 --keys 100"),
+        ("get", "--keys 100 --read lease"),
+        ("lock", "--in-flight 8 --keys 100"),
+        ("seq", "--in-flight 8"),
+        ("set", "--rate 2000 --in-flight 4"),
+    ] {
+        let json = node.expect(&format!("bench {workload} {flags} --ops 300"), 0, "measured");
+        assert_eq!((&json["ops"], &json["errors"]), (&300.into(), &0.into()), "{workload} {flags}: {json}");
+        let figures = ["p50_us", "p99_us", "p999_us", "max_us"].map(|name| json[name].as_f64().expect("a figure"));
+        assert!(figures[0] > 0.0 && figures.is_sorted(), "{json}");
+        assert!(json["ops_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{json}");
+        assert_eq!(json["durability"], "persistent");
+    }
+    assert_eq!(node.expect("bench get --keys 10 --ops 10 --read lease", 0, "measured")["read_level"], "lease");
+}
+
+/// Claim: with as many operations as keys each key is written once, by however many clients.
+#[test]
+fn each_key_is_written_once() {
+    let node = Node::start();
+    node.expect("bench set --keys 200 --ops 200 --in-flight 32 --connections 3 --value-bytes 10", 0, "measured");
+    for key in [0, 1, 100, 199] {
+        let value = node.expect(&format!("get bench-{key}"), 0, "value");
+        assert_eq!((&value["revision"], value["value"].as_str().map(str::len)), (&1.into(), Some(10)));
+    }
+    node.expect("get bench-200", 3, "not_found");
+}
+
+/// Claim: what cannot be measured is refused.
+#[test]
+fn contradictions_are_refused() {
+    let node = Node::start();
+    assert_eq!(node.run("bench lock --keys 1 --in-flight 2").code, 2);
+    assert_eq!(node.run("bench set --in-flight 0").code, 2);
+    assert_eq!(node.run("bench set --connections 2 --in-flight 1").code, 2);
+    assert_eq!(node.run("bench set --ops 1 --seconds 1").code, 2);
+    assert_eq!(node.run("bench set --seconds -1").code, 2);
+}
