@@ -13,7 +13,7 @@ impl<D: Disk> Shared<D> {
         assert!(!std::mem::replace(&mut self.state().running, true), "a log has one writer");
         let mut writer = pin!(self.write_loop());
         let mut preparer = pin!(self.prepare_loop());
-        poll_fn(|context| {
+        let ended = poll_fn(|context| {
             if let Poll::Ready(ended) = writer.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
@@ -25,6 +25,10 @@ impl<D: Disk> Shared<D> {
                 Poll::Pending => Poll::Pending,
             }
         })
-        .await
+        .await;
+        // Nothing is written any more. Whoever opens this log next, in this process or another, waits for its files to be
+        // closed, and handles to the log may live on.
+        self.state().prepared.clear();
+        ended
     }
 }
