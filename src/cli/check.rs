@@ -1,5 +1,7 @@
 //! `check`: everything `serve` asks of the host, line by line.
 
+use std::io::Write;
+
 use kahuna::host::{self, Needs};
 use serde_json::json;
 
@@ -24,10 +26,11 @@ pub fn run(args: NodeArgs, format: Format) -> Result<Exit, Failure> {
         let outcome = if exit == Exit::Ok { "fit" } else { "not_fit" };
         print(&Record::new(outcome).field("checks", lines.collect::<Vec<_>>()), format)?;
     } else {
+        let mut out = std::io::stdout().lock();
         for finding in &findings {
             match &finding.result {
-                Ok(found) => println!("ok    {:<15} {found}", finding.what),
-                Err(trouble) => println!("FAIL  {:<15} {}; {}", finding.what, trouble.cause, trouble.remedy),
+                Ok(found) => writeln!(out, "ok    {:<15} {found}", finding.what)?,
+                Err(trouble) => writeln!(out, "FAIL  {:<15} {}; {}", finding.what, trouble.cause, trouble.remedy)?,
             }
         }
     }

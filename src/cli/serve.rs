@@ -23,10 +23,10 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     let internal = |error| Failure::Other(Exit::Internal, format!("cannot watch for signals: {error}"));
     // Before the node starts, so that a signal during the start is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(internal)?;
-    println!("node {}, data in {}", config.node, config.data_dir.display());
+    say(format_args!("node {}, data in {}", config.node, config.data_dir.display()));
     let node = Arc::new(start(config).map_err(refusal)?);
-    println!("listening on {} for clients, on {} for peers", node.client_address(), node.peer_address());
-    std::io::stdout().flush()?;
+    let (clients, peers) = (node.client_address(), node.peer_address());
+    say(format_args!("listening on {clients} for clients, on {peers} for peers"));
     let draining = node.clone();
     let watch = move || {
         let mut stops = signals.forever();
@@ -40,6 +40,12 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(internal)?;
     node.wait();
     Ok(Exit::Ok)
+}
+
+/// One line on stdout, at once. That nobody reads it any more is no reason for a node to stop.
+fn say(line: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Damaged data is not the host's fault.

@@ -21,18 +21,19 @@ anything else is a verb of kahuna: set a b, get a, lock acquire l --owner me --t
 
 /// Reads verbs until `quit`, the end of the input, or a signal.
 pub fn run(cluster: &mut Cluster, events: &mut Events) -> io::Result<End> {
-    println!("data in {}", cluster.dir().display());
-    println!("export KAHUNA_ENDPOINTS={}", cluster.endpoints());
+    let mut out = io::stdout();
+    writeln!(out, "data in {}", cluster.dir().display())?;
+    writeln!(out, "export KAHUNA_ENDPOINTS={}", cluster.endpoints())?;
     let interactive = io::stdin().is_terminal();
     if interactive {
-        println!("`help` lists what can be done here; the line above works in other shells");
+        writeln!(out, "`help` lists what can be done here; the line above works in other shells")?;
     }
     events.watch_stdin()?;
     loop {
         if interactive {
-            print!("demo> ");
+            write!(out, "demo> ")?;
         }
-        io::stdout().flush()?;
+        out.flush()?;
         match events.next() {
             Event::Signal(signal) => return Ok(End::Signal(signal)),
             Event::Eof => return Ok(End::Code(0)),
@@ -59,8 +60,8 @@ fn act(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
     match words.as_slice() {
         [] => {}
         ["quit" | "exit"] => return Ok(true),
-        ["help"] => print!("{HELP}"),
-        ["nodes"] => show(cluster),
+        ["help"] => write!(io::stdout(), "{HELP}")?,
+        ["nodes"] => show(cluster)?,
         [verb @ ("kill" | "pause" | "resume" | "start"), number] => on_node(verb, number, cluster)?,
         ["kill" | "pause" | "resume" | "start", ..] => eprintln!("say which node, as in `kill 2`"),
         ["serve" | "demo", ..] => eprintln!("not from here"),
@@ -91,7 +92,7 @@ fn on_node(verb: &str, number: &str, cluster: &mut Cluster) -> io::Result<()> {
     cluster.write_nodes()
 }
 
-fn show(cluster: &mut Cluster) {
+fn show(cluster: &mut Cluster) -> io::Result<()> {
     let statuses = cluster.status();
     let rows = cluster.nodes.iter_mut().zip(statuses).map(|(node, status)| {
         let state = match node.state() {
@@ -112,7 +113,7 @@ fn show(cluster: &mut Cluster) {
         ]
     });
     let rows: Vec<Vec<String>> = rows.collect();
-    print!("{}", table(&["node", "pid", "state", "port", "peer_port", "leads"], &rows));
+    write!(io::stdout(), "{}", table(&["node", "pid", "state", "port", "peer_port", "leads"], &rows))
 }
 
 /// Words as a shell would see them: blanks part them, quotes keep them together, a backslash takes the next character
