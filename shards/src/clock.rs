@@ -2,27 +2,28 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use kahuna_protocol::Hlc;
 
 use crate::env::Env;
 
-/// How far ahead of the wall clock a foreign stamp may lie and still be adopted.
-const MAX_AHEAD: Duration = Duration::from_secs(10);
-
 /// The hybrid logical clock of one shard: distinct, rising stamps, never far from the wall clock.
+///
+/// Leases end by these stamps. A stamp that ran ahead of all true clocks would end them early, so no sender may push this
+/// clock further than true clocks can differ.
 #[derive(Debug)]
 pub struct Clock<E> {
     last: Cell<Hlc>,
+    /// How far ahead of the wall clock a foreign stamp may lie and still be adopted, in milliseconds.
+    max_ahead_ms: u64,
     env: PhantomData<E>,
 }
 
 impl<E: Env> Clock<E> {
-    /// A clock that starts at the wall clock.
-    #[expect(clippy::new_without_default, reason = "a clock has no neutral value")]
-    pub fn new() -> Self {
-        Self { last: Cell::new(Hlc::ZERO), env: PhantomData }
+    /// A clock that starts at the wall clock, on a node whose wall clock may differ from others by `max_skew_ms`
+    /// milliseconds.
+    pub fn new(max_skew_ms: u32) -> Self {
+        Self { last: Cell::new(Hlc::ZERO), max_ahead_ms: u64::from(max_skew_ms), env: PhantomData }
     }
 
     /// A stamp above every stamp that this clock gave or adopted.
@@ -32,10 +33,10 @@ impl<E: Env> Clock<E> {
         stamp
     }
 
-    /// Adopts the stamp of a frame. One too far ahead of the wall clock is left out: its sender's clock is wrong.
+    /// Adopts a stamp of a frame or of a machine. One too far ahead of the wall clock is left out: the clock that made it is
+    /// wrong.
     pub fn observe(&self, stamp: Hlc) {
-        let limit = self.wall_ms() + u64::try_from(MAX_AHEAD.as_millis()).expect("a short constant");
-        if stamp.millis() <= limit {
+        if stamp.millis() <= self.wall_ms().saturating_add(self.max_ahead_ms) {
             self.last.set(self.last.get().max(stamp));
         }
     }

@@ -45,7 +45,7 @@ impl StoreBuilder<Types<Linux>, LogStore<Linux>, StateMachine<Linux>> for Builde
             log: log.clone(),
             disk,
             dir: snapshots,
-            clock: Clock::new().into(),
+            clock: Clock::new(250).into(),
             snapshot_log_bytes: 1 << 20,
         };
         let empty = Machine::new(Settings::default(), Range::all(0));

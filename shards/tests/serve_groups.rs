@@ -6,11 +6,12 @@ mod serve_support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use kahuna_protocol::frame::encode_frame;
 use kahuna_protocol::key::{Condition, KeyExists, KeyGet, KeySet, LockGuard};
 use kahuna_protocol::lock::LockAcquire;
 use kahuna_protocol::meta::{Settings, StatusGet};
 use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
-use kahuna_protocol::{ErrorCode, Limits, Outcome, ReadLevel, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, ReadLevel, Request, RequestPrelude};
 use serve_support::groups::{lead, open_groups};
 use serve_support::{Client, PATIENCE, Served, serve};
 
@@ -175,9 +176,33 @@ fn a_time_far_ahead_is_refused_and_moves_nothing() {
     client.ask(&write(1, 1), &set("k", "x", None));
     let ahead = KeyGet { key: b"k".to_vec(), revision: None, as_of: Some(u64::MAX) };
     assert_eq!(error_of(client.ask(&read(), &Request::KeyGet(ahead))), ErrorCode::BadRequest);
+    let beyond_skew = KeyGet { key: b"k".to_vec(), revision: None, as_of: Some((wall_ms() + 5_000) << 16) };
+    assert_eq!(error_of(client.ask(&read(), &Request::KeyGet(beyond_skew))), ErrorCode::BadRequest);
     let near = KeyGet { key: b"k".to_vec(), revision: None, as_of: Some((wall_ms() + 50) << 16) };
     assert_eq!(value_of(client.ask(&read(), &Request::KeyGet(near))), "x");
     revision_of(&client.ask(&write(1, 2), &set("k", "y", None)));
+}
+
+#[test]
+fn a_client_whose_clock_is_ahead_ends_no_lease() {
+    let served = led(1, 1, Settings::default());
+    let mut client = Client::connect(served.address);
+    let acquire = |owner: &str| {
+        let (name, owner) = (b"l".to_vec(), owner.as_bytes().to_vec());
+        Request::LockAcquire(LockAcquire { name, owner, ttl_ms: 5_000, wait_ms: 0 })
+    };
+    assert!(matches!(client.ask(&write(1, 1), &acquire("a")), Outcome::Acquired(_)));
+    // Every frame carries a stamp, and the node's clock follows it: not as far as this one.
+    let ahead = Hlc::from_millis(wall_ms() + 9_000);
+    let mut bytes = Vec::new();
+    encode_frame(&mut bytes, get("l").kind(), 0, 77, ahead, |out| {
+        out.extend_from_slice(&read().encode());
+        get("l").encode_body(out);
+    });
+    client.send(&bytes);
+    assert!(matches!(client.answer(), (77, Outcome::NotFound(_))));
+    let second = client.ask(&write(2, 1), &acquire("b"));
+    assert!(matches!(second, Outcome::Held(_)), "the lease of the first owner runs: {second:?}");
 }
 
 /// A group that nobody leads: `release` lets it lead itself.

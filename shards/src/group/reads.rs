@@ -21,8 +21,6 @@ use crate::serve::{Work, behind_ready_tasks};
 const MAX_ROUNDS: u32 = 2;
 /// A task answers so many reads before it lets others run.
 const READS_PER_TURN: usize = 64;
-/// A read may ask for a time this far ahead of the leader's clock, in milliseconds; further, somebody's clock is wrong.
-const MAX_AHEAD_MS: u64 = 10_000;
 
 /// What waits for a round and what is in one.
 pub(super) struct Rounds<E: Env> {
@@ -97,15 +95,13 @@ impl<E: Env> Group<E> {
             let lease = works.iter().all(|work| work.call.prelude.read == ReadLevel::Lease);
             let flight = Flight::new(works);
             rounds.flights.insert(&flight);
-            let limit = flight.latest().map_or(Duration::ZERO, |last| last.saturating_sub(E::boot_clock()));
-            if lease && self.replica.lease_read().await.is_ok() {
+            // A round that outlasts its reads is given up, so that the next ones get theirs.
+            let limit = || flight.latest().map_or(Duration::ZERO, |last| last.saturating_sub(E::boot_clock()));
+            let leased = lease && matches!(E::timeout(limit(), self.replica.lease_read()).await, Some(Ok(())));
+            if leased || matches!(E::timeout(limit(), self.replica.read_index()).await, Some(Ok(()))) {
                 self.answer_round(&flight).await;
             } else {
-                // A round that outlasts its reads is given up, so that the next ones get theirs.
-                match E::timeout(limit, self.replica.read_index()).await {
-                    Some(Ok(())) => self.answer_round(&flight).await,
-                    _ => self.again(flight.take_all()),
-                }
+                self.again(flight.take_all());
             }
             rounds.flights.remove(&flight);
         }
@@ -129,6 +125,8 @@ impl<E: Env> Group<E> {
 
     /// Answers what can be answered; the highest machine time that the others need, if there are any.
     async fn answer_reads(&self, flight: &Flight<E>, clock_ms: u64) -> Option<Hlc> {
+        // Leases end by machine time: no reader may push it further than true clocks can differ.
+        let max_ahead_ms = u64::from(self.replica.machine().borrow().settings().max_clock_skew_ms);
         let mut tick = None;
         for index in 0..flight.len() {
             if index % READS_PER_TURN == READS_PER_TURN - 1 {
@@ -137,8 +135,10 @@ impl<E: Env> Group<E> {
             let Some(work) = flight.take(index) else { continue };
             match self.look(&work, clock_ms) {
                 Ok(outcome) => work.answer(outcome),
-                Err(wanted) if wanted.millis() > clock_ms + MAX_AHEAD_MS => {
-                    let text = format!("as_of {wanted} is more than {MAX_AHEAD_MS} ms ahead of the leader's clock");
+                Err(wanted) if wanted.millis() > clock_ms.saturating_add(max_ahead_ms) => {
+                    let text = format!(
+                        "as_of {wanted} is more than {max_ahead_ms} ms (max_clock_skew_ms) ahead of the leader's clock"
+                    );
                     work.refuse(ErrorCode::BadRequest, text);
                 }
                 Err(wanted) => {

@@ -19,7 +19,7 @@ use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, GroupId, Header, Incarnation, NodeId, ShardId};
-use kahuna_wal::{GroupLog, Log, LogIdentity, LogOptions, OpenError, Record};
+use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record};
 
 use super::bootstrap::{Bootstrap, KIND_FOUNDING};
 use super::creation::Creation;
@@ -92,7 +92,9 @@ impl<E: Env> Runner<E> {
     /// Runs the shard until the node stops; its groups' state is durable then.
     pub async fn run(setup: Setup<E>, disk: E::Disk) {
         let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, listening, stop } = setup;
-        let clock = Rc::new(Clock::new());
+        let clock = Rc::new(Clock::new(config.limits.max_clock_skew_ms));
+        // From the first handshake on: a node that was wiped must not take this one for a pending one.
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
         let local = LocalNode {
             node: config.node,
             incarnation: Incarnation(manifest.incarnation),
@@ -101,7 +103,7 @@ impl<E: Env> Runner<E> {
             shards: config.shards,
             client_address: info.client_address.clone(),
             peer_address: info.peer_address.clone(),
-            cluster: ClusterId::NONE,
+            cluster,
             peer_set: manifest.peers.clone(),
         };
         let peers = Peers::new(local, clock.clone(), config.timing, PeerLimits::for_clients(&config.limits));
@@ -246,7 +248,8 @@ impl<E: Env> Runner<E> {
         };
         let first = creation.members.first().is_some_and(|member| member.incarnation == incarnation.0);
         self.make_group(creation.clone()).await;
-        let meta = self.shard.group(GroupId::META).expect("the meta group was just made");
+        // It is there, unless the node stops already.
+        let Some(meta) = self.shard.group(GroupId::META) else { return };
         if first && let Err(error) = meta.replica().initialize(&creation.voters()).await {
             E::abort(ExitCode::Bug, &format!("cannot initialise the meta group: {error}"));
         }
@@ -262,8 +265,11 @@ impl<E: Env> Runner<E> {
             return;
         }
         let created = Record::GroupCreated(creation.encode());
-        if let Err(error) = log.append_durable(creation.group().0, vec![created]).await {
-            E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id));
+        match log.append_durable(creation.group().0, vec![created]).await {
+            Ok(()) => {}
+            // The node stops; the next start makes the group.
+            Err(LogError::Closed) => return,
+            Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id)),
         }
         self.open_group(&log, creation, GroupLog::default()).await;
     }

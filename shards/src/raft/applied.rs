@@ -1,12 +1,13 @@
 //! The partition's machine in memory, how far it came, and its newest snapshot.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use kahuna_machine::{Machine, Remains};
 use kahuna_protocol::GroupId;
-use kahuna_wal::Disk;
+use kahuna_wal::{Disk, LogError};
 use openraft::rt::{Watch, WatchSender as _};
 
 use super::entries::cost;
@@ -261,9 +262,11 @@ impl<E: Env> Applied<E> {
         Ok(())
     }
 
-    /// Ends the process: without its snapshots a replica can neither shorten its log nor feed another one.
-    pub fn abort(&self, fault: &SnapshotFault) -> ! {
-        let code = match fault {
+    /// Ends the process: without its snapshots a replica can neither shorten its log nor feed another one. Only a log that
+    /// was closed under a snapshot is no fault of the disk: the node stops, and the next start removes the file.
+    pub fn snapshot_failed(&self, fault: SnapshotFault) -> io::Error {
+        let code = match &fault {
+            SnapshotFault::Io { source, .. } if is_closed(source) => return fault.into(),
             SnapshotFault::Io { .. } => ExitCode::DiskFailed,
             SnapshotFault::Header { .. } | SnapshotFault::Block { .. } => ExitCode::DataDamaged,
         };
@@ -279,4 +282,9 @@ impl<E: Env> Applied<E> {
         });
         Builder::new(self.clone(), view)
     }
+}
+
+/// Whether this says that the log was closed.
+fn is_closed(error: &io::Error) -> bool {
+    error.get_ref().and_then(|source| source.downcast_ref()).is_some_and(|source| matches!(source, LogError::Closed))
 }

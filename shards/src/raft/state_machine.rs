@@ -66,8 +66,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData<E>) -> io::Result<()> {
-        self.0.install(meta, snapshot.source).await.unwrap_or_else(|fault| self.0.abort(&fault));
-        Ok(())
+        self.0.install(meta, snapshot.source).await.map_err(|fault| self.0.snapshot_failed(fault))
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot<E>>> {

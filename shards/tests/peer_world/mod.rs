@@ -67,7 +67,7 @@ pub fn limits() -> PeerLimits {
 }
 
 pub fn peers(local: LocalNode) -> Rc<Peers<Linux>> {
-    Peers::new(local, Rc::new(Clock::new()), Timing::default(), limits())
+    Peers::new(local, Rc::new(Clock::new(250)), Timing::default(), limits())
 }
 
 /// A node that listens, and answers what it is asked with the same bytes.

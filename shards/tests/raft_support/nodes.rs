@@ -107,7 +107,7 @@ impl PeerHandler for Handler {
 /// Starts node `number` on what lies in its directory.
 pub async fn try_start(dir: &Path, number: u32, options: Options) -> Result<Node, OpenError> {
     let dir = dir.join(format!("node-{number}"));
-    let clock: Rc<Clock<Linux>> = Clock::new().into();
+    let clock: Rc<Clock<Linux>> = Clock::new(250).into();
     let local = LocalNode {
         node: NodeId(number),
         incarnation: incarnation(number),

@@ -89,7 +89,7 @@ where
             .into_iter()
             .zip(0..)
             .map(|(ends, id)| {
-                let clock = Rc::new(Clock::new());
+                let clock = Rc::new(Clock::new(config.limits.max_clock_skew_ms));
                 let local = LocalNode {
                     node: NodeId(1),
                     incarnation: INCARNATION,

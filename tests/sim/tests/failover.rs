@@ -83,7 +83,7 @@ fn start(world: &World, node: u32, seed: u64) -> Replicas {
             cluster: ClusterId([1; 16]),
             peer_set: Vec::new(),
         };
-        let clock = Rc::new(Clock::new());
+        let clock = Rc::new(Clock::new(250));
         let limits = PeerLimits::for_clients(&Limits::default());
         let peers = Peers::<Sim>::new(local, clock.clone(), Timing::default(), limits);
         peers.set_handler(Rc::new(ToReplicas(own.clone())));

@@ -70,7 +70,7 @@ fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> P
         peer_set: Vec::new(),
     };
     let limits = PeerLimits::for_clients(&Limits::default());
-    let peers = Peers::<Sim>::new(local, Rc::new(Clock::new()), Timing::default(), limits);
+    let peers = Peers::<Sim>::new(local, Rc::new(Clock::new(250)), Timing::default(), limits);
     let process = Process { peers: peers.clone(), events: Rc::default() };
     peers.set_handler(handler);
     let events = process.events.clone();

@@ -42,7 +42,7 @@ impl StoreBuilder<Types<Sim>, LogStore<Sim>, StateMachine<Sim>> for Builder {
             log: log.clone(),
             disk,
             dir: snapshots.to_owned(),
-            clock: Clock::new().into(),
+            clock: Clock::new(250).into(),
             snapshot_log_bytes: 1 << 20,
         };
         let empty = Machine::new(Settings::default(), Range::all(0));

@@ -70,7 +70,7 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
     type SnapshotData = SnapshotData<E>;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot<E>> {
-        self.finish().await.unwrap_or_else(|fault| self.applied.abort(&fault));
+        self.finish().await.map_err(|fault| self.applied.snapshot_failed(fault))?;
         let (meta, snapshot) = match self.applied.snapshot() {
             Some(file) => (file.header.meta(), SnapshotData::stored(file)),
             None => (SnapshotMeta::default(), SnapshotData::nothing()),
