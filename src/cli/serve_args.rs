@@ -159,6 +159,12 @@ impl NodeArgs {
         let shards = self.shards.map_or_else(|| u16::try_from(cpus.len().max(1)).unwrap_or(u16::MAX), NonZeroU16::get);
         let pin = self.pin.unwrap_or(self.shards.is_none()) && usize::from(shards) <= cpus.len();
         let mut limits = Limits::default();
+        // A record never spans segments: a write that no segment takes must be refused before it is proposed.
+        let half_segment = u32::try_from(segment_bytes / 2).unwrap_or(u32::MAX);
+        if half_segment < limits.max_value_bytes {
+            limits.max_frame_bytes -= limits.max_value_bytes - half_segment;
+            limits.max_value_bytes = half_segment;
+        }
         let mut settings = Settings::default();
         if let Some(skew) = self.max_clock_skew {
             let skew_ms = u32::try_from(skew.millis());
@@ -283,6 +289,17 @@ mod tests {
     fn the_skew_reaches_clients_and_replicas_alike() {
         let config = NodeArgs { max_clock_skew: "1s".parse().ok(), ..args() }.config().expect("a good configuration");
         assert_eq!((config.limits.max_clock_skew_ms, config.settings.max_clock_skew_ms), (1000, 1000));
+    }
+
+    #[test]
+    fn no_value_is_larger_than_a_segment_takes() {
+        let limits_of = |size: &str| {
+            let args = NodeArgs { segment_size: size.parse().ok(), ..args() };
+            args.config().expect("a good configuration").limits
+        };
+        assert_eq!(limits_of("32MiB"), Limits::default());
+        let small = limits_of("1MiB");
+        assert_eq!((small.max_value_bytes, small.max_frame_bytes), (512 << 10, (512 << 10) + (64 << 10)));
     }
 
     #[test]
