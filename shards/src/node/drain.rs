@@ -11,6 +11,8 @@ use crate::group::Group;
 
 /// How long a stop waits for leaderships to move and for requests in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long it waits for one of them.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(1);
 /// Between two looks for groups that another node should lead.
 const PREFER_EVERY: Duration = Duration::from_millis(500);
 /// A returned node takes its leaderships back only after it was up for this long.
@@ -25,7 +27,8 @@ impl<E: Env> Runner<E> {
                 if let Some(to) = self.successor(group, |_| true) {
                     let seen = group.replica().leader();
                     if group.replica().transfer_to(to).await.is_ok() {
-                        group.replica().leader_changed(&seen).await;
+                        // A successor that dies now must not keep the other groups waiting.
+                        E::timeout(TRANSFER_LIMIT, group.replica().leader_changed(&seen)).await;
                     }
                 }
             }
