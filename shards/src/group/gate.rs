@@ -48,7 +48,7 @@ impl<E: Env> Group<E> {
             replica,
             shard: Rc::downgrade(shard),
             clock: shard.clock.clone(),
-            proposals: Proposals::new(),
+            proposals: Proposals::new(shard.config.segment_bytes),
             rounds: Rounds::new(),
             parked: RefCell::default(),
             armed: Cell::new(Duration::MAX),

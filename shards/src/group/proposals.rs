@@ -20,13 +20,14 @@ use crate::serve::{Work, behind_ready_tasks};
 const MAX_BATCHES: u32 = 4;
 /// No further batch is proposed while this many bytes are in flight.
 const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
-/// A batch takes no further command beyond this length; one larger command stands alone.
+/// A batch takes no further command beyond this length, nor beyond half a log segment; one larger command stands alone.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Most commands in a batch.
 const MAX_BATCH_COMMANDS: u32 = 1024;
 
 /// What waits to be proposed and what was.
 pub(super) struct Proposals<E: Env> {
+    max_batch_bytes: usize,
     pending: RefCell<VecDeque<Work<E>>>,
     flights: Flights<E>,
     in_flight_bytes: Cell<usize>,
@@ -37,8 +38,11 @@ pub(super) struct Proposals<E: Env> {
 }
 
 impl<E: Env> Proposals<E> {
-    pub(super) fn new() -> Self {
+    /// For a log of segments of this size: one of them holds at least one batch.
+    pub(super) fn new(segment_bytes: u64) -> Self {
+        let half_segment = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
         Self {
+            max_batch_bytes: MAX_BATCH_BYTES.min(half_segment),
             pending: RefCell::default(),
             flights: Flights::new(),
             in_flight_bytes: Cell::new(0),
@@ -74,7 +78,7 @@ impl<E: Env> Proposals<E> {
         {
             let mut pending = self.pending.borrow_mut();
             while let Some(work) = pending.front() {
-                let full = builder.bytes() + work.call.body.len() > MAX_BATCH_BYTES;
+                let full = builder.bytes() + work.call.body.len() > self.max_batch_bytes;
                 if builder.count() > 0 && (full || builder.count() >= MAX_BATCH_COMMANDS) {
                     break;
                 }

@@ -325,15 +325,21 @@ impl<E: Env> Runner<E> {
             log.seal_if_idle();
             let pinned = log.pinned();
             let newest = pinned.iter().map(|(_, segment)| *segment).max().unwrap_or(0);
-            // A group may lag by one segment: what is written now stands in the newest one.
+            let lag = self.segments_before_snapshots(pinned.len() as u64);
             for (group, segment) in pinned {
-                if segment + 1 < newest
+                if segment + lag < newest
                     && let Some(group) = self.shard.group(GroupId(group))
                 {
                     group.replica().request_snapshot();
                 }
             }
         }
+    }
+
+    /// How many segments behind the newest a group's oldest entry may be: twice what all groups together write before
+    /// they take snapshots by themselves. A busy group does so in time; this is for the idle ones among busy ones.
+    fn segments_before_snapshots(&self, groups: u64) -> u64 {
+        2 + (2 * groups * self.config.snapshot_log_bytes).div_ceil(self.config.segment_bytes)
     }
 
     pub(super) async fn close_log(&self) {
