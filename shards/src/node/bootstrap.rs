@@ -152,7 +152,9 @@ impl<E: Env> Bootstrap<E> {
         };
         let members = self.manifest.peers.iter().zip(1..);
         Next::Found(
-            members.map(|((node, _), replica)| Replica { replica, node: *node, incarnation: incarnation_of(*node) }).collect(),
+            members
+                .map(|((node, _), replica)| Replica { replica, node: *node, incarnation: incarnation_of(*node) })
+                .collect(),
         )
     }
 

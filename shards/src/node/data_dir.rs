@@ -57,7 +57,9 @@ pub enum DataDirError {
     #[error("--peers does not list this node, number {0}")]
     NotListed(u32),
     /// A node number or an address stands twice in the list of peers, or a node has number 0.
-    #[error("--peers lists {0} twice, or as node 0; every node has a number of its own, from 1, and an address of its own")]
+    #[error(
+        "--peers lists {0} twice, or as node 0; every node has a number of its own, from 1, and an address of its own"
+    )]
     PeersNotDistinct(PeerSpecText),
 }
 
@@ -78,7 +80,11 @@ impl std::fmt::Display for PeerSpecText {
 ///
 /// # Errors
 /// See [`DataDirError`]; nothing was changed then.
-pub async fn open_or_format<D: Disk>(disk: &D, config: &NodeConfig, incarnation: u64) -> Result<Manifest, DataDirError> {
+pub async fn open_or_format<D: Disk>(
+    disk: &D,
+    config: &NodeConfig,
+    incarnation: u64,
+) -> Result<Manifest, DataDirError> {
     let path = &config.data_dir;
     let failed = |source| DataDirError::Io { path: path.clone(), source };
     let peers = listed_peers(config)?;
@@ -89,14 +95,8 @@ pub async fn open_or_format<D: Disk>(disk: &D, config: &NodeConfig, incarnation:
         if let Some(foreign) = files.into_iter().find(|file| !ours(&file.name)) {
             return Err(DataDirError::Foreign { path: path.clone(), file: foreign.name });
         }
-        let manifest = Manifest {
-            node: config.node.0,
-            incarnation,
-            peers,
-            founding: None,
-            shards: config.shards,
-            log_set: 0,
-        };
+        let manifest =
+            Manifest { node: config.node.0, incarnation, peers, founding: None, shards: config.shards, log_set: 0 };
         manifest.write(disk, path).await?;
         return Ok(manifest);
     };

@@ -68,7 +68,9 @@ pub enum ManifestError {
     #[error("{0}: not a manifest of this program; this is not its data directory")]
     Foreign(PathBuf),
     /// A newer version wrote it.
-    #[error("{path}: written in format {version}, newer than the {FORMAT_VERSION} this version reads; install the newer version")]
+    #[error(
+        "{path}: written in format {version}, newer than the {FORMAT_VERSION} this version reads; install the newer version"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -76,7 +78,9 @@ pub enum ManifestError {
         version: u32,
     },
     /// Its bytes do not verify.
-    #[error("{0}: the manifest is damaged; restore it from a backup, or format the node anew and let the others feed it")]
+    #[error(
+        "{0}: the manifest is damaged; restore it from a backup, or format the node anew and let the others feed it"
+    )]
     Damaged(PathBuf),
 }
 
@@ -92,7 +96,8 @@ impl Manifest {
             return Ok(None);
         }
         let file = disk.open(&path, OpenMode::Read).await.map_err(failed)?;
-        let len = usize::try_from(file.len().await.map_err(failed)?).map_err(|_| ManifestError::Damaged(path.clone()))?;
+        let len =
+            usize::try_from(file.len().await.map_err(failed)?).map_err(|_| ManifestError::Damaged(path.clone()))?;
         let bytes = file.read_at(0, len).await.map_err(failed)?;
         Self::decode(&bytes, &path).map(Some)
     }

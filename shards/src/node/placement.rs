@@ -1,7 +1,7 @@
 //! The first placement of the data groups: a pure function of the founding.
 
-use kahuna_protocol::meta::{Placement, PlaceGroups, Replica};
 use kahuna_protocol::RangeMap;
+use kahuna_protocol::meta::{PlaceGroups, Placement, Replica};
 
 use super::manifest::Founding;
 

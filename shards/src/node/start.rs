@@ -222,7 +222,8 @@ fn io_error(path: &Path, source: io::Error) -> StartError {
 fn reserve(address: SocketAddr) -> Result<(socket2::Socket, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address, source };
     let taken = probe_port(address).map_err(failed)?;
-    let socket = socket2::Socket::new(socket2::Domain::for_address(taken), socket2::Type::STREAM, None).map_err(failed)?;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(taken), socket2::Type::STREAM, None).map_err(failed)?;
     socket.set_reuse_port(true).map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
     socket.bind(&taken.into()).map_err(failed)?;

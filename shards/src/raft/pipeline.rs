@@ -67,15 +67,7 @@ pub struct Pipeline<E: Env, S> {
 impl<E: Env, S> Pipeline<E, S> {
     /// Sends over `link` what `input` gives.
     pub fn new(link: Link<E>, input: S) -> Self {
-        Self {
-            link,
-            input: Some(input),
-            in_flight: VecDeque::new(),
-            bytes: 0,
-            sent: None,
-            held: None,
-            linger: None,
-        }
+        Self { link, input: Some(input), in_flight: VecDeque::new(), bytes: 0, sent: None, held: None, linger: None }
     }
 
     fn has_room(&self) -> bool {
