@@ -19,8 +19,8 @@ use kahuna_protocol::{ClusterId, Incarnation, NodeId};
 use kahuna_wal::{Log, LogOptions};
 use rkyv::Archived;
 
+use super::groups::{exit_code_of, log_identity};
 use super::manifest::{Founding, Manifest};
-use super::runner::{exit_code_of, log_identity};
 use crate::env::{Env, ExitCode};
 use crate::peer::{PeerView, Peers};
 use crate::shard::Shard;

@@ -10,6 +10,7 @@ mod creation;
 mod data_dir;
 mod drain;
 mod duties;
+mod groups;
 mod lock;
 pub mod manifest;
 mod placement;

@@ -13,10 +13,11 @@ use kahuna_protocol::{ClusterId, NodeId, ShardId};
 use kahuna_wal::{LogOptions, UringDisk, block_on, wait_for_writers};
 
 use super::data_dir::{DataDirError, open_or_format};
+use super::groups::log_identity;
 use super::lock::DirLock;
 use super::manifest::Manifest;
 use super::reshard::{ReshardError, reshard};
-use super::runner::{Runner, Setup, log_identity};
+use super::runner::{Runner, Setup};
 use crate::config::NodeConfig;
 use crate::env::Env;
 use crate::lanes::lanes;

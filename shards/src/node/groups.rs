@@ -1,0 +1,202 @@
+//! The log of a shard and the groups in it: opened at the start, made when they are placed here, kept short.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kahuna_machine::Meta;
+use kahuna_protocol::{GroupId, Incarnation};
+use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record};
+
+use super::creation::Creation;
+use super::duties::Duties;
+use super::manifest::Manifest;
+use super::runner::Runner;
+use crate::env::{Env, ExitCode};
+use crate::group::Group;
+use crate::raft::{Replica, ReplicaContext};
+
+/// Between two looks at the log's idleness and at the groups that pin it.
+const LOG_CARE_EVERY: Duration = Duration::from_millis(100);
+/// How much later than the longest election timeout a restarted node votes again: the rates of two clocks differ.
+const BOOT_MARGIN: Duration = Duration::from_millis(50);
+
+impl<E: Env> Runner<E> {
+    pub(super) fn log_options(&self) -> LogOptions {
+        LogOptions { segment_bytes: self.config.segment_bytes, ..LogOptions::default() }
+    }
+
+    /// Opens the log and every replica in it.
+    pub(super) async fn open_log(self: Rc<Self>, manifest: Arc<Manifest>) {
+        let dir = manifest.log_dir(&self.config.data_dir, self.shard.id.0);
+        let identity = log_identity(&manifest, self.shard.id.0);
+        let options = LogOptions { create: false, ..self.log_options() };
+        let (log, recovered) = match Log::open(self.disk.clone(), &dir, identity, options).await {
+            Ok(opened) => opened,
+            Err(error) => E::abort(exit_code_of(&error), &format!("cannot open the log: {error}")),
+        };
+        if recovered.report.torn {
+            eprintln!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
+        }
+        // Before anybody can make a group: one that the log knows must not be made again, it would forget its votes.
+        self.made.borrow_mut().extend(recovered.groups.keys().map(|&group| GroupId(group)));
+        *self.shard.log.borrow_mut() = Some(log.clone());
+        let runner = self.clone();
+        let writer = log.clone();
+        E::spawn(async move {
+            if let Err(error) = writer.run().await {
+                E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", runner.shard.id));
+            }
+            runner.log_closed.notify();
+        });
+        E::spawn(self.clone().care_for_log(log.clone()));
+        for (group, content) in recovered.groups {
+            let Some(created) = &content.created else {
+                let text = format!("{}: group {group} has records but was never made", dir.display());
+                E::abort(ExitCode::DataDamaged, &text);
+            };
+            match Creation::decode(created) {
+                Ok(creation) => self.open_group(&log, creation, content).await,
+                Err(error) => {
+                    E::abort(ExitCode::DataDamaged, &format!("{}: group {group}: {error}", dir.display()));
+                }
+            }
+        }
+        if self.shard.id == GroupId::META.shard(self.config.shards) {
+            self.start_meta(&manifest).await;
+        }
+        self.opened.set(true);
+        let meta = self.meta.borrow().clone();
+        if let Some(meta) = meta {
+            E::spawn(self.clone().follow_placements(meta));
+        }
+        E::spawn(self.prefer_leaders());
+    }
+
+    async fn start_meta(self: &Rc<Self>, manifest: &Manifest) {
+        let founding = manifest.founding.clone().expect("a log is opened only after the founding");
+        let incarnation = Incarnation(manifest.incarnation);
+        let members = founding.members.clone();
+        let Some(creation) = Creation::meta(members, founding.settings, incarnation) else {
+            E::abort(ExitCode::Bug, "the founding does not name this node");
+        };
+        let first = creation.members.first().is_some_and(|member| member.incarnation == incarnation.0);
+        self.make_group(creation.clone()).await;
+        // It is there, unless the node stops already.
+        let Some(meta) = self.shard.group(GroupId::META) else { return };
+        if first && let Err(error) = meta.replica().initialize(&creation.voters()).await {
+            E::abort(ExitCode::Bug, &format!("cannot initialise the meta group: {error}"));
+        }
+        let duties = Duties { shard: self.shard.clone(), meta, founding, info: self.info.clone() };
+        E::spawn(duties.run());
+    }
+
+    /// Makes a group that the log does not know yet; does nothing for one it knows.
+    async fn make_group(&self, creation: Creation) {
+        let log = self.shard.log.borrow().clone();
+        let Some(log) = log else { return };
+        if !self.made.borrow_mut().insert(creation.group()) {
+            return;
+        }
+        let created = Record::GroupCreated(creation.encode());
+        match log.append_durable(creation.group().0, vec![created]).await {
+            Ok(()) => {}
+            // The node stops; the next start makes the group.
+            Err(LogError::Closed) => return,
+            Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id)),
+        }
+        self.open_group(&log, creation, GroupLog::default()).await;
+    }
+
+    async fn open_group(&self, log: &Log<E::Disk>, creation: Creation, content: GroupLog) {
+        let group = creation.group();
+        let context = ReplicaContext {
+            log: log.clone(),
+            disk: self.disk.clone(),
+            snapshot_dir: self.snapshot_dir(&creation),
+            peers: self.shard.peers.clone(),
+            clock: self.shard.clock.clone(),
+            timing: self.config.timing,
+            boot_deadline: self.booted + self.config.timing.election_max + BOOT_MARGIN,
+            snapshot_log_bytes: self.config.snapshot_log_bytes,
+            incarnation: self.shard.incarnation,
+        };
+        let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
+        match opened {
+            Ok(replica) => self.shard.insert_group(Group::new(group, replica, &self.shard)),
+            Err(error) => E::abort(ExitCode::DataDamaged, &format!("cannot open group {group}: {error}")),
+        }
+    }
+
+    fn snapshot_dir(&self, creation: &Creation) -> PathBuf {
+        Manifest::snapshot_dir(&self.config.data_dir, creation.group, creation.replica)
+    }
+
+    /// Makes the groups that are placed here, and initialises those that are this node's to initialise.
+    pub(super) async fn follow_placements(self: Rc<Self>, meta: Arc<Meta>) {
+        for placement in &meta.placements {
+            let group = GroupId(placement.group);
+            if group.shard(self.config.shards) != self.shard.id || self.stopping.get() {
+                continue;
+            }
+            let incarnation = self.shard.incarnation;
+            let Some(creation) = Creation::data(&meta.map, placement, meta.settings, incarnation) else { continue };
+            let voters = creation.voters();
+            self.make_group(creation).await;
+            let first = placement.replicas.first().is_some_and(|replica| replica.incarnation == incarnation.0);
+            if let (true, false, Some(group)) = (first, placement.led, self.shard.group(group))
+                && let Err(error) = group.replica().initialize(&voters).await
+            {
+                eprintln!("group {}: cannot be initialised: {error}", group.id());
+            }
+        }
+    }
+
+    /// Seals the log when it is idle, and asks groups that hold its oldest segment for a snapshot.
+    async fn care_for_log(self: Rc<Self>, log: Log<E::Disk>) {
+        while !self.stopping.get() {
+            E::sleep(LOG_CARE_EVERY).await;
+            log.seal_if_idle();
+            let pinned = log.pinned();
+            let newest = pinned.iter().map(|(_, segment)| *segment).max().unwrap_or(0);
+            let lag = self.segments_before_snapshots(pinned.len() as u64);
+            for (group, segment) in pinned {
+                if segment + lag < newest
+                    && let Some(group) = self.shard.group(GroupId(group))
+                {
+                    group.replica().request_snapshot();
+                }
+            }
+        }
+    }
+
+    /// How many segments behind the newest a group's oldest entry may be: twice what all groups together write before
+    /// they take snapshots by themselves. A busy group does so in time; this is for the idle ones among busy ones.
+    fn segments_before_snapshots(&self, groups: u64) -> u64 {
+        2 + (2 * groups * self.config.snapshot_log_bytes).div_ceil(self.config.segment_bytes)
+    }
+
+    pub(super) async fn close_log(&self) {
+        let log = self.shard.log.borrow().clone();
+        if let Some(log) = log {
+            log.close();
+            self.log_closed.wait().await;
+        }
+    }
+}
+
+/// Whose log it is, for the log's checksums.
+pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
+    let founding = manifest.founding.as_ref().expect("a log is opened only after the founding");
+    LogIdentity { cluster: founding.cluster, incarnation: manifest.incarnation, shard }
+}
+
+/// What a log that cannot be opened ends the process with.
+pub fn exit_code_of(error: &OpenError) -> ExitCode {
+    match error {
+        OpenError::Io { .. } => ExitCode::DiskFailed,
+        OpenError::NewerFormat { .. } => ExitCode::HostNotFit,
+        _ => ExitCode::DataDamaged,
+    }
+}
