@@ -1,5 +1,6 @@
 //! Comparing with files of the repository, or writing them anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,9 +27,22 @@ pub fn check_file(path: &str, expected: &str) {
     assert_eq!(found.len(), expected.len(), "{}", path.display());
 }
 
+/// The same with the members of every object in order of their names, whether or not another package of the build has
+/// serde_json keep them as they were written.
+fn sorted(json: Json) -> Json {
+    match json {
+        Json::Object(members) => {
+            let members: BTreeMap<String, Json> = members.into_iter().collect();
+            Json::Object(members.into_iter().map(|(name, member)| (name, sorted(member))).collect())
+        }
+        Json::Array(elements) => Json::Array(elements.into_iter().map(sorted).collect()),
+        plain => plain,
+    }
+}
+
 /// The file holds exactly these vectors, one per element.
 pub fn check_vectors(name: &str, about: &str, vectors: Vec<Json>) {
-    let json = serde_json::json!({ "about": about, "vectors": vectors });
+    let json = sorted(serde_json::json!({ "about": about, "vectors": vectors }));
     let text = serde_json::to_string_pretty(&json).expect("JSON") + "\n";
     check_file(&format!("vectors/{name}.json"), &text);
 }
