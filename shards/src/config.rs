@@ -70,7 +70,7 @@ pub struct NodeConfig {
     pub segment_bytes: u64,
     /// A group takes a snapshot when its log since the last one is longer than this, in bytes.
     pub snapshot_log_bytes: u64,
-    /// Memory that glommio may register for I/O on each shard, in bytes.
+    /// Memory that the executor may register for I/O on each shard, in bytes.
     pub io_memory_bytes: usize,
     /// Added to the wall clock, in milliseconds: for tests of clock skew.
     pub wall_clock_offset_ms: i64,
