@@ -3,7 +3,7 @@
 //! This is the only module of the whole repository that names glommio: its upkeep is slow, and this way a replacement or
 //! a fork is a matter of one module. Traps of that library that shape the code here:
 //! - A panic in a task unwinds out of the executor and would end one shard only; [`spawn_shard`] ends the process instead.
-//! - Each timer deadline costs some 20 us of park and unpark, so all longer sleeps share the slots of one timer
+//! - Each timer deadline costs a park and an unpark, so all longer sleeps share the slots of one timer
 //!   queue (`timers.rs`).
 //! - It looks for completions only when no task is ready, or when a preemption timer fires; and if that timer fires before
 //!   the first task could run, it goes to sleep with ready tasks in its queue. So the timer is all but off, and whoever

@@ -32,8 +32,8 @@ pub struct ShardOptions {
     pub cpu: Option<usize>,
     /// Bytes registered with the kernel per executor; less than 64 KiB is taken as 64 KiB.
     pub io_memory: usize,
-    /// How long an idle shard spins before it sleeps. 50 us halves the time a message takes to a shard on another CPU, and
-    /// costs 44 % of the throughput when shards share a CPU.
+    /// How long an idle shard spins before it sleeps. Spinning shortens the way of a message to a shard on another CPU, and
+    /// takes throughput from shards that share a CPU.
     pub spin: Duration,
 }
 
