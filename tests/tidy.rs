@@ -76,6 +76,7 @@ fn dependency_arrows_point_one_way() {
         ("shards/machine", &["kahuna-protocol"]),
         ("shards", &["kahuna-protocol", "kahuna-machine", "kahuna-wal"]),
         ("bench", &["kahuna-client", "kahuna-protocol", "kahuna-wal"]),
+        ("bench/micro", &["kahuna-protocol", "kahuna-machine", "kahuna-wal", "kahuna-shards"]),
         ("tests/sim", &["kahuna-protocol", "kahuna-machine", "kahuna-wal", "kahuna-shards", "kahuna-client"]),
         (".", &["kahuna-protocol", "kahuna-wal", "kahuna-shards", "kahuna-client", "kahuna-bench"]),
     ];
@@ -127,14 +128,14 @@ fn the_executor_is_named_in_one_module() {
     let outside: Vec<String> =
         named.filter(|line| !line.starts_with("shards/src/linux/") && !line.starts_with("tests/tidy.rs")).collect();
     assert_eq!(outside, Vec::<String>::new(), "only shards/src/linux names the executor");
-    for dir in [".", "protocol", "protocol/client", "wal", "shards/machine", "bench", "tests/sim"] {
+    for dir in [".", "protocol", "protocol/client", "wal", "shards/machine", "bench", "bench/micro", "tests/sim"] {
         assert!(!dependencies(dir).contains("glommio"), "{dir}/Cargo.toml may not use the executor");
     }
 }
 
 #[test]
 fn every_crate_has_a_readme_that_is_its_front_page() {
-    for dir in ["protocol", "protocol/client", "wal", "shards", "shards/machine", "bench", "tests/sim"] {
+    for dir in ["protocol", "protocol/client", "wal", "shards", "shards/machine", "bench", "bench/micro", "tests/sim"] {
         let readme = fs::read_to_string(root().join(dir).join("README.md")).expect("a README");
         assert!(readme.lines().count() > 10, "{dir}/README.md says too little");
         let lib = fs::read_to_string(root().join(dir).join("src/lib.rs")).expect("a lib.rs");

@@ -1,0 +1,56 @@
+//! The log beside the limit of its disk, in one run on one file system.
+
+mod load;
+mod metered;
+mod raw;
+mod variants;
+mod versus;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use kahuna_microbench::Output;
+
+/// Measures the log against a plain loop of durable writes.
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure.
+    #[arg(value_enum, default_value_t)]
+    subject: Subject,
+    /// The directory to measure in; a temporary one within it is used and removed.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Rounds that count, after one that does not.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds of each measurement in a round.
+    #[arg(long, default_value_t = 0.4)]
+    seconds: f64,
+    /// How results are printed.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Subject {
+    /// The log, each workload beside raw writes of its own size and depth.
+    #[default]
+    Log,
+    /// The raw writes alone, in all variants.
+    Raw,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
+    let dir = tempfile::tempdir_in(parent)?;
+    let round = Duration::try_from_secs_f64(arguments.seconds)?;
+    let table = match arguments.subject {
+        Subject::Log => versus::measure(dir.path(), arguments.rounds, round)?,
+        Subject::Raw => variants::measure(dir.path(), arguments.rounds, round)?,
+    };
+    print!("{}", table.render(arguments.output));
+    Ok(())
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod statistics;
+mod table;
+mod thread_clock;
+
+pub use statistics::{median, percentile};
+pub use table::{Cell, Output, Table};
+pub use thread_clock::ThreadClock;
