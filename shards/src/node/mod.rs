@@ -16,8 +16,12 @@ pub mod manifest;
 mod placement;
 mod reshard;
 mod runner;
+mod setup;
 mod start;
 
-pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText};
+pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText, open_or_format};
 pub use lock::DirLock;
+pub use reshard::{ReshardError, fit_shards};
+pub use runner::{Runner, Setup};
+pub use setup::{BootNumbers, setups};
 pub use start::{NodeHandle, StartError, probe_port, start};

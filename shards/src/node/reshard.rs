@@ -11,7 +11,11 @@ use futures_util::future;
 use kahuna_protocol::GroupId;
 use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record};
 
+use super::data_dir::DataDirError;
+use super::groups::log_identity;
 use super::manifest::{Manifest, ManifestError};
+use super::start::StartError;
+use crate::config::NodeConfig;
 
 /// Why the logs could not be cut anew; the old ones are still valid.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +31,32 @@ pub enum ReshardError {
     Manifest(#[from] ManifestError),
 }
 
+/// Cuts the logs of a node for the configured number of shards, unless they are cut for it already. Nothing of another set
+/// of logs may be in the data directory.
+///
+/// # Errors
+/// `DataDir` and `Reshard` of [`StartError`].
+pub async fn fit_shards<D: Disk>(disk: &D, config: &NodeConfig, manifest: Manifest) -> Result<Manifest, StartError> {
+    let (dir, shards) = (&config.data_dir, config.shards);
+    if manifest.shards == shards {
+        return Ok(manifest);
+    }
+    if manifest.founding.is_none() {
+        let manifest = Manifest { shards, ..manifest };
+        manifest.write(disk, dir).await.map_err(DataDirError::from)?;
+        return Ok(manifest);
+    }
+    let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
+    let identity = |shard| log_identity(&manifest, shard);
+    let moved = reshard(disk, dir, &manifest, shards, identity, &options).await;
+    moved.map_err(|source| StartError::Reshard { shards, source })
+}
+
 /// Moves every group's log to the shard that owns it among `shards`, and returns the manifest that says so.
 ///
 /// # Errors
 /// See [`ReshardError`].
-pub async fn reshard<D: Disk>(
+async fn reshard<D: Disk>(
     disk: &D,
     dir: &Path,
     manifest: &Manifest,

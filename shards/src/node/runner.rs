@@ -80,8 +80,8 @@ pub struct Runner<E: Env> {
 }
 
 impl<E: Env> Runner<E> {
-    /// Runs the shard until the node stops; its groups' state is durable then.
-    pub async fn run(setup: Setup<E>, disk: E::Disk) {
+    /// Begins to listen and to serve; `None` if that cannot be, which was said then.
+    pub fn start(setup: Setup<E>, disk: E::Disk) -> Option<Rc<Self>> {
         let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, listening, stop } = setup;
         let clock = Rc::new(Clock::new(config.limits.max_clock_skew_ms));
         // From the first handshake on: a node that was wiped must not take this one for a pending one.
@@ -125,11 +125,10 @@ impl<E: Env> Runner<E> {
         // The starting thread waits for this; if it is gone, the process ends.
         let _ = listening.send(listened);
         if failed {
-            return;
+            return None;
         }
-        E::spawn(shard.clone().run_lanes(outlet, runner.clone()));
+        E::spawn(shard.run_lanes(outlet, runner.clone()));
         if id == ShardId(0) {
-            let lanes = lanes.clone();
             peers.set_progress(progress.clone());
             E::spawn(watch_nodes(peers, move |event| lanes.broadcast(|| Control::NodeEvent(event))));
             E::spawn(runner.clone().found(mint));
@@ -141,8 +140,18 @@ impl<E: Env> Runner<E> {
             });
         }
         E::spawn(count_progress::<E>(progress, usize::from(id.0)));
-        runner.stop.wait().await;
-        runner.drain().await;
+        Some(runner)
+    }
+
+    /// Returns once the node has stopped; the state of the shard's groups is durable then.
+    pub async fn run(&self) {
+        self.stop.wait().await;
+        self.drain().await;
+    }
+
+    /// What it runs.
+    pub fn shard(&self) -> &Rc<Shard<E>> {
+        &self.shard
     }
 
     fn listen(self: &Rc<Self>) -> std::io::Result<()> {

@@ -4,23 +4,20 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use kahuna_protocol::meta::NodeInfo;
-use kahuna_protocol::{ClusterId, NodeId, ShardId};
-use kahuna_wal::{LogOptions, UringDisk, block_on, wait_for_writers};
+use kahuna_protocol::{ClusterId, NodeId};
+use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 
 use super::data_dir::{DataDirError, open_or_format};
-use super::groups::log_identity;
 use super::lock::DirLock;
 use super::manifest::Manifest;
-use super::reshard::{ReshardError, reshard};
+use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
+use super::setup::{BootNumbers, setups};
 use crate::config::NodeConfig;
 use crate::env::Env;
-use crate::lanes::lanes;
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
 
 /// How long a predecessor's port may take to become free.
@@ -120,37 +117,14 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
     let (client_port, client_address) = reserve(config.listen)?;
     let (peer_port, peer_address) = reserve(config.peer_listen)?;
     (config.listen, config.peer_listen) = (client_address, peer_address);
-    let own_peer_address = manifest.peers.iter().find(|(node, _)| *node == config.node.0);
-    let own_peer_address = own_peer_address.map(|(_, address)| address.clone()).filter(|address| !address.is_empty());
-    let info = NodeInfo {
-        node: config.node.0,
-        incarnation: manifest.incarnation,
-        client_address: config.advertise.clone().unwrap_or_else(|| client_address.to_string()),
-        peer_address: config.peer_advertise.clone().or(own_peer_address).unwrap_or_else(|| peer_address.to_string()),
-        shards: config.shards,
-    };
     let config = Arc::new(config);
-    let boot_id = rand::random();
-    let mint = ClusterId(rand::random());
+    let numbers = BootNumbers { boot_id: rand::random(), mint: ClusterId(rand::random()) };
     let (listening, listened) = mpsc::channel();
-    let ends = lanes::<Linux>(config.shards);
     let (stop, stopped) = flume::bounded::<()>(1);
-    let progress: Arc<[AtomicU64]> = (0..config.shards).map(|_| AtomicU64::new(0)).collect();
     let mut shards = Vec::new();
-    for (index, lanes) in ends.into_iter().enumerate() {
-        let id = ShardId(u16::try_from(index).expect("made from a u16"));
-        let setup = Setup {
-            id,
-            config: config.clone(),
-            manifest: manifest.clone(),
-            boot_id,
-            mint,
-            info: info.clone(),
-            lanes,
-            progress: progress.clone(),
-            listening: listening.clone(),
-            stop: stopped.clone(),
-        };
+    for (index, setup) in
+        setups::<Linux>(config.clone(), manifest, numbers, &listening, &stopped).into_iter().enumerate()
+    {
         let cpu = (!config.cpus.is_empty()).then(|| config.cpus[index % config.cpus.len()]);
         let options = ShardOptions { cpu, io_memory: config.io_memory_bytes, ..ShardOptions::new(index) };
         shards.push(spawn_shard(options, move || run_shard(setup)).map_err(StartError::Shard)?);
@@ -174,7 +148,9 @@ async fn run_shard(setup: Setup<Linux>) {
         }
     };
     Linux::spawn(drive_disk(disk.clone()));
-    Runner::<Linux>::run(setup, disk).await;
+    if let Some(runner) = Runner::<Linux>::start(setup, disk) {
+        runner.run().await;
+    }
 }
 
 /// Opens or formats the data directory, and cuts its logs for the configured number of shards.
@@ -186,20 +162,9 @@ fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
         wait_for_writers(&manifest.log_dir(dir, shard)).map_err(|source| io_error(dir, source))?;
     }
     remove_other_log_sets(dir, &manifest).map_err(|source| io_error(dir, source))?;
-    if manifest.shards == config.shards {
-        return Ok(manifest);
-    }
-    if manifest.founding.is_none() {
-        let manifest = Manifest { shards: config.shards, ..manifest };
-        block_on(&disk, manifest.write(&disk, dir)).map_err(DataDirError::from)?;
-        return Ok(manifest);
-    }
-    let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
-    let identity = |shard| log_identity(&manifest, shard);
-    let moved = block_on(&disk, reshard(&disk, dir, &manifest, config.shards, identity, &options))
-        .map_err(|source| StartError::Reshard { shards: config.shards, source })?;
-    remove_other_log_sets(dir, &moved).map_err(|source| io_error(dir, source))?;
-    Ok(moved)
+    let fitted = block_on(&disk, fit_shards(&disk, config, manifest))?;
+    remove_other_log_sets(dir, &fitted).map_err(|source| io_error(dir, source))?;
+    Ok(fitted)
 }
 
 /// Removes what an interrupted founding or move left: every set of logs but the valid one, and all of a pending node's.
