@@ -1,6 +1,8 @@
 //! What another replica of the group asks.
 
+use std::future::Future;
 use std::path::Path;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply, ReplicaId};
@@ -17,18 +19,30 @@ use super::messages::{
 };
 use super::replica::Replica;
 use super::snapshot::{Incoming, SnapshotFault};
+use super::started::Started;
 use super::state_machine::Snapshot;
 use super::types::{Types, Vote};
 use crate::env::{Env, ExitCode};
 
 impl<E: Env> Replica<E> {
     /// Answers a message of replica `from`: kind and body of the reply. The caller has checked that this replica is meant.
-    /// Messages of one sender are to be handed over in the order they came.
+    /// Messages are handed to Raft in the order of these calls, also if nobody polls their futures yet: an append that
+    /// overtook the one before it would be refused, and the leader would take that for a log gone back.
     ///
     /// # Errors
     /// `BadFrame` for a body that is malformed or an unknown kind; `NotReady` while the boot gate holds, when the replica
     /// was shut down, and for a part of a snapshot that does not follow the one before it.
-    pub async fn on_message(&self, from: ReplicaId, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
+    pub fn on_message(
+        self: &Rc<Self>,
+        from: ReplicaId,
+        kind: u16,
+        body: Bytes,
+    ) -> impl Future<Output = Result<(u16, Vec<u8>), ErrorReply>> + use<E> {
+        let replica = self.clone();
+        Started::new(async move { replica.answer(from, kind, body).await })
+    }
+
+    async fn answer(&self, from: ReplicaId, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
         let payload = match kind {
             APPEND => {
                 let request = append::<E>(&body).map_err(bad_frame)?;

@@ -65,9 +65,10 @@ impl<E: Env> Shard<E> {
             );
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
         };
-        let (replica, kind) = (group.replica().clone(), header.kind);
+        // Begun here, not in the task: executors need not run tasks in the order in which they were spawned.
+        let answer = group.replica().on_message(ReplicaId(prelude.from), header.kind, body);
         E::spawn(async move {
-            match replica.on_message(ReplicaId(prelude.from), kind, body).await {
+            match answer.await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),
                 Err(error) => reply.refuse(&error),
             }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod check;
+pub mod cluster;
 mod disk;
 mod exec;
 mod net;

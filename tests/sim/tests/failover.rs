@@ -58,8 +58,9 @@ impl PeerHandler for ToReplicas {
         let Some(replica) = self.0.borrow().get(&prelude.group).cloned() else {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "not open yet"));
         };
+        let answer = replica.on_message(ReplicaId(prelude.from), header.kind, body);
         Sim::spawn(async move {
-            match replica.on_message(ReplicaId(prelude.from), header.kind, body).await {
+            match answer.await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),
                 Err(error) => reply.refuse(&error),
             }

@@ -1,6 +1,12 @@
 //! The disk and its open files, as the log sees them.
 
-use std::{cell::RefCell, io, path::Path, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
 
 use kahuna_shards::env::Env;
 use kahuna_wal::{AlignedBuf, BLOCK_BYTES, Disk, DiskFile, Durability, FileEntry, OpenMode};
@@ -15,13 +21,13 @@ const STREAM_DELAYS: u64 = 2;
 struct Shared {
     image: RefCell<Image>,
     delays: SimRng,
-    latency_nanos: (u64, u64),
+    latency_nanos: Cell<(u64, u64)>,
 }
 
 impl Shared {
     /// Lets the time of one operation pass, then checks that it may succeed.
     async fn admit(&self, op: DiskOp) -> io::Result<()> {
-        let (least, most) = self.latency_nanos;
+        let (least, most) = self.latency_nanos.get();
         if most > 0 {
             Sim::sleep(Duration::from_nanos(self.delays.between(least, most))).await;
         }
@@ -40,7 +46,7 @@ impl SimDisk {
         Self(Rc::new(Shared {
             image: RefCell::new(image),
             delays: SimRng::new(options.seed, STREAM_DELAYS),
-            latency_nanos: options.latency_nanos,
+            latency_nanos: Cell::new(options.latency_nanos),
         }))
     }
 
@@ -57,6 +63,21 @@ impl SimDisk {
     /// Takes all injected faults back.
     pub fn mend(&self) {
         self.0.image.borrow_mut().mend();
+    }
+
+    /// From now on an operation takes between `least` and `most` nanoseconds.
+    pub fn set_latency_nanos(&self, least: u64, most: u64) {
+        self.0.latency_nanos.set((least, most));
+    }
+
+    /// The directories right below `dir`, by name.
+    pub fn directories(&self, dir: &Path) -> Vec<PathBuf> {
+        self.0.image.borrow().names.dirs_in(dir)
+    }
+
+    /// Removes a directory and all below it, at once; a power loss brings back what was durable.
+    pub fn remove_tree(&self, dir: &Path) {
+        self.0.image.borrow_mut().names.remove_tree(dir);
     }
 
     /// Flips the bits of `mask` in the byte at `offset` of a file, durably. Nothing happens past its end.

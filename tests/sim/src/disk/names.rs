@@ -90,6 +90,17 @@ impl Names {
             .collect())
     }
 
+    /// The directories right below `dir`, by name.
+    pub(super) fn dirs_in(&self, dir: &Path) -> Vec<PathBuf> {
+        let below = self.live.iter().filter(|(path, entry)| path.parent() == Some(dir) && **entry == Entry::Dir);
+        below.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Takes the names of a directory and of all below it away, for as long as the power lasts.
+    pub(super) fn remove_tree(&mut self, dir: &Path) {
+        self.live.retain(|path, _| !path.starts_with(dir));
+    }
+
     /// Makes the names right below `dir` durable.
     pub(super) fn sync(&mut self, dir: &Path) -> io::Result<()> {
         self.expect_dir(dir)?;

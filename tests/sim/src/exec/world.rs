@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
@@ -54,6 +54,8 @@ pub(crate) struct Core {
     node: Cell<NodeId>,
     clocks: RefCell<BTreeMap<NodeId, WallClock>>,
     exits: RefCell<Vec<Exit>>,
+    /// Nodes whose tasks do not run, and those of their tasks that would.
+    paused: RefCell<BTreeMap<NodeId, Vec<Waker>>>,
     trace: Cell<u64>,
 }
 
@@ -122,6 +124,8 @@ impl Core {
 
     fn kill(&self, node: NodeId) {
         self.record(mix(node));
+        let held = self.paused.borrow_mut().remove(&node);
+        drop(held);
         self.tasks.end_all(|of| of == node);
         self.net.forget_node(node);
         // The process that starts next looks at its host's clock anew.
@@ -144,6 +148,11 @@ impl Core {
             return true;
         }
         if let Some((node, waker, mut future)) = self.tasks.take(id) {
+            if let Some(held) = self.paused.borrow_mut().get_mut(&node) {
+                held.push(waker);
+                self.tasks.put_back(id, future);
+                return false;
+            }
             self.record(u64::from(id.place) << 32 | u64::from(id.generation));
             match self.poll(node, || future.as_mut().poll(&mut Context::from_waker(&waker))) {
                 Some(Poll::Pending) => self.tasks.put_back(id, future),
@@ -185,6 +194,7 @@ impl World {
                 node: Cell::new(OUTSIDE),
                 clocks: RefCell::default(),
                 exits: RefCell::default(),
+                paused: RefCell::default(),
                 trace: Cell::new(seed),
             }),
         }
@@ -225,6 +235,18 @@ impl World {
     pub fn kill(&self, node: NodeId) {
         let _entered = Entered::new(&self.core);
         self.core.kill(node);
+    }
+
+    /// Stops `node` where it stands: none of its tasks runs until [`resume`](Self::resume), while its sockets stay open and
+    /// its timers run out.
+    pub fn pause(&self, node: NodeId) {
+        self.core.paused.borrow_mut().entry(node).or_default();
+    }
+
+    /// Lets a paused node go on.
+    pub fn resume(&self, node: NodeId) {
+        let held = self.core.paused.borrow_mut().remove(&node);
+        held.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// The nodes that ended themselves, in order.

@@ -1,0 +1,79 @@
+//! A look at a running node from outside. Looking changes nothing.
+
+use std::{cell::RefCell, fmt, rc::Rc};
+
+use kahuna_protocol::{GroupId, ReplicaId};
+use kahuna_shards::shard::Shard;
+
+use crate::Sim;
+
+/// One replica of a running node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupView {
+    /// Its group.
+    pub group: GroupId,
+    /// Its number.
+    pub replica: ReplicaId,
+    /// The highest term it has seen.
+    pub term: u64,
+    /// It leads in that term.
+    pub leading: bool,
+    /// The last entry of its log.
+    pub last_index: u64,
+    /// The last entry applied.
+    pub applied_index: u64,
+    /// The last entry in its newest snapshot; 0 if there is none.
+    pub snapshot_index: u64,
+    /// The first entry that its log still holds.
+    pub first_index: u64,
+}
+
+/// The shards of one run of a node; none before it has started and after it has stopped.
+#[derive(Clone, Default)]
+pub struct Probe(Rc<RefCell<Vec<Rc<Shard<Sim>>>>>);
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("groups", &self.groups()).finish()
+    }
+}
+
+impl Probe {
+    pub(super) fn set(&self, shards: Vec<Rc<Shard<Sim>>>) {
+        let before = self.0.replace(shards);
+        drop(before);
+    }
+
+    /// Whether its shards run.
+    pub fn is_running(&self) -> bool {
+        !self.0.borrow().is_empty()
+    }
+
+    /// The groups whose replicas are open, in no order.
+    pub fn groups(&self) -> Vec<GroupView> {
+        let shards = self.0.borrow();
+        let groups = shards.iter().flat_map(|shard| shard.groups.borrow().values().cloned().collect::<Vec<_>>());
+        groups
+            .map(|group| {
+                let status = group.replica().status();
+                GroupView {
+                    group: group.id(),
+                    replica: group.replica().id(),
+                    term: status.term,
+                    leading: group.replica().leader().leading,
+                    last_index: status.last_index,
+                    applied_index: status.applied_index,
+                    snapshot_index: status.snapshot_index,
+                    first_index: status.first_index,
+                }
+            })
+            .collect()
+    }
+
+    /// The hash of a group's machine and the last entry that is in it.
+    pub fn hash(&self, group: GroupId) -> Option<(u64, u64)> {
+        let group = self.0.borrow().iter().find_map(|shard| shard.group(group))?;
+        let replica = group.replica();
+        Some((replica.applied_index(), replica.machine().borrow().hash()))
+    }
+}
