@@ -8,13 +8,16 @@ use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
+use kahuna_shards::raft::OpenError;
 use kahuna_shards::raft::messages::{
     SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, put_chunk_head, snapshot_reply,
 };
 use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
 use kahuna_wal::UringDisk;
-use raft_support::{Node, Options, leader_among, members, on_shard, replica_id, snapshot_dir, start};
+use raft_support::{
+    Node, Options, leader_among, members, newest_snapshot, on_shard, replica_id, snapshot_dir, start, try_start,
+};
 
 /// A whole snapshot, as the messages that carry it.
 struct Parts {
@@ -162,5 +165,67 @@ fn a_transfer_that_a_restart_interrupts_leaves_nothing() {
         assert_eq!(parts.chunk(&node, 1, 1).await.expect_err("refused").code(), ErrorCode::NotReady);
         parts.all(&node, 2).await.expect("installed");
         assert_eq!(node.hash(), parts.hash);
+    });
+}
+
+/// A node alone whose only snapshot stands for its whole log.
+async fn with_purged_log(dir: &Path) {
+    let node = start(dir, 1, Options::default()).await;
+    node.replica.initialize(&members(&[1])).await.expect("a fresh group");
+    leader_among(&[&node]).await;
+    for round in 0..20 {
+        node.set(&format!("key {round}"), &[1; 100]).await;
+    }
+    node.replica.request_snapshot();
+    while node.replica.status().first_index < 20 {
+        Linux::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(node.replica.status().snapshot_index + 1, node.replica.status().first_index, "no tail was left");
+    node.stop().await;
+}
+
+#[test]
+fn a_replica_that_lost_its_snapshot_is_not_opened_and_says_so() {
+    on_shard(async |dir| {
+        with_purged_log(dir).await;
+        let path = newest_snapshot(dir, 1);
+        let whole = std::fs::read(&path).expect("readable");
+        let cut = whole[..whole.len() - 1].to_vec();
+        let mut altered = vec![cut, Vec::new()];
+        for at in [3, 20, whole.len() / 2, whole.len() - 1] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            altered.push(flipped);
+        }
+        for altered in altered {
+            std::fs::write(&path, &altered).expect("writable");
+            // The second time it is missing.
+            for _ in 0..2 {
+                let Err(OpenError::SnapshotLost { kept, .. }) = try_start(dir, 1, Options::default()).await else {
+                    panic!("opened, or another error");
+                };
+                assert_eq!(std::fs::read(kept).expect("kept for the operator"), altered);
+                assert!(!path.exists());
+            }
+        }
+        std::fs::write(&path, &whole).expect("writable");
+        try_start(dir, 1, Options::default()).await.expect("a mended file is as good as before");
+    });
+}
+
+#[test]
+fn a_snapshot_of_a_newer_version_is_not_taken_for_a_damaged_one() {
+    on_shard(async |dir| {
+        with_purged_log(dir).await;
+        let path = newest_snapshot(dir, 1);
+        let mut file = std::fs::read(&path).expect("readable");
+        let header = u32::from_le_bytes(file[8..12].try_into().expect("four bytes")) as usize;
+        file[4] = 200;
+        let crc = crc32fast::hash(&file[..header - 4]).to_le_bytes();
+        file[header - 4..header].copy_from_slice(&crc);
+        std::fs::write(&path, &file).expect("writable");
+        let opened = try_start(dir, 1, Options::default()).await;
+        assert!(matches!(opened.map(drop), Err(OpenError::Snapshot { .. })));
+        assert!(path.exists(), "it stays where it is");
     });
 }

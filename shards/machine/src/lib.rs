@@ -11,5 +11,5 @@ pub use apply::{Applied, ApplyError};
 pub use machine::Machine;
 pub use read::Read;
 pub use remains::Remains;
-pub use snapshot::{Blocks, Fault, Frozen, Restore, SnapshotError, block_bytes};
+pub use snapshot::{Blocks, Fault, Frozen, Restore, SnapshotError, block_bytes, check_block};
 pub use state::{Meta, Range};

@@ -1,8 +1,10 @@
 //! Taking a state apart in small steps: freeing a large one at once would stall its shard.
 
+use kahuna_protocol::meta::Settings;
+
 use crate::Machine;
-use crate::snapshot::{Blocks, Frozen};
-use crate::state::State;
+use crate::snapshot::{Blocks, Frozen, Restore};
+use crate::state::{Index, Range, State};
 
 /// The most records, and the most of each other thing, that one step frees.
 const STEP: usize = 256;
@@ -11,7 +13,7 @@ const STEP: usize = 256;
 #[derive(Debug)]
 pub struct Remains {
     state: State,
-    index: crate::state::Index,
+    index: Index,
 }
 
 impl Remains {
@@ -58,12 +60,19 @@ impl From<Machine> for Remains {
 
 impl From<Frozen> for Remains {
     fn from(frozen: Frozen) -> Self {
-        Self { state: frozen.into_state(), index: crate::state::Index::default() }
+        Self { state: frozen.into_state(), index: Index::default() }
     }
 }
 
 impl From<Blocks> for Remains {
     fn from(blocks: Blocks) -> Self {
-        Self { state: blocks.into_state(), index: crate::state::Index::default() }
+        Self { state: blocks.into_state(), index: Index::default() }
+    }
+}
+
+impl From<Restore> for Remains {
+    fn from(restore: Restore) -> Self {
+        let nothing = || Machine { state: State::new(Settings::default(), Range::none()), index: Index::default() };
+        restore.into_machine().unwrap_or_else(nothing).into()
     }
 }

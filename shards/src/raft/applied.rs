@@ -8,14 +8,14 @@ use std::rc::Rc;
 use kahuna_machine::{Machine, Remains};
 use kahuna_protocol::GroupId;
 use kahuna_wal::{Disk, LogError};
-use openraft::rt::{Watch, WatchSender as _};
+use openraft::rt::{Mutex as _, Watch, WatchSender as _};
 
 use super::entries::cost;
 use super::log_store::LogStore;
 use super::snapshot::{Builder, Header, Pointer, SnapshotFault, SnapshotFile, Source, file_name, load};
 use super::types::{Entry, LogId, Outcomes, Payload, Proposal, SnapshotMeta, StoredMembership};
 use crate::clock::Clock;
-use crate::env::local::{LocalWatch, WatchReceiver, WatchSender};
+use crate::env::local::{LocalMutex, LocalWatch, WatchReceiver, WatchSender};
 use crate::env::{Env, ExitCode};
 
 /// No snapshot for fewer entries than this, however long they are.
@@ -33,6 +33,8 @@ pub struct Applied<E: Env> {
     last: Cell<Option<LogId>>,
     membership: RefCell<StoredMembership>,
     snapshot: RefCell<Option<Rc<SnapshotFile<E>>>>,
+    /// Held while the group's snapshot changes.
+    adopting: LocalMutex<()>,
     /// What was applied since the last snapshot.
     since_snapshot: Cell<Backlog>,
     /// A backlog of more bytes than this asks for a snapshot.
@@ -68,8 +70,12 @@ pub struct Start<E: Env> {
 impl<E: Env> Applied<E> {
     /// `empty`, or what the snapshot holds that `pointer` names.
     ///
+    /// A snapshot that is lost is set aside. Nothing is lost with it where the log still reaches back to the first entry:
+    /// then the machine begins `empty` and applies the log again.
+    ///
     /// # Errors
-    /// When that snapshot is missing, damaged, or not what the pointer says.
+    /// When that snapshot cannot be read; if it [is lost](SnapshotFault::is_loss), then entries are lost with it that this
+    /// replica may have acknowledged, and it must not be opened again.
     pub async fn open(start: Start<E>, empty: Machine, pointer: Option<Pointer>) -> Result<Rc<Self>, SnapshotFault> {
         let Start { group, log, disk, dir, clock, snapshot_log_bytes } = start;
         let mut this = Self {
@@ -82,13 +88,16 @@ impl<E: Env> Applied<E> {
             last: Cell::new(None),
             membership: RefCell::default(),
             snapshot: RefCell::new(None),
+            adopting: LocalMutex::new(()),
             since_snapshot: Cell::default(),
             snapshot_log_bytes,
             next: LocalWatch::channel(0).0,
             wish: LocalWatch::channel(0).0,
         };
-        if let Some(pointer) = pointer {
-            this.restore(pointer).await?;
+        if let Some(pointer) = pointer
+            && let Err(fault) = this.restore(pointer).await
+        {
+            this.give_up(&pointer, fault).await?;
         }
         this.clear_dir().await?;
         Ok(Rc::new(this))
@@ -106,6 +115,35 @@ impl<E: Env> Applied<E> {
         self.replace(machine, &file.header);
         *self.snapshot.get_mut() = Some(Rc::new(file));
         Ok(())
+    }
+
+    /// Sets a lost snapshot aside; an error unless the log holds all that was in it.
+    async fn give_up(&self, pointer: &Pointer, fault: SnapshotFault) -> Result<(), SnapshotFault> {
+        if !fault.is_loss() {
+            return Err(fault);
+        }
+        self.set_aside(&self.dir.join(file_name(&pointer.last))).await?;
+        let whole = self.log.with_entries(|entries| {
+            let last = entries.get(pointer.last.index).map(|entry| entry.log_id);
+            entries.purged().is_none() && entries.first_index() == 0 && last == Some(pointer.last)
+        });
+        if !whole {
+            return Err(fault);
+        }
+        eprintln!(
+            "group {}: its snapshot is damaged ({fault}); the whole log is there and is applied again",
+            self.group
+        );
+        Ok(())
+    }
+
+    /// Keeps a damaged file for the operator, under another name.
+    async fn set_aside(&self, path: &Path) -> Result<(), SnapshotFault> {
+        let kept = damaged_name(path);
+        match self.disk.rename(path, &kept).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SnapshotFault::io(path)(error)),
+            _ => self.disk.sync_dir(&self.dir).await.map_err(SnapshotFault::io(&self.dir)),
+        }
     }
 
     /// Removes what a crash left: files that are not the current snapshot.
@@ -141,9 +179,23 @@ impl<E: Env> Applied<E> {
         self.snapshot.borrow().clone()
     }
 
-    /// Whether the newest snapshot says at least what one up to `last` would.
+    /// Whether the newest snapshot says at least what one up to `last` would. One that is damaged says nothing.
     pub fn snapshot_reaches(&self, last: &LogId) -> bool {
-        self.snapshot.borrow().as_ref().is_some_and(|file| file.header.last >= *last)
+        self.snapshot.borrow().as_ref().is_some_and(|file| !file.damaged.get() && file.header.last >= *last)
+    }
+
+    /// Whether the newest snapshot was found to be damaged.
+    pub fn is_snapshot_damaged(&self) -> bool {
+        self.snapshot.borrow().as_ref().is_some_and(|file| file.damaged.get())
+    }
+
+    /// Hears that `file`, a snapshot of this group, cannot be read: a fresh one is wanted from the machine, which holds all
+    /// of it.
+    pub fn report_damage(&self, file: &SnapshotFile<E>, fault: &SnapshotFault) {
+        if fault.is_loss() && !file.damaged.replace(true) {
+            eprintln!("group {}: its snapshot is damaged ({fault}); a fresh one is taken", self.group);
+            self.wish_snapshot();
+        }
     }
 
     /// Where snapshots go.
@@ -174,29 +226,48 @@ impl<E: Env> Applied<E> {
         });
     }
 
-    /// Whether enough was applied since the last snapshot to want another one.
+    /// Whether enough was applied since the last snapshot to want another one: as much as that snapshot is long. A
+    /// restart then replays no more than it loads, and snapshots write no more than the log does.
     pub fn is_snapshot_due(&self) -> bool {
         let backlog = self.since_snapshot.get();
-        backlog.bytes >= self.snapshot_log_bytes && backlog.entries >= MIN_SNAPSHOT_ENTRIES
+        let last = self.snapshot.borrow().as_ref().map_or(0, |file| file.bytes);
+        backlog.bytes >= self.snapshot_log_bytes.max(last) && backlog.entries >= MIN_SNAPSHOT_ENTRIES
     }
 
-    /// Gives the file at `path`, synced, its final name, and makes it the group's snapshot: durably, the pointer last.
+    /// Gives the file at `path`, synced, its final name, and makes it the group's snapshot: durably, the pointer last. Only
+    /// then does the one before it go. A file that says no more than the group's snapshot is removed.
     pub async fn adopt(&self, path: &Path, header: &Header) -> Result<(), SnapshotFault> {
+        let _turn = self.adopting.lock().await;
+        if self.snapshot_reaches(&header.last) {
+            return self.disk.remove(path).await.map_err(SnapshotFault::io(path));
+        }
+        let before = self.snapshot();
         let durable = self.dir.join(file_name(&header.last));
+        if let Some(before) = &before
+            && before.damaged.get()
+        {
+            self.set_aside(&before.path).await?;
+        }
         self.disk.rename(path, &durable).await.map_err(SnapshotFault::io(&durable))?;
         self.disk.sync_dir(&self.dir).await.map_err(SnapshotFault::io(&self.dir))?;
         let file = Rc::new(SnapshotFile::open(&self.disk, &durable).await?);
-        if self.snapshot_reaches(&header.last) {
-            // While this one was written, one that reaches further was installed.
-            return self.disk.remove(&durable).await.map_err(SnapshotFault::io(&durable));
-        }
         let pointer = Pointer { last: header.last, file_bytes: file.bytes };
-        let before = self.snapshot.replace(Some(file));
         self.log.save_snapshot_pointer(pointer.encode()).await.map_err(SnapshotFault::io(&durable))?;
-        if let Some(before) = before {
-            self.disk.remove(&before.path).await.map_err(SnapshotFault::io(&before.path))?;
+        self.snapshot.replace(Some(file));
+        match before {
+            Some(before) if !before.damaged.get() => {
+                self.disk.remove(&before.path).await.map_err(SnapshotFault::io(&before.path))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Writes a snapshot of what is applied now in the place of a damaged one.
+    ///
+    /// # Errors
+    /// Once the log is closed. A disk that fails ends the process.
+    pub async fn renew_snapshot(self: &Rc<Self>) -> io::Result<()> {
+        self.freeze().finish().await.map_err(|fault| self.snapshot_failed(fault))
     }
 
     /// Puts `machine` in the place of what is there, and frees that behind the scenes.
@@ -254,7 +325,7 @@ impl<E: Env> Applied<E> {
                 self.adopt(&path, header).await?;
                 self.replace(*machine, header);
             }
-            Source::Stored(file) => {
+            Source::Stored { file, .. } => {
                 self.replace(load(&file).await?, header);
                 self.freeze().finish().await?;
             }
@@ -268,7 +339,9 @@ impl<E: Env> Applied<E> {
         let code = match &fault {
             SnapshotFault::Io { source, .. } if is_closed(source) => return fault.into(),
             SnapshotFault::Io { .. } => ExitCode::DiskFailed,
-            SnapshotFault::Header { .. } | SnapshotFault::Block { .. } => ExitCode::DataDamaged,
+            SnapshotFault::Header { .. } | SnapshotFault::Newer { .. } | SnapshotFault::Block { .. } => {
+                ExitCode::DataDamaged
+            }
         };
         E::abort(code, &format!("group {}: a snapshot failed: {fault}; mend the disk and restart", self.group))
     }
@@ -282,6 +355,13 @@ impl<E: Env> Applied<E> {
         });
         Builder::new(self.clone(), view)
     }
+}
+
+/// Where a damaged file is kept.
+pub fn damaged_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".damaged");
+    name.into()
 }
 
 /// Whether this says that the log was closed.

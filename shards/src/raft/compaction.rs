@@ -1,6 +1,7 @@
 //! Keeping a group's log short: when to take a snapshot, and how much of the log goes behind it.
 //!
-//! A snapshot is due when the entries applied since the last one amount to so many bytes, or when the shard's log asks,
+//! A snapshot is due when the entries applied since the last one amount to so many bytes and to as many as it has, when
+//! the last one turned out to be damaged, or when the shard's log asks,
 //! because this group's old entries keep a segment from being recycled. Behind a snapshot a short tail of the log
 //! stays, so that a follower that is a little late is fed entries, not the whole snapshot; not when the shard's log asked.
 
@@ -66,6 +67,11 @@ impl<E: Env> Compaction<E> {
 
     /// `None` once the replica is shut down.
     async fn snapshot(&self, raft: &Raft<E>) -> Option<()> {
+        if self.applied.is_snapshot_damaged() {
+            // Not through openraft, which takes no second snapshot of the same entries.
+            self.applied.renew_snapshot().await.ok()?;
+            return raft.trigger().snapshot().await.ok();
+        }
         match self.applied.last() {
             None => Some(()),
             // There is one already: only the log behind it is to go.

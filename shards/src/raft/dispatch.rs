@@ -1,12 +1,10 @@
 //! What another replica of the group asks.
 
 use std::future::Future;
-use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply, ReplicaId};
-use kahuna_wal::Disk;
 use openraft::ServerState;
 use openraft::raft::VoteRequest;
 use openraft::rt::WatchReceiver as _;
@@ -46,6 +44,7 @@ impl<E: Env> Replica<E> {
         let payload = match kind {
             APPEND => {
                 let request = append::<E>(&body).map_err(bad_frame)?;
+                self.forget_stale_transfer();
                 let response = self.raft.append_entries(request).await.map_err(stopped)?;
                 appended_bytes::<E>(&response)
             }
@@ -138,12 +137,11 @@ impl<E: Env> Replica<E> {
     async fn on_snapshot_end(&self, transfer: u64) -> Result<Vec<u8>, ErrorReply> {
         let incoming = self.take_incoming(transfer)?;
         let vote = incoming.vote;
-        let path = incoming.path().to_owned();
-        let ended = incoming.end().await;
-        if ended.is_err() {
-            self.remove(&path).await;
+        if let Err(fault) = incoming.sync().await {
+            self.give_up(Some(incoming)).await;
+            return Err(self.broken(&fault));
         }
-        let (header, data) = ended.map_err(|fault| self.broken(&fault))?;
+        let (header, data) = incoming.finish().map_err(|fault| self.broken(&fault))?;
         let snapshot = Snapshot::<E> { meta: header.meta(), snapshot: data };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(snapshot_reply_bytes(&response.vote))
@@ -165,13 +163,16 @@ impl<E: Env> Replica<E> {
 
     async fn give_up(&self, incoming: Option<Incoming<E>>) {
         if let Some(incoming) = incoming {
-            self.remove(incoming.path()).await;
+            incoming.give_up(self.applied.disk()).await;
         }
     }
 
-    /// What cannot be removed now is removed when the group is opened next.
-    async fn remove(&self, path: &Path) {
-        let _ = self.applied.disk().remove(path).await;
+    /// Frees what a sender left behind that died or lost its leadership, once the group goes on without it.
+    fn forget_stale_transfer(&self) {
+        if let Some(stale) = self.incoming.borrow_mut().take_if(|incoming| incoming.is_stale()) {
+            let disk = self.applied.disk().clone();
+            E::spawn(async move { stale.give_up(&disk).await });
+        }
     }
 
     /// A transfer that cannot go on; a disk that failed ends the process.
@@ -179,7 +180,9 @@ impl<E: Env> Replica<E> {
         let text = format!("group {}: a snapshot came to nothing: {fault}", self.group);
         match fault {
             SnapshotFault::Io { .. } => E::abort(ExitCode::DiskFailed, &text),
-            SnapshotFault::Header { .. } | SnapshotFault::Block { .. } => ErrorReply::new(ErrorCode::NotReady, text),
+            SnapshotFault::Header { .. } | SnapshotFault::Newer { .. } | SnapshotFault::Block { .. } => {
+                ErrorReply::new(ErrorCode::NotReady, text)
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a replica cannot do, each with what its caller must know.
 
+use std::path::PathBuf;
+
 use kahuna_protocol::Incarnation;
 
 use super::encoding::Malformed;
@@ -23,6 +25,17 @@ pub enum OpenError {
         group: u32,
         /// What is wrong.
         source: SnapshotFault,
+    },
+    /// The group's snapshot is damaged or missing, and the log behind it was purged: this replica has forgotten entries that
+    /// it may have acknowledged. It must never be opened under this replica id again; another replica can take its place.
+    #[error("group {group}: its snapshot is lost: {source}; what is left of it is kept as {}", kept.display())]
+    SnapshotLost {
+        /// The group.
+        group: u32,
+        /// What is wrong with the file.
+        source: SnapshotFault,
+        /// Where the file is kept, if there was one.
+        kept: PathBuf,
     },
     /// Log and snapshot contradict each other.
     #[error("group {group}: {why}")]

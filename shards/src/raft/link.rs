@@ -18,6 +18,7 @@ use openraft::raft::{
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{AsyncRuntime, OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
+use super::applied::Applied;
 use super::encoding::Malformed;
 use super::messages::{
     APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE,
@@ -154,13 +155,18 @@ impl<E: Env> Link<E> {
         &self,
         vote: Vote,
         file: &SnapshotFile<E>,
+        owner: &Applied<E>,
     ) -> Result<SnapshotResponse<Types<E>>, StreamingError<Types<E>>> {
-        let unreadable = |fault: SnapshotFault| NetworkError::from_string(fault.to_string());
+        let unreadable = |fault: SnapshotFault| {
+            owner.report_damage(file, &fault);
+            // openraft comes again after a pause, and gets the snapshot that is newest then.
+            Unreachable::from_string(fault.to_string())
+        };
         let transfer = rand::Rng::next_u64(&mut E::Runtime::thread_rng());
         let header = file.header.encode().into();
         let begin = SnapshotBegin { vote, transfer, file_bytes: file.bytes, header };
         let mut theirs = self.step(SNAPSHOT_BEGIN, CHUNK_LIMIT, |out| begin.put(out)).await?;
-        let mut reader = BlockReader::new(file);
+        let mut reader = BlockReader::checking(file);
         while theirs <= vote
             && let Some((offset, blocks)) = reader.next().await.map_err(unreadable)?
         {
@@ -229,10 +235,10 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types<E>>, StreamingError<Types<E>>> {
-        let Source::Stored(file) = snapshot.snapshot.source else {
+        let Source::Stored { file, owner } = snapshot.snapshot.source else {
             return Err(NetworkError::from_string("a snapshot that is not installed here is not sent on").into());
         };
-        match select(pin!(cancel), pin!(self.send_snapshot(vote, &file))).await {
+        match select(pin!(cancel), pin!(self.send_snapshot(vote, &file, &owner))).await {
             Either::Left((closed, _)) => Err(closed.into()),
             Either::Right((sent, _)) => sent,
         }

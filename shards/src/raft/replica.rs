@@ -17,12 +17,12 @@ use openraft::metrics::RaftServerMetrics;
 use openraft::rt::WatchReceiver as _;
 use openraft::{Config, SnapshotPolicy};
 
-use super::applied::{Applied, Start};
+use super::applied::{Applied, Start, damaged_name};
 use super::compaction::Compaction;
 use super::error::{InitializeError, OpenError};
 use super::link::Links;
 use super::log_store::LogStore;
-use super::snapshot::{Incoming, Pointer, SnapshotFault};
+use super::snapshot::{Incoming, Pointer, SnapshotFault, file_name};
 use super::state_machine::StateMachine;
 use super::types::{Member, Types};
 use crate::clock::Clock;
@@ -85,7 +85,8 @@ impl<E: Env> Replica<E> {
     /// that has applied nothing; all replicas begin with the same.
     ///
     /// # Errors
-    /// When log or snapshot cannot be read or contradict each other: the node must not start.
+    /// When log or snapshot cannot be read or contradict each other: the node must not start. `SnapshotLost` concerns this
+    /// replica alone, for ever.
     pub async fn open(
         cx: ReplicaContext<E>,
         group: GroupId,
@@ -95,6 +96,7 @@ impl<E: Env> Replica<E> {
     ) -> Result<Rc<Self>, OpenError> {
         let log_error = |source| OpenError::Log { group: group.0, source };
         let snapshot_error = |source| OpenError::Snapshot { group: group.0, source };
+        let dir = cx.snapshot_dir.clone();
         let pointer = recovered.snapshot.as_ref().map(|bytes| Pointer::read(bytes)).transpose().map_err(log_error)?;
         let log = LogStore::<E>::new(group, cx.log, recovered).map_err(log_error)?;
         let made = cx.disk.create_dir_all(&cx.snapshot_dir).await;
@@ -107,7 +109,14 @@ impl<E: Env> Replica<E> {
             clock: cx.clock,
             snapshot_log_bytes: cx.snapshot_log_bytes,
         };
-        let applied = Applied::open(start, empty, pointer).await.map_err(snapshot_error)?;
+        let applied = Applied::open(start, empty, pointer).await.map_err(|source| match pointer {
+            Some(pointer) if source.is_loss() => OpenError::SnapshotLost {
+                group: group.0,
+                source,
+                kept: damaged_name(&dir.join(file_name(&pointer.last))),
+            },
+            _ => snapshot_error(source),
+        })?;
         let purged = log.with_entries(|entries| entries.purged());
         if purged > applied.last() {
             let why = format!("the log begins behind {purged:?}, the snapshot ends with {:?}", applied.last());

@@ -70,9 +70,9 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot<E>>> {
-        Ok(self
-            .0
-            .snapshot()
-            .map(|file| Snapshot::<E> { meta: file.header.meta(), snapshot: SnapshotData::stored(file) }))
+        Ok(self.0.snapshot().map(|file| Snapshot::<E> {
+            meta: file.header.meta(),
+            snapshot: SnapshotData::stored(file, self.0.clone()),
+        }))
     }
 }

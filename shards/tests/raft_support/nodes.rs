@@ -1,6 +1,7 @@
 //! Nodes with one replica of one group each, all on one thread: real logs, files and links over loopback.
 
 use std::cell::RefCell;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -80,6 +81,21 @@ pub fn empty() -> Machine {
 
 pub fn snapshot_dir(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("node-{number}")).join("snapshots")
+}
+
+/// The snapshot of a node that has one.
+pub fn newest_snapshot(dir: &Path, number: u32) -> PathBuf {
+    let files = std::fs::read_dir(snapshot_dir(dir, number)).expect("it is there");
+    let mut paths = files.map(|file| file.expect("readable").path());
+    paths.find(|path| path.extension().is_some_and(|end| end == "snap")).expect("a snapshot")
+}
+
+/// Damages a file, as a disk would.
+pub fn flip(path: &Path, offset: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("it is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).expect("within the file");
+    file.write_all_at(&[byte[0] ^ 4], offset).expect("writable");
 }
 
 /// Hands the messages of one group to its replica.

@@ -97,6 +97,14 @@ pub fn block_bytes(head: [u8; 4]) -> usize {
     (u32::from_le_bytes(head) as usize).saturating_add(BLOCK_HEADER_BYTES)
 }
 
+/// Checks the frame of a block that shall be the one numbered `number`, for whoever passes it on unread.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_block(number: u32, block: &[u8]) -> Result<(), SnapshotError> {
+    open(number, block).map(drop).map_err(|fault| SnapshotError { block: number, fault })
+}
+
 /// Makes one block.
 pub fn seal(number: u32, kind: BlockKind, payload: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();

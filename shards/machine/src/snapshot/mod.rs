@@ -12,5 +12,5 @@ mod items;
 mod restore;
 
 pub use blocks::{Blocks, Frozen};
-pub use format::{Fault, SnapshotError, block_bytes};
+pub use format::{Fault, SnapshotError, block_bytes, check_block};
 pub use restore::Restore;

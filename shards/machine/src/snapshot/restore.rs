@@ -49,6 +49,16 @@ impl Restore {
         if self.complete { self.machine.ok_or(missing) } else { Err(missing) }
     }
 
+    /// Whether the trailer was taken in.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// What was made so far, to be thrown away.
+    pub(crate) fn into_machine(self) -> Option<Machine> {
+        self.machine
+    }
+
     fn take(&mut self, block: &[u8]) -> Result<(), Fault> {
         let (kind, mut reader) = open(self.number, block)?;
         match (kind, self.machine.is_some(), self.complete) {

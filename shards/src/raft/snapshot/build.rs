@@ -10,6 +10,7 @@ use openraft::RaftSnapshotBuilder;
 
 use super::file::{SnapshotData, SnapshotFault};
 use super::header::{Header, file_name};
+use super::turn::Turn;
 use crate::env::Env;
 use crate::raft::applied::Applied;
 use crate::raft::state_machine::Snapshot;
@@ -72,7 +73,7 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot<E>> {
         self.finish().await.map_err(|fault| self.applied.snapshot_failed(fault))?;
         let (meta, snapshot) = match self.applied.snapshot() {
-            Some(file) => (file.header.meta(), SnapshotData::stored(file)),
+            Some(file) => (file.header.meta(), SnapshotData::stored(file, self.applied.clone())),
             None => (SnapshotMeta::default(), SnapshotData::nothing()),
         };
         Ok(Snapshot::<E> { meta, snapshot })
@@ -81,7 +82,8 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
 
 /// Frees what nobody needs any more, in small steps.
 pub async fn free<E: Env>(mut remains: Remains) {
+    let mut turn = Turn::<E>::begin();
     while remains.step() {
-        E::yield_now().await;
+        turn.step().await;
     }
 }

@@ -1,14 +1,16 @@
 //! A snapshot that is whole and durable, and what travels through openraft under that name.
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use kahuna_machine::{Machine, SnapshotError};
+use kahuna_machine::{Fault, Machine, SnapshotError};
 use kahuna_wal::{Disk, DiskFile, OpenMode};
 
-use super::header::{Header, PROBE_BYTES};
+use super::header::{FORMAT, Header, PROBE_BYTES};
 use crate::env::Env;
+use crate::raft::applied::Applied;
 use crate::raft::encoding::Malformed;
 
 /// Why a snapshot cannot be read.
@@ -30,6 +32,14 @@ pub enum SnapshotFault {
         /// What was found.
         why: String,
     },
+    /// It is whole, and of a format that this software does not know.
+    #[error("{}: its format is {format}, and this software reads up to {FORMAT}: start the newer version", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The number in its header.
+        format: u16,
+    },
     /// A block is damaged, missing or out of place.
     #[error("{}: {source}", path.display())]
     Block {
@@ -41,6 +51,18 @@ pub enum SnapshotFault {
 }
 
 impl SnapshotFault {
+    /// Whether what was written is no longer there: no repetition and no other version of the software will read it.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::EIO)
+            }
+            Self::Header { .. } => true,
+            Self::Newer { .. } => false,
+            Self::Block { source, .. } => !matches!(source.fault, Fault::Version(_)),
+        }
+    }
+
     pub(in crate::raft) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
@@ -78,6 +100,8 @@ pub struct SnapshotFile<E: Env> {
     pub header: Header,
     /// Where its blocks begin.
     pub header_bytes: usize,
+    /// A part of it turned out to be unreadable.
+    pub damaged: Cell<bool>,
 }
 
 impl<E: Env> SnapshotFile<E> {
@@ -91,8 +115,11 @@ impl<E: Env> SnapshotFile<E> {
         let probe = file.read_at(0, PROBE_BYTES).await.map_err(SnapshotFault::io(path))?;
         let header_bytes = Header::length(&probe).map_err(SnapshotFault::header(path))?;
         let head = file.read_at(0, header_bytes).await.map_err(SnapshotFault::io(path))?;
+        if let Some(format) = Header::newer(&head) {
+            return Err(SnapshotFault::Newer { path: path.to_owned(), format });
+        }
         let header = Header::read(&head).map_err(SnapshotFault::header(path))?;
-        Ok(Self { path: path.to_owned(), file, bytes, header, header_bytes })
+        Ok(Self { path: path.to_owned(), file, bytes, header, header_bytes, damaged: Cell::new(false) })
     }
 }
 
@@ -112,9 +139,9 @@ impl<E: Env> SnapshotData<E> {
         Self { source: Source::Nothing }
     }
 
-    /// A snapshot that lies in a file.
-    pub fn stored(file: Rc<SnapshotFile<E>>) -> Self {
-        Self { source: Source::Stored(file) }
+    /// A snapshot that lies in a file of `owner`.
+    pub fn stored(file: Rc<SnapshotFile<E>>, owner: Rc<Applied<E>>) -> Self {
+        Self { source: Source::Stored { file, owner } }
     }
 }
 
@@ -123,7 +150,12 @@ pub enum Source<E: Env> {
     /// Nowhere: nothing was applied.
     Nothing,
     /// In a durable file under its final name.
-    Stored(Rc<SnapshotFile<E>>),
+    Stored {
+        /// The file.
+        file: Rc<SnapshotFile<E>>,
+        /// Who makes a fresh one if this one turns out to be damaged.
+        owner: Rc<Applied<E>>,
+    },
     /// In a synced file under a name of its own in the group's directory, and built already.
     Received {
         /// The file.

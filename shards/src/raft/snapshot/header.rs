@@ -6,7 +6,8 @@ use super::super::encoding::{self, LOG_ID_BYTES, Malformed, Reader, put_log_id, 
 use super::super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
 
 const MAGIC: [u8; 4] = *b"KSNP";
-const FORMAT: u16 = 1;
+/// The format this software writes, and the newest it reads.
+pub const FORMAT: u16 = 1;
 const POINTER_FORMAT: u8 = 1;
 const CRC_BYTES: usize = 4;
 /// Up to the membership.
@@ -56,11 +57,17 @@ impl Header {
         let mut reader = Reader::new(probe, "snapshot header");
         let (magic, format) = (reader.take(4)?, reader.u16()?);
         let (zeros, length) = (reader.u16()?, reader.u32()? as usize);
-        if magic != MAGIC || format != FORMAT || zeros != 0 || !(FIXED_BYTES + CRC_BYTES..=MAX_BYTES).contains(&length)
-        {
+        if magic != MAGIC || format == 0 || zeros != 0 || !(FIXED_BYTES + CRC_BYTES..=MAX_BYTES).contains(&length) {
             return Err(reader.malformed());
         }
         Ok(length)
+    }
+
+    /// The format of a header that is whole but newer than this software: all formats have magic, format and length at
+    /// the front and the CRC at the end.
+    pub fn newer(bytes: &[u8]) -> Option<u16> {
+        let format = u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?);
+        (format > FORMAT && checked(bytes).is_some()).then_some(format)
     }
 
     /// Reads a header, all of `bytes`.
@@ -69,17 +76,24 @@ impl Header {
         if Self::length(bytes)? != bytes.len() {
             return Err(reader.malformed());
         }
-        let (head, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
-        if crc32fast::hash(head).to_le_bytes() != crc {
+        let head = checked(bytes).ok_or(reader.malformed())?;
+        reader.take(4)?;
+        if reader.u16()? != FORMAT {
             return Err(reader.malformed());
         }
-        reader.take(12)?;
+        reader.take(6)?;
         let group = reader.u32()?;
         let (term, index) = (reader.u64()?, reader.u64()?);
         let membership_id = reader.log_id()?;
         let membership = encoding::membership(&head[FIXED_BYTES..])?;
         Ok(Self { group, last: log_id(term, index), membership: StoredMembership::new(membership_id, membership) })
     }
+}
+
+/// The header before its CRC, if that is right.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, crc) = bytes.split_last_chunk::<CRC_BYTES>()?;
+    (crc32fast::hash(head).to_le_bytes() == *crc).then_some(head)
 }
 
 /// What the log remembers of the newest snapshot.
@@ -151,7 +165,20 @@ mod tests {
             let mut altered = bytes.clone();
             altered[at] ^= 0x10;
             assert!(Header::read(&altered).is_err(), "byte {at}");
+            assert_eq!(Header::newer(&altered), None, "byte {at}");
             assert!(Header::read(&bytes[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_newer_header_is_told_from_a_damaged_one() {
+        let mut bytes = header().encode();
+        let end = bytes.len() - CRC_BYTES;
+        bytes[4] = 9;
+        assert_eq!(Header::newer(&bytes), None);
+        let crc = crc32fast::hash(&bytes[..end]).to_le_bytes();
+        bytes[end..].copy_from_slice(&crc);
+        assert_eq!(Header::newer(&bytes), Some(9));
+        assert!(Header::read(&bytes).is_err());
     }
 }

@@ -6,8 +6,9 @@
 //! adopt    pointer record durable in the log ─▶ the file before it is removed ─▶ openraft purges
 //! ```
 //! The file before its pointer, the pointer before the purge: wherever a crash falls, the pointer names a whole file and
-//! the log holds everything behind it. Work goes block by block with a yield between, so that no other group of the shard
-//! waits for a large one.
+//! the log holds everything behind it. A file that is found damaged is set aside under the ending `.damaged`: see
+//! [`Applied::open`](super::Applied::open) and [`Applied::report_damage`](super::Applied::report_damage). Work goes block by block in short turns, so that no other group of the shard waits for a
+//! large one.
 //!
 //! The file (a format), little endian:
 //!
@@ -24,6 +25,7 @@ mod file;
 mod header;
 mod read;
 mod receive;
+mod turn;
 
 pub use build::{Builder, free};
 pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};

@@ -1,56 +1,88 @@
 //! Reading a snapshot's blocks in order.
 
+use std::future::Future;
+use std::io;
 use std::ops::Range;
+use std::pin::Pin;
 
-use kahuna_machine::{Machine, Restore, block_bytes};
+use kahuna_machine::{Machine, Restore, block_bytes, check_block};
 use kahuna_wal::{AlignedBuf, DiskFile};
 
 use super::file::{SnapshotFault, SnapshotFile};
+use super::turn::Turn;
 use crate::env::Env;
+use crate::raft::started::Started;
 
 /// Read at once.
 const READ_BYTES: usize = 512 << 10;
 
-/// Gives a file's blocks, whole ones only, several at a time.
+/// A read that has begun.
+type Reading<'a> = Started<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>> + 'a>>>;
+
+/// Gives a file's blocks, whole ones only, several at a time, and reads the next ones meanwhile.
 pub struct BlockReader<'a, E: Env> {
     snapshot: &'a SnapshotFile<E>,
     /// Where the next block begins in the file.
     offset: u64,
     buffer: AlignedBuf,
+    /// What comes at `offset`.
+    ahead: Option<Reading<'a>>,
+    /// Whether to check the blocks, and the number of the next one.
+    checked: Option<u32>,
 }
 
 impl<'a, E: Env> BlockReader<'a, E> {
-    /// From the first block on.
+    /// From the first block on, for somebody who checks them.
     pub fn new(snapshot: &'a SnapshotFile<E>) -> Self {
-        Self { snapshot, offset: snapshot.header_bytes as u64, buffer: AlignedBuf::with_capacity(1) }
+        let offset = snapshot.header_bytes as u64;
+        Self { snapshot, offset, buffer: AlignedBuf::with_capacity(1), ahead: None, checked: None }
+    }
+
+    /// From the first block on; gives only blocks whose numbers and checksums are right.
+    pub fn checking(snapshot: &'a SnapshotFile<E>) -> Self {
+        Self { checked: Some(0), ..Self::new(snapshot) }
     }
 
     /// The next blocks, some hundred KiB of them or one larger, and where they begin in the file; `None` at its end.
     ///
     /// # Errors
-    /// `Io`; `Block` when what is there is no block, or ends within one.
+    /// `Io`; `Header` when what is there is no block, or ends within one; `Block` when one is damaged, if that is checked.
     pub async fn next(&mut self) -> Result<Option<(u64, &[u8])>, SnapshotFault> {
-        let path = &self.snapshot.path;
-        if self.offset >= self.snapshot.bytes {
+        let SnapshotFile { path, bytes, .. } = self.snapshot;
+        if self.offset >= *bytes {
             return Ok(None);
         }
         let mut wanted = READ_BYTES;
-        loop {
-            let read = self.snapshot.file.read_at(self.offset, wanted).await;
-            self.buffer = read.map_err(SnapshotFault::io(path))?;
+        let mut reading = self.ahead.take();
+        let end = loop {
+            let read = reading.take().unwrap_or_else(|| self.read(wanted));
+            self.buffer = read.await.map_err(SnapshotFault::io(path))?;
             let whole = blocks(&self.buffer).map(|block| block.end).take_while(|&end| end <= self.buffer.len()).last();
             if let Some(end) = whole {
-                let at = self.offset;
-                self.offset += end as u64;
-                return Ok(Some((at, &self.buffer[..end])));
+                break end;
             }
             let needed = blocks(&self.buffer).next().map_or(0, |block| block.end);
-            if needed <= wanted || needed as u64 > self.snapshot.bytes - self.offset {
+            if needed <= wanted || needed as u64 > bytes - self.offset {
                 let why = format!("no whole block at offset {}", self.offset);
                 return Err(SnapshotFault::Header { path: path.clone(), why });
             }
             wanted = needed;
+        };
+        let at = self.offset;
+        self.offset += end as u64;
+        self.ahead = (self.offset < *bytes).then(|| self.read(READ_BYTES));
+        if let Some(number) = &mut self.checked {
+            for block in blocks(&self.buffer[..end]) {
+                check_block(*number, &self.buffer[block]).map_err(SnapshotFault::block(path))?;
+                *number += 1;
+            }
         }
+        Ok(Some((at, &self.buffer[..end])))
+    }
+
+    fn read(&self, wanted: usize) -> Reading<'a> {
+        let (file, offset) = (&self.snapshot.file, self.offset);
+        Started::new(Box::pin(file.read_at(offset, wanted)))
     }
 }
 
@@ -65,17 +97,18 @@ pub fn blocks(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// Builds the machine that a snapshot holds, yielding between its blocks.
+/// Builds the machine that a snapshot holds, in short turns.
 ///
 /// # Errors
 /// When the file is damaged or cannot be read.
 pub async fn load<E: Env>(snapshot: &SnapshotFile<E>) -> Result<Machine, SnapshotFault> {
     let mut reader = BlockReader::new(snapshot);
     let mut restore = Restore::new();
+    let mut turn = Turn::<E>::begin();
     while let Some((_, bytes)) = reader.next().await? {
         for block in blocks(bytes) {
             restore.push_block(&bytes[block]).map_err(SnapshotFault::block(&snapshot.path))?;
-            E::yield_now().await;
+            turn.step().await;
         }
     }
     restore.finish().map_err(SnapshotFault::block(&snapshot.path))

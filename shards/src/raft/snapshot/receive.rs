@@ -1,16 +1,22 @@
 //! A snapshot on its way in: written to a file and built into a machine, block by block.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kahuna_machine::Restore;
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
 
+use super::build::free;
 use super::file::{SnapshotData, SnapshotFault};
 use super::header::{Header, file_name};
 use super::read::blocks;
+use super::turn::Turn;
 use crate::env::Env;
 use crate::raft::messages::SnapshotBegin;
 use crate::raft::types::Vote;
+
+/// A sender that is silent for longer has given up: it waits no longer for an answer itself.
+const SENDER_SILENT: Duration = Duration::from_secs(60);
 
 /// A transfer that has begun and not ended. Dropping it leaves its file, which the next opening of the group removes.
 pub struct Incoming<E: Env> {
@@ -26,6 +32,8 @@ pub struct Incoming<E: Env> {
     /// Bytes written.
     offset: u64,
     restore: Restore,
+    /// When the last part came, as time since boot.
+    heard: Duration,
 }
 
 impl<E: Env> Incoming<E> {
@@ -51,6 +59,7 @@ impl<E: Env> Incoming<E> {
             file_bytes: begin.file_bytes,
             offset: 0,
             restore: Restore::new(),
+            heard: E::boot_clock(),
         };
         this.write(&begin.header).await?;
         Ok(this)
@@ -65,11 +74,12 @@ impl<E: Env> Incoming<E> {
             return Err(self.broken(format!("a chunk at {offset}, where {} is next", self.offset)));
         }
         let mut taken = 0;
+        let mut turn = Turn::<E>::begin();
         for block in blocks(bytes) {
             taken = block.end;
             let Some(block) = bytes.get(block) else { break };
             self.restore.push_block(block).map_err(SnapshotFault::block(&self.path))?;
-            E::yield_now().await;
+            turn.step().await;
         }
         if taken != bytes.len() {
             return Err(self.broken(format!("the chunk at {offset} ends within a block")));
@@ -77,22 +87,39 @@ impl<E: Env> Incoming<E> {
         self.write(bytes).await
     }
 
-    /// Syncs the file and completes the machine.
+    /// Syncs the file, once all of it came. The transfer is over after an error.
     ///
     /// # Errors
-    /// When something is missing or damaged, or the file cannot be synced.
-    pub async fn end(self) -> Result<(Header, SnapshotData<E>), SnapshotFault> {
+    /// When something is missing, or the file cannot be synced.
+    pub async fn sync(&self) -> Result<(), SnapshotFault> {
         if self.offset != self.file_bytes {
             return Err(self.broken(format!("{} of {} bytes came", self.offset, self.file_bytes)));
         }
-        self.file.sync().await.map_err(SnapshotFault::io(&self.path))?;
+        if !self.restore.is_complete() {
+            return Err(self.broken("the trailer did not come".to_owned()));
+        }
+        self.file.sync().await.map_err(SnapshotFault::io(&self.path))
+    }
+
+    /// The file, synced, with the machine that is in it.
+    ///
+    /// # Errors
+    /// When there is no trailer.
+    pub fn finish(self) -> Result<(Header, SnapshotData<E>), SnapshotFault> {
         let machine = self.restore.finish().map_err(SnapshotFault::block(&self.path))?;
         Ok((self.header, SnapshotData::received(self.path, machine)))
     }
 
-    /// Where its file lies, for whoever gives it up.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Removes its file, and frees what was built behind the scenes. A file that cannot be removed now is removed when the
+    /// group is opened next.
+    pub async fn give_up(self, disk: &E::Disk) {
+        E::spawn(free::<E>(self.restore.into()));
+        let _ = disk.remove(&self.path).await;
+    }
+
+    /// Whether its sender has been silent for so long that it will not go on.
+    pub fn is_stale(&self) -> bool {
+        E::boot_clock().saturating_sub(self.heard) > SENDER_SILENT
     }
 
     fn broken(&self, why: String) -> SnapshotFault {
@@ -103,6 +130,7 @@ impl<E: Env> Incoming<E> {
         let written = self.file.write_at(self.offset, AlignedBuf::copy_of(bytes), Durability::Buffered).await;
         written.map_err(SnapshotFault::io(&self.path))?;
         self.offset += bytes.len() as u64;
+        self.heard = E::boot_clock();
         Ok(())
     }
 }
