@@ -80,7 +80,7 @@ pub struct PlaceGroups {
     pub settings: Settings,
     /// The cluster's ranges.
     pub map: RangeMap,
-    /// One line a data group.
+    /// One line a group. That of the meta group names the replicas it was founded with.
     pub placements: Vec<Placement>,
 }
 
@@ -90,6 +90,53 @@ pub struct PlaceGroups {
 pub struct SetLed {
     /// The group.
     pub group: u32,
+}
+
+/// The log of a node's replica of a group is gone: another replica shall take its place, on the same node. Asked for by that
+/// node; repeating it is safe.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct ReplaceReplica {
+    /// The group.
+    pub group: u32,
+    /// The node.
+    pub node: u32,
+    /// Its data directory.
+    pub incarnation: u64,
+    /// How often that directory lost a log or a snapshot, this time included: from 1. The same number again asks for the
+    /// same replica.
+    pub loss: u32,
+}
+
+/// A replica that takes, or took, the place of lost ones.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct Replacement {
+    /// The group.
+    pub group: u32,
+    /// The node.
+    pub node: u32,
+    /// Its data directory.
+    pub incarnation: u64,
+    /// The loss it was minted for.
+    pub loss: u32,
+    /// The new replica's id.
+    pub replica: u64,
+    /// It votes, and the group's place is its own.
+    pub finished: bool,
+    /// The replicas that had this place before, ascending: none of them may ever be opened again.
+    pub lost: Vec<u64>,
+}
+
+/// The replica that was minted in the place of a lost one votes, and the lost one is out of its group. Said by the group's
+/// leader; repeating it is safe.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct FinishReplacement {
+    /// The group.
+    pub group: u32,
+    /// The new replica's id.
+    pub replica: u64,
 }
 
 /// A node of the cluster and how to reach it.

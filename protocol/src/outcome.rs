@@ -4,7 +4,7 @@ use crate::error::ErrorReply;
 use crate::key::{Compacted, Deleted, Exists, KeyExtended, NotFound, NotSet, Page, Set, Value};
 use crate::lock::{Acquired, Held, LockExtended, LockState, NotHeld, NotOwner, Released};
 use crate::macros::bodies;
-use crate::meta::{Done, Map, Status};
+use crate::meta::{Done, Map, Replacement, Status};
 use crate::sequence::{
     Allocated, Exhausted, SequenceCreated, SequenceDeleted, SequenceExists, SequenceNotFound, SequenceState,
 };
@@ -66,6 +66,8 @@ bodies! {
     0x8402 => Status(Status),
     /// A command of the system.
     0x8501 => Done(Done),
+    /// `ReplaceReplica`.
+    0x8502 => Replacement(Replacement),
     /// Nothing was decided, or a duplicate was refused.
     0x8f01 => Error(ErrorReply),
 }

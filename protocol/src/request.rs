@@ -4,7 +4,7 @@ use crate::Position;
 use crate::key::{KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeyScan, KeySet};
 use crate::lock::{LockAcquire, LockExtend, LockInfo, LockRelease};
 use crate::macros::bodies;
-use crate::meta::{MapGet, PlaceGroups, SetLed, StatusGet, Tick, UpsertNode};
+use crate::meta::{FinishReplacement, MapGet, PlaceGroups, ReplaceReplica, SetLed, StatusGet, Tick, UpsertNode};
 use crate::sequence::{SequenceCreate, SequenceDelete, SequenceGet, SequenceNext, SequenceReserve};
 
 bodies! {
@@ -56,6 +56,10 @@ bodies! {
     0x0503 => SetLed(SetLed),
     /// Of the system itself, meta group: a node's addresses.
     0x0504 => UpsertNode(UpsertNode),
+    /// Of the system itself, meta group: a replica's log is gone.
+    0x0505 => ReplaceReplica(ReplaceReplica),
+    /// Of the system itself, meta group: a replica took the place of a lost one.
+    0x0506 => FinishReplacement(FinishReplacement),
 }
 
 /// What the dispatch does with a request.
@@ -90,7 +94,12 @@ impl RequestRef<'_> {
                 Class::Read
             }
             Self::MapGet(_) | Self::StatusGet(_) => Class::Node,
-            Self::Tick(_) | Self::PlaceGroups(_) | Self::SetLed(_) | Self::UpsertNode(_) => Class::System,
+            Self::Tick(_)
+            | Self::PlaceGroups(_)
+            | Self::SetLed(_)
+            | Self::UpsertNode(_)
+            | Self::ReplaceReplica(_)
+            | Self::FinishReplacement(_) => Class::System,
         }
     }
 
@@ -121,7 +130,9 @@ impl RequestRef<'_> {
             | Self::Tick(_)
             | Self::PlaceGroups(_)
             | Self::SetLed(_)
-            | Self::UpsertNode(_) => None,
+            | Self::UpsertNode(_)
+            | Self::ReplaceReplica(_)
+            | Self::FinishReplacement(_) => None,
         }
     }
 }

@@ -65,6 +65,8 @@ pub fn requests() -> Vec<Request> {
         PlaceGroups { settings: Settings::default(), map: RangeMap::even(2), placements: vec![placement()] }.into(),
         SetLed { group: 7 }.into(),
         UpsertNode { info: node_info() }.into(),
+        ReplaceReplica { group: 7, node: 2, incarnation: 99, loss: 1 }.into(),
+        FinishReplacement { group: 7, replica: 40 }.into(),
     ]
 }
 
@@ -105,6 +107,8 @@ pub fn outcomes() -> Vec<Outcome> {
         map().into(),
         status().into(),
         Done {}.into(),
+        Replacement { group: 7, node: 2, incarnation: 99, loss: 2, replica: 41, finished: true, lost: vec![23, 40] }
+            .into(),
         ErrorReply {
             code: ErrorCode::NotLeader as u16,
             retry_after_ms: 20,

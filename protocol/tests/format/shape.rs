@@ -106,7 +106,7 @@ macro_rules! lists {
     } )+ };
 }
 
-lists!(u32, NodeInfo, PageItem, Placement, RangeEntry, Replica, ReplicaStatus);
+lists!(u32, u64, NodeInfo, PageItem, Placement, RangeEntry, Replica, ReplicaStatus);
 
 /// A struct and its fields. A field left out does not compile, one in the wrong order is found by its offset.
 macro_rules! structs {
@@ -171,6 +171,9 @@ structs! {
     Replica { replica, node, incarnation }
     SetLed { group }
     UpsertNode { info }
+    ReplaceReplica { group, node, incarnation, loss }
+    FinishReplacement { group, replica }
+    Replacement { group, node, incarnation, loss, replica, finished, lost }
     Acquired { token, deadline_ms }
     Held { owner, token, remaining_ms }
     LockExtended { token, deadline_ms }
@@ -218,13 +221,13 @@ macro_rules! any_json {
 any_json! { request_json Request {
     LockAcquire, LockExtend, LockRelease, LockInfo, KeySet, KeyGet, KeyExists, KeyDelete, KeyExtend, KeyPersist, KeyScan,
     SequenceCreate, SequenceNext, SequenceReserve, SequenceGet, SequenceDelete, MapGet, StatusGet, Tick, PlaceGroups,
-    SetLed, UpsertNode,
+    SetLed, UpsertNode, ReplaceReplica, FinishReplacement,
 } }
 
 any_json! { outcome_json Outcome {
     Acquired, Held, LockExtended, NotHeld, NotOwner, Released, LockState, Set, NotSet, Value, Exists, NotFound, Deleted,
     KeyExtended, Page, Compacted, SequenceCreated, SequenceExists, Allocated, SequenceState, SequenceDeleted,
-    SequenceNotFound, Exhausted, Map, Status, Done, Error,
+    SequenceNotFound, Exhausted, Map, Status, Done, Replacement, Error,
 } }
 
 fn shape_of<T, F: Shape>(_: fn(&T) -> &F) -> (String, usize) {

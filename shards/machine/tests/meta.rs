@@ -4,11 +4,17 @@ mod common;
 
 use common::*;
 use kahuna_machine::Range;
-use kahuna_protocol::meta::{Done, NodeInfo, PlaceGroups, Placement, Replica, SetLed, Settings, UpsertNode};
+use kahuna_protocol::meta::{
+    Done, FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Replica, SetLed, Settings,
+    UpsertNode,
+};
 use kahuna_protocol::{ErrorCode, Outcome, RangeMap};
 
 fn placement(group: u32, replicas: &[u64]) -> Placement {
-    let replica = |(at, &replica): (usize, &u64)| Replica { replica, node: at as u32 + 1, incarnation: 9 };
+    let replica = |(at, &replica): (usize, &u64)| {
+        let node = at as u32 + 1;
+        Replica { replica, node, incarnation: u64::from(node) + 100 }
+    };
     Placement { group, replicas: replicas.iter().enumerate().map(replica).collect(), led: false }
 }
 
@@ -91,6 +97,72 @@ fn the_version_rises_with_changes_only() {
     let nodes: Vec<_> =
         bench.machine.meta().nodes.iter().map(|node| (node.node, node.client_address.as_str())).collect();
     assert_eq!(nodes, [(1, "a:2"), (3, "c:1")]);
+}
+
+/// Node 2 asks for another replica of `group`.
+fn replace(group: u32, loss: u32) -> ReplaceReplica {
+    ReplaceReplica { group, node: 2, incarnation: 102, loss }
+}
+
+fn minted(loss: u32, replica: u64, lost: &[u64]) -> Replacement {
+    Replacement { group: 1, node: 2, incarnation: 102, loss, replica, finished: false, lost: lost.to_vec() }
+}
+
+fn replicas_of(bench: &Bench, group: u32) -> Vec<u64> {
+    let placement = bench.machine.meta().placement(group).expect("it was placed");
+    placement.replicas.iter().map(|replica| replica.replica).collect()
+}
+
+#[test]
+fn a_lost_replica_gets_one_new_id_a_loss() {
+    let mut bench = bench();
+    bench.run(two_groups());
+    let version = bench.machine.meta_version();
+    for _ in 0..2 {
+        assert_eq!(bench.run(replace(1, 1)), minted(1, 10, &[5]).into());
+        assert_eq!(bench.machine.meta_version(), version + 1, "a repetition changes nothing");
+        assert_eq!(bench.machine.meta().next_replica, 11);
+    }
+    assert_eq!(replicas_of(&bench, 1), [4, 5, 6], "the place stays the old one's until the new one votes");
+    // Lost again before it was there: the abandoned id is dead as well.
+    assert_eq!(bench.run(replace(1, 3)), minted(3, 11, &[5, 10]).into());
+    assert_eq!(bench.run(replace(1, 1)), minted(3, 11, &[5, 10]).into(), "a late request mints nothing");
+    assert_eq!(bench.run(FinishReplacement { group: 1, replica: 10 }), Done {}.into());
+    assert_eq!(replicas_of(&bench, 1), [4, 5, 6], "an abandoned id takes no place");
+    for _ in 0..2 {
+        assert_eq!(bench.run(FinishReplacement { group: 1, replica: 11 }), Done {}.into());
+        assert_eq!(bench.machine.meta_version(), version + 3);
+    }
+    assert_eq!(replicas_of(&bench, 1), [4, 11, 6], "it takes over the old one's place in the list");
+    assert!(bench.machine.meta().placement(1).is_some_and(|placement| placement.led));
+    // Lost once more, after it had the place.
+    assert_eq!(bench.run(replace(1, 4)), minted(4, 12, &[5, 10, 11]).into());
+    assert_eq!(replicas_of(&bench, 2), [7, 8, 9]);
+    assert_eq!(restored(&blocks(&bench.machine)).meta(), bench.machine.meta());
+}
+
+#[test]
+fn a_replacement_that_does_not_fit_is_refused_by_name() {
+    let mut bench = bench();
+    let placements = vec![placement(1, &[4, 5, 6]), placement(2, &[7])];
+    assert!(matches!(bench.run(replace(1, 1)), Outcome::Error(reply) if reply.text.contains("no place")));
+    bench.run(PlaceGroups { placements, ..two_groups() });
+    let alone = ReplaceReplica { group: 2, node: 1, incarnation: 101, loss: 1 };
+    let refused = [
+        (replace(3, 1), "no place"),
+        (replace(2, 1), "no replica on node 2"),
+        (ReplaceReplica { incarnation: 101, ..replace(1, 1) }, "no replica on node 2"),
+        (replace(1, 0), "from 1"),
+        (alone, "no other replica"),
+    ];
+    let before = bench.machine.meta().clone();
+    for (request, word) in refused {
+        let outcome = bench.run(request.clone());
+        assert!(matches!(&outcome, Outcome::Error(reply) if reply.text.contains(word)), "{request:?}: {outcome:?}");
+    }
+    let unknown = bench.run(FinishReplacement { group: 1, replica: 5 });
+    assert!(matches!(unknown, Outcome::Error(reply) if reply.text.contains("replaces none")));
+    assert_eq!(bench.machine.meta(), &before);
 }
 
 #[test]

@@ -218,5 +218,5 @@ fn the_format_is_pinned() {
         ..RequestPrelude::default()
     };
     bench.run_as(prelude, next("a/sequence"));
-    assert_eq!(bench.machine.hash(), 0x58fe_88a2_05e1_cf29);
+    assert_eq!(bench.machine.hash(), 0x378a_062b_cfea_5d56);
 }

@@ -1,14 +1,14 @@
-//! The first placement of the data groups: a pure function of the founding.
+//! The first placement of the groups: a pure function of the founding.
 
-use kahuna_protocol::RangeMap;
 use kahuna_protocol::meta::{PlaceGroups, Placement, Replica};
+use kahuna_protocol::{GroupId, RangeMap};
 
 use super::manifest::Founding;
 
 /// Most voters of one group.
 const MAX_VOTERS: usize = 5;
 
-/// Cuts the positions evenly and places every group on up to [`MAX_VOTERS`] nodes.
+/// Cuts the positions evenly and places every data group on up to [`MAX_VOTERS`] nodes; writes down where the meta group is.
 ///
 /// The first replica of a group initialises it and is its preferred leader: it moves on by one node with every group,
 /// so that leaders spread evenly. Replica ids go on behind those of the meta group.
@@ -20,18 +20,18 @@ pub fn place_groups(founding: &Founding) -> PlaceGroups {
         next += 1;
         next - 1
     };
-    let placements = (1..=founding.partitions)
-        .map(|group| {
-            let first = group as usize - 1;
-            let replicas = (0..voters)
-                .map(|offset| {
-                    let member = &founding.members[(first + offset) % nodes];
-                    Replica { replica: mint(), ..member.clone() }
-                })
-                .collect();
-            Placement { group, replicas, led: false }
-        })
-        .collect();
+    let meta = Placement { group: GroupId::META.0, replicas: founding.members.clone(), led: true };
+    let data = (1..=founding.partitions).map(|group| {
+        let first = group as usize - 1;
+        let replicas = (0..voters)
+            .map(|offset| {
+                let member = &founding.members[(first + offset) % nodes];
+                Replica { replica: mint(), ..member.clone() }
+            })
+            .collect();
+        Placement { group, replicas, led: false }
+    });
+    let placements = std::iter::once(meta).chain(data).collect();
     PlaceGroups { settings: founding.settings, map: RangeMap::even(founding.partitions), placements }
 }
 
@@ -57,13 +57,14 @@ mod tests {
             let replicas = || placed.placements.iter().flat_map(|placement| &placement.replicas);
             let ids: BTreeSet<u64> = replicas().map(|replica| replica.replica).collect();
             assert_eq!(ids.len(), replicas().count(), "{nodes} nodes");
-            assert!(ids.first().is_some_and(|&id| id > u64::from(nodes)), "ids of the meta group are not used again");
+            let (meta, data) = placed.placements.split_first().expect("the meta group's line is the first");
+            assert_eq!((meta.group, &meta.replicas), (0, &founding(nodes, partitions).members));
             for node in 1..=nodes {
-                let first = placed.placements.iter().filter(|placement| placement.replicas[0].node == node).count();
+                let first = data.iter().filter(|placement| placement.replicas[0].node == node).count();
                 let fair = (partitions / nodes) as usize;
                 assert!((fair..=fair + 1).contains(&first), "{nodes} nodes: node {node} leads {first}");
             }
-            for placement in &placed.placements {
+            for placement in data {
                 let distinct: BTreeSet<u32> = placement.replicas.iter().map(|replica| replica.node).collect();
                 assert_eq!(distinct.len(), (nodes as usize).min(MAX_VOTERS));
             }

@@ -133,6 +133,8 @@ impl Machine {
             RequestRef::PlaceGroups(body) => self.place_groups(body),
             RequestRef::SetLed(body) => self.set_led(body),
             RequestRef::UpsertNode(body) => Ok(self.upsert_node(body)),
+            RequestRef::ReplaceReplica(body) => self.replace_replica(body),
+            RequestRef::FinishReplacement(body) => self.finish_replacement(body),
             RequestRef::LockInfo(_)
             | RequestRef::KeyGet(_)
             | RequestRef::KeyExists(_)

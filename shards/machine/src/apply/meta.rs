@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
 use kahuna_protocol::frame::to_owned;
-use kahuna_protocol::meta::{ArchivedPlaceGroups, ArchivedSetLed, ArchivedUpsertNode, Done};
+use kahuna_protocol::meta::{
+    ArchivedFinishReplacement, ArchivedPlaceGroups, ArchivedReplaceReplica, ArchivedSetLed, ArchivedUpsertNode, Done,
+};
 use kahuna_protocol::{Hlc, Outcome};
 
 use crate::Machine;
@@ -34,6 +36,21 @@ impl Machine {
         let info = to_owned(&body.info);
         let done = self.change_meta(|meta| Ok(meta.upsert_node(info)));
         done.unwrap_or_else(Outcome::from)
+    }
+
+    /// Mints a replica in the place of a lost one, or names the one that was.
+    pub(super) fn replace_replica(&mut self, body: &ArchivedReplaceReplica) -> Result<Outcome, ErrorReply> {
+        let asked = to_owned(body);
+        let at = (asked.group, asked.incarnation);
+        self.change_meta(|meta| meta.replace(&asked))?;
+        let replacement = self.state.meta.replacement(at.0, at.1).expect("it was there, or was minted now");
+        Ok(replacement.clone().into())
+    }
+
+    /// Gives a new replica the place of a lost one.
+    pub(super) fn finish_replacement(&mut self, body: &ArchivedFinishReplacement) -> Result<Outcome, ErrorReply> {
+        let finished = to_owned(body);
+        self.change_meta(|meta| meta.finish(&finished))
     }
 
     /// What a request for a position outside of the range is answered.

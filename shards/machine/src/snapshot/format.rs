@@ -4,8 +4,8 @@ use super::bytes::{Reader, Writer};
 
 /// `KAHS`, the first bytes of the first block's payload.
 pub const MAGIC: [u8; 4] = *b"KAHS";
-/// The version this crate writes, and the only one it reads.
-pub const VERSION: u16 = 1;
+/// The version this crate writes; it reads the earlier ones too.
+pub const VERSION: u16 = 2;
 /// The bytes before a block's payload.
 pub const BLOCK_HEADER_BYTES: usize = 16;
 /// The payload at which a block is closed; one item may exceed it.
@@ -49,7 +49,7 @@ pub enum Fault {
     #[error("it does not start as a snapshot does")]
     Magic,
     /// A version this software does not read.
-    #[error("its version is {0}; this software reads {VERSION}")]
+    #[error("its version is {0}; this software reads 1 to {VERSION}")]
     Version(u16),
     /// A head, items or a trailer where none can be.
     #[error("a block of kind {0} cannot stand here")]

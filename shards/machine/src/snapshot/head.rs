@@ -6,7 +6,8 @@ use bytes::Bytes;
 use kahuna_protocol::Hlc;
 use kahuna_protocol::frame::{access, archive_into, to_owned};
 use kahuna_protocol::meta::{
-    ArchivedPlaceGroups, ArchivedSettings, ArchivedUpsertNode, PlaceGroups, Settings, UpsertNode,
+    ArchivedPlaceGroups, ArchivedReplacement, ArchivedSettings, ArchivedUpsertNode, PlaceGroups, Replacement, Settings,
+    UpsertNode,
 };
 
 use super::bytes::{Reader, Writer};
@@ -39,7 +40,7 @@ pub fn write(state: &State, writer: &mut Writer) {
 }
 
 fn write_meta(state: &State, writer: &mut Writer) {
-    let Meta { settings, map, placements, nodes, next_replica } = &*state.meta;
+    let Meta { settings, map, placements, replacements, nodes, next_replica } = &*state.meta;
     writer.u64(state.meta_version);
     writer.u64(*next_replica);
     let groups = PlaceGroups { settings: *settings, map: map.clone(), placements: placements.clone() };
@@ -47,6 +48,10 @@ fn write_meta(state: &State, writer: &mut Writer) {
     writer.u32(u32::try_from(nodes.len()).expect("a cluster has far fewer nodes"));
     for info in nodes {
         writer.counted(|out| archive_into(&UpsertNode { info: info.clone() }, out));
+    }
+    writer.u32(u32::try_from(replacements.len()).expect("one per place at most"));
+    for replacement in replacements {
+        writer.counted(|out| archive_into(replacement, out));
     }
 }
 
@@ -56,15 +61,15 @@ pub fn read(mut reader: Reader<'_>) -> Result<State, Fault> {
     if reader.array() != Some(MAGIC) {
         return Err(Fault::Magic);
     }
-    match reader.u16() {
-        Some(VERSION) => {}
-        version => return Err(Fault::Version(version.unwrap_or(0))),
+    let version = reader.u16().unwrap_or(0);
+    if !(1..=VERSION).contains(&version) {
+        return Err(Fault::Version(version));
     }
-    let state = read_fields(&mut reader).ok_or(Fault::Content("head"))?;
+    let state = read_fields(&mut reader, version).ok_or(Fault::Content("head"))?;
     if reader.is_empty() { Ok(state) } else { Err(Fault::Content("head")) }
 }
 
-fn read_fields(reader: &mut Reader<'_>) -> Option<State> {
+fn read_fields(reader: &mut Reader<'_>, version: u16) -> Option<State> {
     reader.u16()?;
     let settings: Settings = to_owned(access::<ArchivedSettings>(0, reader.bytes()?).ok()?);
     let time = Hlc(reader.u64()?);
@@ -78,12 +83,12 @@ fn read_fields(reader: &mut Reader<'_>) -> Option<State> {
         _ => return None,
     };
     let meta_version = reader.u64()?;
-    let meta = Rc::new(read_meta(reader)?);
+    let meta = Rc::new(read_meta(reader, version)?);
     let range = Range { start, end, epoch };
     Some(State { time, horizon, floors, meta, meta_version, ..State::new(settings, range) })
 }
 
-fn read_meta(reader: &mut Reader<'_>) -> Option<Meta> {
+fn read_meta(reader: &mut Reader<'_>, version: u16) -> Option<Meta> {
     let next_replica = reader.u64()?;
     let groups: PlaceGroups = to_owned(access::<ArchivedPlaceGroups>(0, reader.bytes()?).ok()?);
     let PlaceGroups { settings, map, placements } = groups;
@@ -92,5 +97,32 @@ fn read_meta(reader: &mut Reader<'_>) -> Option<Meta> {
         let node: UpsertNode = to_owned(access::<ArchivedUpsertNode>(0, reader.bytes()?).ok()?);
         nodes.push(node.info);
     }
-    Some(Meta { settings, map, placements, nodes, next_replica })
+    let mut replacements = Vec::new();
+    // The first version had none.
+    let count = if version == 1 { 0 } else { reader.u32()? };
+    for _ in 0..count {
+        let replacement: Replacement = to_owned(access::<ArchivedReplacement>(0, reader.bytes()?).ok()?);
+        replacements.push(replacement);
+    }
+    Some(Meta { settings, map, placements, replacements, nodes, next_replica })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_version_is_read_as_one_without_replacements() {
+        let state = State::new(Settings::default(), Range::none());
+        let mut writer = Writer::default();
+        write(&state, &mut writer);
+        let mut first = writer.into_bytes();
+        first[4..6].copy_from_slice(&1_u16.to_le_bytes());
+        assert!(matches!(read(Reader::new(&first)), Err(Fault::Content("head"))), "it had no count of replacements");
+        first.truncate(first.len() - 4);
+        let read_back = read(Reader::new(&first)).expect("an earlier version");
+        assert_eq!((read_back.meta, read_back.settings), (state.meta, state.settings));
+        first[4..6].copy_from_slice(&3_u16.to_le_bytes());
+        assert!(matches!(read(Reader::new(&first)), Err(Fault::Version(3))));
+    }
 }

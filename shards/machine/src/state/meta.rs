@@ -1,7 +1,9 @@
 //! What the meta group keeps: who is there, and which group lives where.
 
 use kahuna_protocol::RangeMap;
-use kahuna_protocol::meta::{NodeInfo, PlaceGroups, Placement, Settings};
+use kahuna_protocol::meta::{
+    FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
+};
 
 /// The cluster as the meta group knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,8 +12,10 @@ pub struct Meta {
     pub settings: Settings,
     /// The cluster's ranges; empty until the groups are placed.
     pub map: RangeMap,
-    /// One line a data group, ascending by group; empty until the groups are placed.
+    /// One line a group, ascending by group; empty until the groups are placed.
     pub placements: Vec<Placement>,
+    /// One line for every place whose replica was lost, ascending by group and data directory.
+    pub replacements: Vec<Replacement>,
     /// Ascending by node.
     pub nodes: Vec<NodeInfo>,
     /// No replica has this id or a higher one.
@@ -42,7 +46,8 @@ impl Meta {
         }
         check_map(&map, &placements)?;
         let next_replica = check_replicas(&placements, self.next_replica)?;
-        *self = Self { settings, map, placements, next_replica, nodes: std::mem::take(&mut self.nodes) };
+        let nodes = std::mem::take(&mut self.nodes);
+        *self = Self { settings, map, placements, replacements: Vec::new(), next_replica, nodes };
         Ok(true)
     }
 
@@ -57,6 +62,80 @@ impl Meta {
         Ok(!std::mem::replace(&mut placement.led, true))
     }
 
+    /// The line of `group`.
+    pub fn placement(&self, group: u32) -> Option<&Placement> {
+        self.placements.iter().find(|placement| placement.group == group)
+    }
+
+    /// The last replacement of the replica that `group` has, or shall have, in the data directory `incarnation`.
+    pub fn replacement(&self, group: u32, incarnation: u64) -> Option<&Replacement> {
+        let at = self.replacements.binary_search_by_key(&(group, incarnation), place_of).ok()?;
+        Some(&self.replacements[at])
+    }
+
+    /// Mints a replica for a place whose log is gone, unless that was done for this loss or a later one. Whether anything
+    /// changed; the line is in [`Meta::replacement`] then and otherwise.
+    ///
+    /// The ids that had the place before, finished or not, are dead from now on.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn replace(&mut self, asked: &ReplaceReplica) -> Result<bool, String> {
+        let ReplaceReplica { group, node, incarnation, loss } = *asked;
+        let placement = self.placement(group).ok_or_else(|| format!("group {group} has no place"))?;
+        let here = placement.replicas.iter().find(|replica| (replica.node, replica.incarnation) == (node, incarnation));
+        let Some(here) = here else {
+            return Err(format!("group {group} has no replica on node {node} with data directory {incarnation:016x}"));
+        };
+        if placement.replicas.len() == 1 {
+            return Err(format!("group {group} had no other replica that could feed a new one"));
+        }
+        if loss == 0 {
+            return Err("losses count from 1".to_owned());
+        }
+        let placed = here.replica;
+        let at = self.replacements.binary_search_by_key(&(group, incarnation), place_of);
+        let before = at.ok().map(|at| &self.replacements[at]);
+        if before.is_some_and(|before| before.loss >= loss) {
+            return Ok(false);
+        }
+        let mut lost = before.map_or_else(Vec::new, |before| before.lost.clone());
+        lost.push(before.map_or(placed, |before| before.replica));
+        let replica = self.next_replica;
+        self.next_replica = replica.checked_add(1).ok_or("the replica ids leave none free")?;
+        let minted = Replacement { group, node, incarnation, loss, replica, finished: false, lost };
+        match at {
+            Ok(at) => self.replacements[at] = minted,
+            Err(at) => self.replacements.insert(at, minted),
+        }
+        Ok(true)
+    }
+
+    /// Gives a replica that was minted for a lost place that place. Nothing changes for one that has it, or that was lost
+    /// itself meanwhile. Whether anything changed.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn finish(&mut self, finished: &FinishReplacement) -> Result<bool, String> {
+        let FinishReplacement { group, replica } = *finished;
+        let minted = |line: &&mut Replacement| line.group == group && line.replica == replica;
+        let Some(line) = self.replacements.iter_mut().find(minted) else {
+            let known = self.replacements.iter().any(|line| line.group == group && line.lost.contains(&replica));
+            return if known { Ok(false) } else { Err(format!("replica {replica} replaces none of group {group}")) };
+        };
+        if std::mem::replace(&mut line.finished, true) {
+            return Ok(false);
+        }
+        let incarnation = line.incarnation;
+        let placement = self.placements.iter_mut().find(|placement| placement.group == group);
+        let placement = placement.expect("a replacement is minted for a group that has a place");
+        // Only a leader can have carried it out.
+        placement.led = true;
+        let here = placement.replicas.iter_mut().filter(|here| here.incarnation == incarnation);
+        here.for_each(|here| here.replica = replica);
+        Ok(true)
+    }
+
     /// Writes down a node. Whether anything changed.
     pub fn upsert_node(&mut self, info: NodeInfo) -> bool {
         match self.nodes.binary_search_by_key(&info.node, |node| node.node) {
@@ -66,6 +145,11 @@ impl Meta {
         }
         true
     }
+}
+
+/// What replacements are ordered by.
+fn place_of(line: &Replacement) -> (u32, u64) {
+    (line.group, line.incarnation)
 }
 
 /// Every position has one owner, and every owner a place.
