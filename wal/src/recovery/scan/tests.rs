@@ -1,5 +1,7 @@
-//! The decision table, walked over logs made by hand: states that a single writer with one flush in flight cannot leave
-//! behind are judged as well.
+//! Logs made by hand, and the judge's verdict over them. All combinations at one place are walked in [`decisions`]; here
+//! are the courses that take more than one place to tell.
+
+mod decisions;
 
 use super::*;
 use crate::format::batch::BATCH_HEADER_BYTES;
