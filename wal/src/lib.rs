@@ -5,6 +5,7 @@ mod disk;
 mod error;
 mod format;
 mod identity;
+pub mod inspect;
 mod log;
 mod options;
 pub mod recovery;

@@ -73,7 +73,8 @@ impl BatchHeader {
             return None;
         }
         let length = le!(u32, header, 4);
-        (length as usize >= BATCH_HEADER_BYTES).then(|| Self {
+        let canonical = length as usize >= BATCH_HEADER_BYTES && header[52..HEADER_CRC_AT] == [0; 4];
+        canonical.then(|| Self {
             length,
             records: le!(u32, header, 48),
             sequence: le!(u64, header, 8),
@@ -140,6 +141,16 @@ mod tests {
             assert_eq!(header_damaged, byte < BATCH_CRC_AT, "byte {byte}");
             assert!(header_damaged || header.verified_records(&batch, &place()).is_none(), "byte {byte}");
         }
+    }
+
+    #[test]
+    fn what_no_writer_writes_is_refused_though_it_verifies() {
+        let (_, mut batch) = sealed();
+        batch[53] = 1;
+        let mut hasher = place().hasher(7);
+        hasher.update(&batch[..HEADER_CRC_AT]);
+        batch[HEADER_CRC_AT..BATCH_CRC_AT].copy_from_slice(&hasher.finalize().to_le_bytes());
+        assert_eq!(BatchHeader::decode(&batch, &place()), None);
     }
 
     #[test]

@@ -71,6 +71,21 @@ pub(crate) mod kind {
     pub const SNAPSHOT: u8 = 6;
     pub const GROUP_CREATED: u8 = 7;
     pub const GROUP_DESTROYED: u8 = 8;
+
+    /// The kind in words, for people.
+    pub fn name(kind: u8) -> &'static str {
+        match kind {
+            ENTRY => "entry",
+            VOTE => "vote",
+            COMMITTED => "committed",
+            TRUNCATE => "truncate",
+            PURGE => "purge",
+            SNAPSHOT => "snapshot",
+            GROUP_CREATED => "group_created",
+            GROUP_DESTROYED => "group_destroyed",
+            _ => "unknown",
+        }
+    }
 }
 
 impl Record {
@@ -120,13 +135,23 @@ impl<'a> RawRecord<'a> {
         let body_bytes = le!(u32, header, 8) as usize;
         let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES.checked_add(body_bytes)?)?;
         let record = Self { kind: header[0], group: le!(u32, header, 4), index: le!(u64, header, 12), body };
-        let long_enough = record.kind != kind::ENTRY || body.len() >= ENTRY_META_BYTES;
-        let known = (kind::ENTRY..=kind::GROUP_DESTROYED).contains(&record.kind) && header[1..4] == [0; 3];
-        if !known || !long_enough {
+        if header[1..4] != [0; 3] || !record.is_canonical() {
             return None;
         }
         *bytes = &bytes[RECORD_HEADER_BYTES + body_bytes..];
         Some(record)
+    }
+
+    /// Whether [`Record::encode`] can have written it: what a kind has no use for is empty.
+    fn is_canonical(&self) -> bool {
+        match self.kind {
+            kind::ENTRY => self.body.len() >= ENTRY_META_BYTES,
+            kind::VOTE | kind::COMMITTED | kind::SNAPSHOT | kind::GROUP_CREATED => self.index == 0,
+            kind::TRUNCATE => self.body.is_empty(),
+            kind::PURGE => true,
+            kind::GROUP_DESTROYED => self.index == 0 && self.body.is_empty(),
+            _ => false,
+        }
     }
 
     /// An entry's meta and payload.
@@ -174,6 +199,17 @@ mod tests {
             assert!(rest.is_empty());
             for cut in 0..written.len() {
                 assert_eq!(RawRecord::take(&mut &written[..cut]), None, "cut at {cut}");
+            }
+            let altered = |at: usize, to: u8| {
+                let mut bytes = written.clone();
+                bytes[at] = to;
+                RawRecord::take(&mut &bytes[..]).is_none()
+            };
+            assert!(altered(0, 0) && altered(0, u8::MAX) && altered(1, 1) && altered(3, 1));
+            assert_eq!(altered(19, 1), ![1, 4, 5].contains(&kind), "an index where the kind has none");
+            if body.is_empty() {
+                let long = [&written[..8], &[1, 0, 0, 0], &written[12..], &[7]].concat();
+                assert_eq!(RawRecord::take(&mut &long[..]), None, "a body where the kind has none");
             }
         }
     }

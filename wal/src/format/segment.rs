@@ -69,6 +69,9 @@ impl SegmentHeader {
         if le!(u32, block, 12) as usize != BLOCK_BYTES {
             return Err(SegmentHeaderError::Damaged("an unknown block size"));
         }
+        if block[42..48].iter().chain(&block[80..CRC_AT]).any(|&byte| byte != 0) {
+            return Err(SegmentHeaderError::Damaged("bytes that are zero in this version are not"));
+        }
         Ok(Self {
             identity: LogIdentity {
                 cluster: le_array(block),
@@ -116,6 +119,17 @@ mod tests {
             assert!(matches!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Damaged(_))), "byte {byte}");
         }
         assert!(SegmentHeader::decode(&good[..100]).is_err());
+    }
+
+    #[test]
+    fn what_no_writer_writes_is_refused_though_it_verifies() {
+        for byte in [42, 47, 80, CRC_AT - 1] {
+            let mut block = header().encode();
+            block[byte] = 1;
+            let crc = crc32fast::hash(&block[..CRC_AT]);
+            block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+            assert!(matches!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Damaged(_))), "byte {byte}");
+        }
     }
 
     #[test]

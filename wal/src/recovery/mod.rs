@@ -19,4 +19,4 @@ pub use recovered::{GroupLog, LogEntry, Recovered, RecoveryReport};
 pub(crate) use replay::Replay;
 pub use scan::{End, Refusal, scan};
 pub(crate) use scan::{Scan, check_header, claims_or_empty};
-pub(crate) use survey::{Survey, survey};
+pub(crate) use survey::{Survey, header_at, place, survey};

@@ -97,7 +97,9 @@ const TABLE: &[Row] = &[
     Row {
         next: &[Next::Continues],
         first: Some(true),
-        ..row(Impossible("a batch that fits in no segment is not taken, so the first place of a segment is never skipped"))
+        ..row(Impossible(
+            "a batch that fits in no segment is not taken, so the first place of a segment is never skipped",
+        ))
     },
     Row {
         next: &[Next::Continues],
@@ -244,7 +246,8 @@ fn every_combination_is_decided_as_its_row_says() {
         used[row] += 1;
         let action = TABLE[row].action;
         let built = Built::new(case);
-        let slices: Vec<(u64, &[u8])> = built.segments.iter().map(|one| (one.header.sequence, &one.bytes[..])).collect();
+        let slices: Vec<(u64, &[u8])> =
+            built.segments.iter().map(|one| (one.header.sequence, &one.bytes[..])).collect();
         let outcome = scan(&IDENTITY, &slices);
         if let Ok((groups, end)) = &outcome {
             let vote = groups.get(&1).and_then(|group| group.vote.clone()).expect("segment 1 is whole");
