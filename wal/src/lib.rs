@@ -17,7 +17,7 @@ pub use error::{LogError, OpenError};
 pub use format::record::{ENTRY_META_BYTES, EntryMeta, GroupId, Record};
 pub use format::{BLOCK_BYTES, FORMAT_VERSION, Position};
 pub use identity::LogIdentity;
-pub use log::{Appended, Log, LogStats};
+pub use log::{Appended, Log, LogStats, Space};
 pub use options::LogOptions;
 pub use recovery::{GroupLog, LogEntry, Recovered, RecoveryReport};
 pub use uring::{UringDisk, UringFile, block_on, wait_for_writers};

@@ -10,15 +10,23 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// A batch is closed when the next record would make it longer than this; one larger record stands alone.
     pub max_batch_bytes: usize,
-    /// Recycled files kept for reuse beyond the one that is already prepared; more are deleted.
+    /// Recycled files kept for reuse beyond the one that is already prepared and the reserve; more are deleted.
     pub spare_segments: usize,
+    /// Files allocated ahead, after the opening and whenever there is room, and used only when the disk is full.
+    pub reserve_segments: usize,
     /// Whether an empty directory becomes a new log. If not, it is refused as [`OpenError::Missing`](crate::OpenError).
     pub create: bool,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 32 << 20, max_batch_bytes: (1 << 20) + (128 << 10), spare_segments: 2, create: true }
+        Self {
+            segment_bytes: 32 << 20,
+            max_batch_bytes: (1 << 20) + (128 << 10),
+            spare_segments: 2,
+            reserve_segments: 2,
+            create: true,
+        }
     }
 }
 

@@ -41,10 +41,12 @@ impl<D: Disk> Log<D> {
         self.shared.run().await
     }
 
-    /// Takes no more appends; [`Log::run`] writes what is queued, seals the tail and returns.
+    /// Takes no more appends; [`Log::run`] writes what is queued, seals the tail and returns. Where no room is left for
+    /// that even now, what waits is told [`LogError::Failed`].
     pub fn close(&self) {
         let mut state = self.shared.state();
         state.closing = true;
+        state.retry_allocation();
         state.wake();
     }
 
@@ -84,7 +86,9 @@ impl<D: Disk> Log<D> {
         let state = self.shared.state();
         let tail_segment = state.queue.tail_segment();
         let segments = tail_segment + 1 - state.release.claimed();
-        LogStats { segments, tail_segment, queued_bytes: state.queue.bytes(), ..state.stats }
+        let mut stats = LogStats { segments, tail_segment, queued_bytes: state.queue.bytes(), ..state.stats };
+        state.count_spares(&mut stats);
+        stats
     }
 
     /// The error that poisoned the log, if one did.

@@ -3,12 +3,14 @@
 //! Nothing on disk changes before the log is judged whole. Then, in this order: what was read is synced, files behind the
 //! end lose their names, and a header-only batch of the new run claims all of it. A crash in between repeats the same.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of, segment_path};
 use super::queue::Queue;
 use super::release::Release;
+use super::space::Pool;
 use super::state::{Shared, State};
 use super::writer::tell;
 use crate::format::Position;
@@ -19,11 +21,15 @@ use crate::recovery::{
 use crate::{AlignedBuf, Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
 
 /// The files of a log's directory, by what their names say.
+#[derive(Default)]
 struct Files {
     /// Sequence numbers, rising.
     segments: Vec<u64>,
     spares: Vec<PathBuf>,
-    unfinished: Vec<PathBuf>,
+    /// Never finished, or spares of another length.
+    useless: Vec<PathBuf>,
+    /// Bytes of the segments and the spares.
+    bytes: u64,
 }
 
 /// A log that was judged whole.
@@ -47,7 +53,7 @@ pub async fn open<D: Disk>(
 ) -> Result<(Rc<Shared<D>>, Recovered), OpenError> {
     options.assert_valid();
     let found = disk.exists(dir).await.map_err(OpenError::io("look for", dir))?;
-    let files = if found { list(&disk, dir).await? } else { classify(dir, Vec::new()) };
+    let files = if found { list(&disk, dir, &options).await? } else { Files::default() };
     if files.segments.is_empty() && !options.create {
         return Err(OpenError::Missing { dir: dir.to_owned() });
     }
@@ -70,30 +76,30 @@ pub async fn open<D: Disk>(
     let tail_bytes = judged.tail.map_or(options.segment_bytes, |header| header.segment_bytes);
     let queue = Queue::new(end.position, end.next_sequence, tail_bytes, options.segment_bytes, options.max_batch_bytes);
     let release = Release::new(claims.oldest_segment);
-    let state = State::new(queue, replay.index, end.position, end.next_sequence - 1, release);
+    let mut pool = Pool::new(&options);
+    pool.allocated_bytes = files.bytes;
+    let state = State::new(queue, replay.index, end.position, end.next_sequence - 1, release, pool);
     let shared = Shared::new(disk, dir, identity, options, run + 1, state);
     shared.settle(&files, &claims, end.position, judged.tail, judged.next).await?;
     shared.begin_run().await?;
     Ok((shared, Recovered { groups: replay.groups, report }))
 }
 
-async fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Files, OpenError> {
-    Ok(classify(dir, disk.list(dir).await.map_err(OpenError::io("list", dir))?))
-}
-
-fn classify(dir: &Path, entries: Vec<FileEntry>) -> Files {
-    let mut files = Files { segments: Vec::new(), spares: Vec::new(), unfinished: Vec::new() };
-    for FileEntry { name, .. } in entries {
+async fn list<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Files, OpenError> {
+    let mut files = Files::default();
+    for FileEntry { name, len } in disk.list(dir).await.map_err(OpenError::io("list", dir))? {
         if let Some(segment) = segment_of(&name) {
             files.segments.push(segment);
-        } else if name.ends_with(SPARE_SUFFIX) {
+            files.bytes += len;
+        } else if name.ends_with(SPARE_SUFFIX) && len == options.segment_bytes {
             files.spares.push(dir.join(name));
-        } else if name.ends_with(UNFINISHED_SUFFIX) {
-            files.unfinished.push(dir.join(name));
+            files.bytes += len;
+        } else if name.ends_with(SPARE_SUFFIX) || name.ends_with(UNFINISHED_SUFFIX) {
+            files.useless.push(dir.join(name));
         }
     }
     files.segments.sort_unstable();
-    files
+    Ok(files)
 }
 
 /// Reads segments for the pure judge.
@@ -194,10 +200,7 @@ impl<D: Disk> Shared<D> {
         for &segment in &files.segments {
             let behind = segment > end.segment && next.is_none_or(|header| header.sequence != segment);
             if segment < claims.oldest_segment || behind {
-                let spare = self.spare_path();
-                let path = self.segment_path(segment);
-                self.disk.rename(&path, &spare).await.map_err(OpenError::io("rename", &path))?;
-                self.state().spares.push(spare);
+                self.free_segment(segment).await.map_err(from_log_error)?;
             }
         }
         if let Some(header) = next {
@@ -205,26 +208,21 @@ impl<D: Disk> Shared<D> {
             let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(OpenError::io("open", &path))?;
             self.state().add_prepared(&header, file);
         }
-        for path in &files.unfinished {
+        for path in &files.useless {
             self.disk.remove(path).await.map_err(OpenError::io("remove", path))?;
         }
-        self.state().spares.extend(files.spares.iter().cloned());
+        for path in &files.spares {
+            self.state().add_spare(path.clone());
+        }
         self.remove_excess_spares().await?;
         self.disk.sync_dir(&self.dir).await.map_err(OpenError::io("sync directory", &self.dir))
     }
 
     async fn remove_excess_spares(&self) -> Result<(), OpenError> {
         loop {
-            let excess = {
-                let mut state = self.state();
-                if state.spares.len() <= self.options.spare_segments {
-                    return Ok(());
-                }
-                state.spares.pop()
-            };
-            if let Some(path) = excess {
-                self.disk.remove(&path).await.map_err(OpenError::io("remove", &path))?;
-            }
+            let Some(path) = self.state().pool.take_excess() else { return Ok(()) };
+            self.disk.remove(&path).await.map_err(OpenError::io("remove", &path))?;
+            self.state().pool.allocated_bytes -= self.options.segment_bytes;
         }
     }
 
@@ -237,7 +235,10 @@ impl<D: Disk> Shared<D> {
         };
         while self.state().prepared_upto < batch.position.segment {
             let missing = self.state().prepared_upto.max(batch.position.segment - 1) + 1;
-            self.prepare(missing).await.map_err(from_log_error)?;
+            if !self.prepare(missing).await.map_err(from_log_error)? {
+                let path = self.segment_path(missing);
+                return Err(OpenError::io("allocate", &path)(io::ErrorKind::StorageFull.into()));
+            }
         }
         tell(self.write(batch, Vec::new()).await.map_err(from_log_error)?);
         Ok(())
@@ -247,7 +248,7 @@ impl<D: Disk> Shared<D> {
 fn from_log_error(error: LogError) -> OpenError {
     match error {
         LogError::Failed { operation, path, source } => {
-            let source = std::io::Error::new(source.kind(), source);
+            let source = io::Error::new(source.kind(), source);
             OpenError::Io { operation, path, source }
         }
         LogError::Closed | LogError::TooLarge { .. } => unreachable!("the log is open, and the batch is one block"),

@@ -4,6 +4,7 @@
 //! Names: `<sequence, 20 digits>.seg` is a segment, `*.spare` waits for reuse, `*.tmp` was never finished.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Poll;
@@ -43,43 +44,53 @@ impl<D: Disk> Shared<D> {
         self.dir.join(format!("{generation:016x}{SPARE_SUFFIX}"))
     }
 
-    /// Keeps one segment ready behind the tail and gives old ones free, until dropped. Returns when something failed.
+    pub fn unfinished_path(&self) -> PathBuf {
+        let generation = self.state().new_generation(self.run);
+        self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"))
+    }
+
+    /// Keeps one segment ready behind the tail, the reserve whole, and gives old segments free, until dropped. Returns when something failed.
     pub async fn prepare_loop(&self) -> LogError {
         loop {
-            let freed = self.free_segments().await;
-            let next = self.state().segment_to_prepare();
-            let done = match (freed, next) {
-                (Err(error), _) => return error,
-                (Ok(()), Some(segment)) => self.prepare(segment).await,
-                (Ok(()), None) => {
-                    self.something_to_prepare().await;
-                    Ok(())
-                }
-            };
-            if let Err(error) = done {
+            if let Err(error) = self.prepare_once().await {
                 return error;
             }
         }
     }
 
-    async fn something_to_prepare(&self) {
+    async fn prepare_once(&self) -> Result<(), LogError> {
+        self.free_segments().await?;
+        let (next, refill) = {
+            let state = self.state();
+            (state.segment_to_prepare(), state.pool.wants_refill())
+        };
+        match next {
+            Some(segment) => self.prepare(segment).await.map(drop),
+            None if refill => self.refill().await,
+            None => self.something_to_prepare().await,
+        }
+    }
+
+    async fn something_to_prepare(&self) -> Result<(), LogError> {
         poll_fn(|context| {
             let mut state = self.state();
-            if state.segment_to_prepare().is_some() || state.release.has_free() {
-                return Poll::Ready(());
+            if state.segment_to_prepare().is_some() || state.pool.wants_refill() || state.release.has_free() {
+                return Poll::Ready(Ok(()));
+            }
+            if state.closing && state.is_exhausted() {
+                let path = self.segment_path(state.prepared_upto + 1);
+                return Poll::Ready(Err(LogError::failed("allocate", &path)(ErrorKind::StorageFull.into())));
             }
             state.sleep(context.waker());
             Poll::Pending
         })
-        .await;
+        .await
     }
 
-    /// Makes `segment` ready: from a spare, else from a new file filled with zeros.
-    pub async fn prepare(&self, segment: u64) -> Result<(), LogError> {
-        let (path, file) = match self.reusable_file().await? {
-            Some(reusable) => reusable,
-            None => self.new_file().await?,
-        };
+    /// Makes `segment` ready: from a spare, else from a new file filled with zeros, else from the reserve. Returns whether
+    /// there was a file for it.
+    pub async fn prepare(&self, segment: u64) -> Result<bool, LogError> {
+        let Some((path, file)) = self.unused_file().await? else { return Ok(false) };
         let header = SegmentHeader {
             identity: self.identity,
             sequence: segment,
@@ -93,28 +104,20 @@ impl<D: Disk> Shared<D> {
         self.disk.rename(&path, &name).await.map_err(LogError::failed("rename", &path))?;
         self.disk.sync_dir(&self.dir).await.map_err(LogError::failed("sync directory", &self.dir))?;
         self.state().add_prepared(&header, file);
-        Ok(())
+        Ok(true)
     }
 
-    async fn reusable_file(&self) -> Result<Option<(PathBuf, D::File)>, LogError> {
-        loop {
-            let Some(path) = self.state().spares.pop() else { return Ok(None) };
-            let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(LogError::failed("open", &path))?;
-            if file.len().await.map_err(LogError::failed("stat", &path))? == self.options.segment_bytes {
-                return Ok(Some((path, file)));
+    async fn unused_file(&self) -> Result<Option<(PathBuf, D::File)>, LogError> {
+        let mut spare = self.state().pool.take();
+        if spare.is_none() {
+            if let Some(new) = self.new_file().await? {
+                return Ok(Some(new));
             }
-            drop(file);
-            self.disk.remove(&path).await.map_err(LogError::failed("remove", &path))?;
+            spare = self.state().pool.take();
         }
-    }
-
-    async fn new_file(&self) -> Result<(PathBuf, D::File), LogError> {
-        let generation = self.state().new_generation(self.run);
-        let path = self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"));
-        let file = self.disk.open(&path, OpenMode::CreateDirect).await.map_err(LogError::failed("create", &path))?;
-        file.allocate_zeroed(self.options.segment_bytes).await.map_err(LogError::failed("allocate", &path))?;
-        file.sync().await.map_err(LogError::failed("sync", &path))?;
-        Ok((path, file))
+        let Some(path) = spare else { return Ok(None) };
+        let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(LogError::failed("open", &path))?;
+        Ok(Some((path, file)))
     }
 }
 
@@ -127,7 +130,8 @@ impl<D: Disk> State<D> {
     }
 
     fn segment_to_prepare(&self) -> Option<u64> {
-        (self.prepared_upto <= self.queue.tail_segment()).then_some(self.prepared_upto + 1)
+        let wanted = self.prepared_upto <= self.queue.tail_segment() && self.pool.gives();
+        wanted.then_some(self.prepared_upto + 1)
     }
 
     /// Takes a ready segment in; wakes a writer that waits for it.
@@ -135,6 +139,7 @@ impl<D: Disk> State<D> {
         let SegmentHeader { sequence: segment, generation, .. } = *header;
         self.prepared.push_back(Prepared { segment, generation, file: Rc::new(file) });
         self.prepared_upto = segment;
+        self.settle_space();
         self.wake();
     }
 

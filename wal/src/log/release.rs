@@ -10,7 +10,7 @@
 //! Each step waits for the one before: a crash between any two leaves files that recovery either needs or ignores.
 
 use super::state::{Shared, State};
-use crate::Disk;
+use crate::{Disk, DiskFile, LogError, OpenMode};
 
 /// How far the release has come. `freed <= claimed <= may_claim <= decided`.
 #[derive(Debug)]
@@ -94,19 +94,30 @@ impl<D: Disk> State<D> {
 
 impl<D: Disk> Shared<D> {
     /// Gives free the files that no recovery needs any more: back to the spares, or removed when there are enough.
-    pub async fn free_segments(&self) -> Result<(), crate::LogError> {
+    pub async fn free_segments(&self) -> Result<(), LogError> {
         let free = self.state().release.take_free();
         for segment in free {
-            let path = self.segment_path(segment);
-            let spare = self.spare_path();
-            let keep = self.state().spares.len() < self.options.spare_segments;
-            if keep {
-                self.disk.rename(&path, &spare).await.map_err(crate::LogError::failed("rename", &path))?;
-                self.state().spares.push(spare);
-            } else {
-                self.disk.remove(&path).await.map_err(crate::LogError::failed("remove", &path))?;
-            }
+            self.free_segment(segment).await?;
             self.state().stats.released += 1;
+        }
+        Ok(())
+    }
+
+    /// Gives the file of one segment free.
+    pub async fn free_segment(&self, segment: u64) -> Result<(), LogError> {
+        let path = self.segment_path(segment);
+        let file = self.disk.open(&path, OpenMode::Read).await.map_err(LogError::failed("open", &path))?;
+        let bytes = file.len().await.map_err(LogError::failed("stat", &path))?;
+        drop(file);
+        // The log may have been opened with segments of another length before.
+        let keep = bytes == self.options.segment_bytes && self.state().pool.has_room();
+        if keep {
+            let spare = self.spare_path();
+            self.disk.rename(&path, &spare).await.map_err(LogError::failed("rename", &path))?;
+            self.state().add_spare(spare);
+        } else {
+            self.disk.remove(&path).await.map_err(LogError::failed("remove", &path))?;
+            self.state().pool.allocated_bytes -= bytes;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::task::Waker;
 use super::index::Index;
 use super::queue::{OnDurable, Queue};
 use super::release::Release;
+use super::space::Pool;
 use super::stats::LogStats;
 use crate::format::Position;
 use crate::{Disk, LogError, LogIdentity, LogOptions};
@@ -50,8 +51,9 @@ pub struct State<D: Disk> {
     /// Callbacks of the batch that is on its way, or that is durable and about to be told.
     pub told_next: Vec<(OnDurable, Result<(), LogError>)>,
     pub release: Release,
-    /// Files that may be reused, and the number of the next use.
-    pub spares: Vec<PathBuf>,
+    /// Files that may be reused, and what is known of the room on the disk.
+    pub pool: Pool,
+    /// The number of the next use of a file.
     pub next_generation: u32,
     pub failed: Option<LogError>,
     pub closing: bool,
@@ -93,7 +95,14 @@ impl<D: Disk> Shared<D> {
 }
 
 impl<D: Disk> State<D> {
-    pub fn new(queue: Queue, index: Index, durable: Position, durable_sequence: u64, release: Release) -> Self {
+    pub fn new(
+        queue: Queue,
+        index: Index,
+        durable: Position,
+        durable_sequence: u64,
+        release: Release,
+        pool: Pool,
+    ) -> Self {
         Self {
             queue,
             index,
@@ -105,7 +114,7 @@ impl<D: Disk> State<D> {
             writing: false,
             told_next: Vec::new(),
             release,
-            spares: Vec::new(),
+            pool,
             next_generation: 1,
             failed: None,
             closing: false,

@@ -19,6 +19,12 @@ pub struct LogStats {
     pub tail_segment: u64,
     /// Segments whose file was given free since the opening.
     pub released: u64,
+    /// Files held for reuse beyond the reserve.
+    pub spares: u64,
+    /// Files of the reserve, for a disk that is full: [`LogOptions::reserve_segments`](crate::LogOptions) of them when whole.
+    pub reserve: u64,
+    /// Bytes of all files of the log: segments, also the one prepared, spares and reserve.
+    pub allocated_bytes: u64,
     /// Bytes that wait for a write.
     pub queued_bytes: u64,
 }

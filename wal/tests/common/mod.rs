@@ -3,11 +3,12 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub mod dying;
+pub mod memory;
 
 use std::fs;
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -36,7 +37,11 @@ pub fn open<D: Disk>(
 
 /// Polls the log's writer beside `work` until `work` is done, then drops the writer: as a process that dies.
 pub async fn beside<D: Disk, T>(log: &Log<D>, work: impl Future<Output = T>) -> T {
-    let mut run = pin!(log.run());
+    alongside(pin!(log.run()), work).await
+}
+
+/// Polls a writer beside `work` until `work` is done.
+pub async fn alongside<T>(mut run: Pin<&mut impl Future>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut ended = false;
     poll_fn(|context| {

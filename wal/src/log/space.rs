@@ -1,0 +1,196 @@
+//! When the disk is full: the log lives on its reserve, then waits; it never fails for want of room.
+//!
+//! ```text
+//! Plenty     the reserve is whole
+//!   | the disk refuses to allocate a file
+//! Reserve    segments come from the reserve; purged ones go back to it
+//!   | the reserve is used up, and so is the last segment
+//! Exhausted  appends wait
+//! ```
+//!
+//! Every freed segment and every allocation that succeeds goes, in this order, to the writer, to the reserve, to the spares;
+//! with the reserve whole it is `Plenty` again.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::prepare::SPARE_SUFFIX;
+use super::state::{Shared, State};
+use super::{Log, LogStats};
+use crate::{Disk, DiskFile, LogError, LogOptions, OpenMode};
+
+/// How much room the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// The disk gives what the log asks for.
+    Plenty,
+    /// The disk is full. The log goes on in the segments of its reserve, which purges refill.
+    Reserve,
+    /// The disk is full and the reserve is used up: appends wait, in order, for [`Log::retry_allocation`] or a purged segment.
+    Exhausted,
+}
+
+/// What is known about the room on the disk, and the files that are there already.
+#[derive(Debug)]
+pub struct Pool {
+    /// Files of full length that hold nothing needed.
+    spares: Vec<PathBuf>,
+    /// As many of them are the reserve: taken only when the disk gives no new file.
+    reserve: usize,
+    /// So many are kept in all.
+    most: usize,
+    /// The disk refused to allocate, and the reserve was not whole since.
+    full: bool,
+    /// It refused, and was not asked since.
+    refused: bool,
+    /// Bytes of all files of the log: segments, needed or prepared, and spares.
+    pub allocated_bytes: u64,
+}
+
+impl Pool {
+    pub fn new(options: &LogOptions) -> Self {
+        let (reserve, most) = (options.reserve_segments, options.reserve_segments + options.spare_segments);
+        Self { spares: Vec::new(), reserve, most, full: false, refused: false, allocated_bytes: 0 }
+    }
+
+    /// Takes a file in.
+    fn put(&mut self, spare: PathBuf) {
+        self.spares.push(spare);
+    }
+
+    /// Whether one more file would be kept.
+    pub fn has_room(&self) -> bool {
+        self.spares.len() < self.most
+    }
+
+    /// A file more than are kept.
+    pub fn take_excess(&mut self) -> Option<PathBuf> {
+        if self.spares.len() > self.most { self.spares.pop() } else { None }
+    }
+
+    /// A file for the next segment: one beyond the reserve, or any while the disk gives none.
+    pub fn take(&mut self) -> Option<PathBuf> {
+        if self.spares.len() > self.reserve || self.refused { self.spares.pop() } else { None }
+    }
+
+    /// Whether a file for the next segment can be had, as far as is known.
+    pub fn gives(&self) -> bool {
+        !self.refused || !self.spares.is_empty()
+    }
+
+    /// Whether the reserve lacks a file, and the disk may be asked for it.
+    pub fn wants_refill(&self) -> bool {
+        !self.refused && self.spares.len() < self.reserve
+    }
+
+    fn refuse(&mut self) {
+        self.full = true;
+        self.refused = true;
+    }
+}
+
+/// Whether the system says that there is no room, on the disk or in the quota.
+fn is_full(error: &LogError) -> bool {
+    let LogError::Failed { source, .. } = error else { return false };
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl<D: Disk> Log<D> {
+    /// How much room the log has, as far as it was told by the disk.
+    pub fn space(&self) -> Space {
+        self.shared.state().space()
+    }
+
+    /// For the shard's timer: lets [`Log::run`] ask a full disk for room once more. Does nothing while there is plenty.
+    pub fn retry_allocation(&self) {
+        self.shared.state().retry_allocation();
+    }
+}
+
+impl<D: Disk> State<D> {
+    pub fn space(&self) -> Space {
+        if !self.pool.full {
+            Space::Plenty
+        } else if self.is_exhausted() {
+            Space::Exhausted
+        } else {
+            Space::Reserve
+        }
+    }
+
+    /// The newest batch stands in a segment that has no file, and there is none to have.
+    pub fn is_exhausted(&self) -> bool {
+        !self.pool.gives() && self.prepared_upto < self.queue.tail_segment()
+    }
+
+    pub fn retry_allocation(&mut self) {
+        if self.pool.refused {
+            self.pool.refused = false;
+            self.wake();
+        }
+    }
+
+    /// Takes a file in that holds nothing needed.
+    pub fn add_spare(&mut self, spare: PathBuf) {
+        self.pool.put(spare);
+        self.settle_space();
+    }
+
+    /// With a whole reserve and a segment ready behind the tail there is plenty.
+    pub fn settle_space(&mut self) {
+        let ready = self.prepared_upto > self.queue.tail_segment();
+        if self.pool.full && ready && self.pool.spares.len() >= self.pool.reserve {
+            self.pool.full = false;
+            self.pool.refused = false;
+        }
+    }
+
+    /// The files held ready: those beyond the reserve, and the reserve.
+    pub fn count_spares(&self, stats: &mut LogStats) {
+        let held = self.pool.spares.len() as u64;
+        stats.reserve = held.min(self.pool.reserve as u64);
+        stats.spares = held - stats.reserve;
+        stats.allocated_bytes = self.pool.allocated_bytes;
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    /// A new file, allocated and filled with zeros, under the name of an unfinished one; `None` when the disk is full, then
+    /// nothing is left of it.
+    pub async fn new_file(&self) -> Result<Option<(PathBuf, D::File)>, LogError> {
+        let path = self.unfinished_path();
+        match self.allocate(&path).await {
+            Ok(file) => {
+                self.state().pool.allocated_bytes += self.options.segment_bytes;
+                Ok(Some((path, file)))
+            }
+            Err(error) if is_full(&error) => {
+                if self.disk.exists(&path).await.map_err(LogError::failed("look for", &path))? {
+                    self.disk.remove(&path).await.map_err(LogError::failed("remove", &path))?;
+                }
+                self.state().pool.refuse();
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn allocate(&self, path: &std::path::Path) -> Result<D::File, LogError> {
+        let file = self.disk.open(path, OpenMode::CreateDirect).await.map_err(LogError::failed("create", path))?;
+        file.allocate_zeroed(self.options.segment_bytes).await.map_err(LogError::failed("allocate", path))?;
+        file.sync().await.map_err(LogError::failed("sync", path))?;
+        Ok(file)
+    }
+
+    /// Adds one file to the reserve, if the disk has room.
+    pub async fn refill(&self) -> Result<(), LogError> {
+        if let Some((path, file)) = self.new_file().await? {
+            drop(file);
+            let spare = path.with_extension(&SPARE_SUFFIX[1..]);
+            self.disk.rename(&path, &spare).await.map_err(LogError::failed("rename", &path))?;
+            self.disk.sync_dir(&self.dir).await.map_err(LogError::failed("sync directory", &self.dir))?;
+            self.state().add_spare(spare);
+        }
+        Ok(())
+    }
+}
