@@ -30,15 +30,21 @@ impl<D: Disk> Log<D> {
     ) {
         let refused = self.push(group, records, true);
         let mut state = self.shared.state();
-        let nothing_before = state.queue.is_empty() && !state.writing;
-        if nothing_before || state.failed.is_some() || state.closing {
+        let nothing_before = state.queue.is_empty() && state.in_flight.is_empty();
+        let nobody_before = nothing_before && state.waiters.is_empty();
+        if nobody_before || state.failed.is_some() || state.closing {
             drop(state);
             return on_durable(refused);
         }
         // A refused append waits in line as well: callbacks never overtake each other.
-        let batch = state.queue.open_batch();
-        batch.urgent = true;
-        batch.on_durable.push((Box::new(on_durable), refused));
+        state.waiters.push(Box::new(on_durable), refused);
+        if nothing_before {
+            state.waiters.are_durable(1);
+        } else {
+            let batch = state.queue.open_batch();
+            batch.urgent = true;
+            batch.waiters += 1;
+        }
         state.wake();
     }
 

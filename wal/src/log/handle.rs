@@ -35,7 +35,7 @@ impl<D: Disk> Log<D> {
         Ok((Self { shared }, recovered))
     }
 
-    /// The one writer: everything queued becomes one batch, one durable write, one flush; then the next. Returns after
+    /// The one writer: everything queued becomes one batch, one durable write, one flush; two at once when much waits. Returns after
     /// [`Log::close`] with all flushed and sealed, or with the error that poisoned the log. Dropping it stops the log.
     pub async fn run(&self) -> Result<(), LogError> {
         self.shared.run().await
@@ -58,7 +58,7 @@ impl<D: Disk> Log<D> {
         let idle = state.stats.records == state.idle_mark;
         state.idle_mark = state.stats.records;
         let nothing_to_do = state.queue.is_empty() && state.sealed;
-        if !idle || nothing_to_do || state.writing || state.closing || state.failed.is_some() {
+        if !idle || nothing_to_do || !state.in_flight.is_empty() || state.closing || state.failed.is_some() {
             return;
         }
         state.queue.open_batch().urgent = true;

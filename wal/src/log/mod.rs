@@ -1,7 +1,7 @@
 //! The log as its shard uses it: appends in, durable batches out.
 //!
 //! ```text
-//! append --> queue (the open batch, closed batches) --> writer --one durable write--> segment --> callbacks, in order
+//! append --> queue (the open batch, closed batches) --> writer --durable writes--> segments --> callbacks, in order
 //!                                                        |  preparer: the next segment, always ready
 //! ```
 //!
@@ -15,10 +15,10 @@ mod prepare;
 mod queue;
 mod release;
 mod run;
-mod salvage;
 mod space;
 mod state;
 mod stats;
+mod waiters;
 mod writer;
 
 pub use append::Appended;

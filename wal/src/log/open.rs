@@ -12,7 +12,6 @@ use super::queue::Queue;
 use super::release::Release;
 use super::space::Pool;
 use super::state::{Shared, State};
-use super::writer::tell;
 use crate::format::Position;
 use crate::format::segment::SegmentHeader;
 use crate::recovery::{
@@ -228,20 +227,20 @@ impl<D: Disk> Shared<D> {
 
     /// Records the new run: the first batch of it, without records, durable before anything else is taken.
     async fn begin_run(&self) -> Result<(), OpenError> {
-        let batch = {
+        let segment = {
             let mut state = self.state();
-            state.queue.open_batch();
-            state.queue.take(true).expect("it was just opened")
+            let batch = state.queue.open_batch();
+            batch.urgent = true;
+            batch.position.segment
         };
-        while self.state().prepared_upto < batch.position.segment {
-            let missing = self.state().prepared_upto.max(batch.position.segment - 1) + 1;
+        while self.state().prepared_upto < segment {
+            let missing = self.state().prepared_upto.max(segment - 1) + 1;
             if !self.prepare(missing).await.map_err(from_log_error)? {
                 let path = self.segment_path(missing);
                 return Err(OpenError::io("allocate", &path)(io::ErrorKind::StorageFull.into()));
             }
         }
-        tell(self.write(batch, Vec::new()).await.map_err(from_log_error)?);
-        Ok(())
+        self.flush().await.map_err(from_log_error)
     }
 }
 

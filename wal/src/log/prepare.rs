@@ -143,11 +143,11 @@ impl<D: Disk> State<D> {
         self.wake();
     }
 
-    /// The file of `segment`, when it is ready; forgets the ones before it.
-    pub fn segment_file(&mut self, segment: u64) -> Option<Rc<D::File>> {
+    /// `segment`, when it is ready; forgets the ones before it.
+    pub fn prepared_segment(&mut self, segment: u64) -> Option<Prepared<D>> {
         while self.prepared.front().is_some_and(|prepared| prepared.segment < segment) {
             self.prepared.pop_front();
         }
-        Some(self.prepared.front()?.file.clone())
+        self.prepared.front().cloned()
     }
 }

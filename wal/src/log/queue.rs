@@ -5,16 +5,14 @@
 
 use std::collections::VecDeque;
 
+use super::writer::MAX_IN_FLIGHT;
+use crate::AlignedBuf;
 use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::record::{GroupId, Record};
 use crate::format::{BLOCK_BYTES, Position};
-use crate::{AlignedBuf, LogError};
 
-/// Whom to tell about the end of an append.
-pub type OnDurable = Box<dyn FnOnce(Result<(), LogError>)>;
-
-/// Buffers kept for reuse: one in flight, one filling, one to spare.
-const POOLED_BUFFERS: usize = 3;
+/// Buffers kept for reuse: those in flight, one filling, one to spare.
+const POOLED_BUFFERS: usize = MAX_IN_FLIGHT + 2;
 
 /// One batch before its header is written: room for the header, then records.
 pub struct Batch {
@@ -22,8 +20,8 @@ pub struct Batch {
     pub sequence: u64,
     pub buf: AlignedBuf,
     pub records: u32,
-    /// Called in order after the batch is durable; an error given here replaces that news (a refused append in line).
-    pub on_durable: Vec<(OnDurable, Result<(), LogError>)>,
+    /// How many wait for it, behind those who wait for earlier batches.
+    pub waiters: usize,
     /// Somebody waits for it; otherwise it may wait for company.
     pub urgent: bool,
     /// It must not grow beyond this many bytes.
@@ -85,6 +83,12 @@ impl Queue {
         self.closed.pop_front()
     }
 
+    /// The segment of the batch that [`Queue::take`] would hand over.
+    pub fn next_segment(&self, even_lazy: bool) -> Option<u64> {
+        let open = self.open.as_ref().filter(|batch| batch.urgent || even_lazy);
+        Some(self.closed.front().or(open)?.position.segment)
+    }
+
     /// Whether a batch waits, urgent or not.
     pub fn is_empty(&self) -> bool {
         self.closed.is_empty() && self.open.is_none()
@@ -141,7 +145,7 @@ impl Queue {
         buf.resize_zeroed(BATCH_HEADER_BYTES);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        Batch { position: self.next, sequence, buf, records: 0, on_durable: Vec::new(), urgent: false, limit }
+        Batch { position: self.next, sequence, buf, records: 0, waiters: 0, urgent: false, limit }
     }
 
     fn close(&mut self) {

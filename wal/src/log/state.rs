@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::index::Index;
-use super::queue::{OnDurable, Queue};
+use super::queue::Queue;
 use super::release::Release;
 use super::space::Pool;
 use super::stats::LogStats;
+use super::waiters::Waiters;
+use super::writer::InFlight;
 use crate::format::Position;
 use crate::{Disk, LogError, LogIdentity, LogOptions};
 
@@ -25,11 +27,17 @@ pub struct Shared<D: Disk> {
     state: RefCell<State<D>>,
 }
 
-/// A segment that is ready to be written.
+/// A segment that is ready to be written. Clones share the file, which a write in flight keeps open.
 pub struct Prepared<D: Disk> {
     pub segment: u64,
     pub generation: u64,
     pub file: Rc<D::File>,
+}
+
+impl<D: Disk> Clone for Prepared<D> {
+    fn clone(&self) -> Self {
+        Self { segment: self.segment, generation: self.generation, file: self.file.clone() }
+    }
 }
 
 /// The mutable part. Borrowed briefly, never across an await, never while a callback runs.
@@ -46,10 +54,10 @@ pub struct State<D: Disk> {
     pub durable_sequence: u64,
     /// The newest durable batch has no records and claims all before it.
     pub sealed: bool,
-    /// A batch is on its way to the disk.
-    pub writing: bool,
-    /// Callbacks of the batch that is on its way, or that is durable and about to be told.
-    pub told_next: Vec<(OnDurable, Result<(), LogError>)>,
+    /// The batches that are on their way to the disk, in order.
+    pub in_flight: VecDeque<InFlight>,
+    /// Those who wait for a batch in flight or in the queue, or whose batch is durable and who are about to be told.
+    pub waiters: Waiters,
     pub release: Release,
     /// Files that may be reused, and what is known of the room on the disk.
     pub pool: Pool,
@@ -75,20 +83,19 @@ impl<D: Disk> Shared<D> {
 
     /// Poisons the log and tells everybody who waits, in order.
     pub fn fail(&self, error: &LogError) {
-        let waiting = {
+        let rest = {
             let mut state = self.state();
             if state.failed.is_some() {
                 return;
             }
             state.failed = Some(error.clone());
-            let mut waiting = std::mem::take(&mut state.told_next);
-            while let Some(batch) = state.queue.take(true) {
-                waiting.extend(batch.on_durable);
-            }
+            state.in_flight.clear();
+            while state.queue.take(true).is_some() {}
             state.wake();
-            waiting
+            state.waiters.take_rest()
         };
-        for (on_durable, _) in waiting {
+        self.tell();
+        for on_durable in rest {
             on_durable(Err(error.clone()));
         }
     }
@@ -111,8 +118,8 @@ impl<D: Disk> State<D> {
             durable,
             durable_sequence,
             sealed: false,
-            writing: false,
-            told_next: Vec::new(),
+            in_flight: VecDeque::new(),
+            waiters: Waiters::default(),
             release,
             pool,
             next_generation: 1,

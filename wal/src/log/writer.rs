@@ -1,163 +1,209 @@
-//! The writer: one batch, one durable write, one flush at a time.
+//! The writer: batches become durable writes, and durable writes become callbacks.
 //!
-//! The next write is submitted before the callbacks of the last one run, so that the disk never waits for them. A callback
-//! runs only after its own batch and every batch before it are durable, in the order of the appends.
+//! ```text
+//! nothing in flight       whatever somebody waits for goes out at once: one write, one flush
+//! one write in flight     what comes gathers; once it is much, it goes out beside the first
+//! ```
+//!
+//! Writes may end in any order. A batch counts as durable only when every batch before it does, so callbacks run in the
+//! order of the appends, and recovery, which cuts at the first batch that is not whole, never misses one that was told.
+//! The next write is submitted before the callbacks of the last one run, so that the disk never waits for them.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::rc::Rc;
-use std::task::Poll;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use super::queue::{Batch, OnDurable};
-use super::state::{Shared, State};
+use super::queue::Batch;
+use super::state::{Prepared, Shared, State};
 use crate::format::Position;
 use crate::format::batch::BatchHeader;
 use crate::identity::Place;
 use crate::{AlignedBuf, Disk, DiskFile, Durability, LogError};
 
-/// Callbacks whose batch is durable.
-pub type Done = Vec<(OnDurable, Result<(), LogError>)>;
+/// Writes that may be in flight at once.
+pub const MAX_IN_FLIGHT: usize = 2;
 
-/// Tells everybody, in order.
-pub fn tell(done: Done) {
-    for (on_durable, outcome) in done {
-        on_durable(outcome);
+/// Beside a write in flight another one goes out when so many bytes wait. Fewer are cheaper with the next flush.
+const OVERLAP_BYTES: u64 = 8 << 10;
+
+/// What is known of a batch whose write is in flight.
+pub struct InFlight {
+    position: Position,
+    header: BatchHeader,
+    waiters: usize,
+}
+
+/// The writes in flight, in the order of their batches.
+#[derive(Default)]
+pub struct Writes {
+    line: VecDeque<Write>,
+}
+
+enum Write {
+    Pending(Pin<Box<dyn Future<Output = io::Result<AlignedBuf>>>>),
+    Ended(io::Result<AlignedBuf>),
+}
+
+impl Writes {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        for write in &mut self.line {
+            if let Write::Pending(future) = write
+                && let Poll::Ready(ended) = future.as_mut().poll(context)
+            {
+                *write = Write::Ended(ended);
+            }
+        }
+    }
+
+    /// Takes the first in line when it has ended.
+    fn next_ended(&mut self) -> Option<io::Result<AlignedBuf>> {
+        match self.line.pop_front()? {
+            Write::Ended(ended) => Some(ended),
+            pending => {
+                self.line.push_front(pending);
+                None
+            }
+        }
     }
 }
 
 impl<D: Disk> Shared<D> {
     /// Writes batches until the log is closed, flushed and sealed, or poisoned.
     pub async fn write_loop(&self) -> Result<(), LogError> {
-        let mut done = Done::new();
+        let mut writes = Writes::default();
+        poll_fn(|context| self.poll_write(&mut writes, context)).await
+    }
+
+    /// Writes what somebody waits for; returns when nothing is in flight.
+    pub async fn flush(&self) -> Result<(), LogError> {
+        let mut writes = Writes::default();
+        poll_fn(|context| match self.poll_write(&mut writes, context) {
+            Poll::Pending if writes.line.is_empty() => Poll::Ready(Ok(())),
+            polled => polled,
+        })
+        .await
+    }
+
+    fn poll_write(&self, writes: &mut Writes, context: &mut Context<'_>) -> Poll<Result<(), LogError>> {
         loop {
-            let ready = self.state().next_batch();
-            let batch = match ready {
-                Some(batch) => batch,
-                None => {
-                    tell(std::mem::take(&mut done));
-                    match self.next_batch().await? {
-                        Some(batch) => batch,
-                        None => return Ok(()),
-                    }
+            if let Some(error) = self.state().failed.clone() {
+                return Poll::Ready(Err(error));
+            }
+            writes.poll(context);
+            while let Some(ended) = writes.next_ended() {
+                if let Err(error) = self.written(ended) {
+                    self.fail(&error);
+                    return Poll::Ready(Err(error));
                 }
-            };
-            done = self.write(batch, done).await?;
+            }
+            let submitted = self.submit(writes, context);
+            let told = self.tell();
+            if submitted || told {
+                continue;
+            }
+            let mut state = self.state();
+            if state.closing && state.in_flight.is_empty() && state.queue.is_empty() && state.sealed {
+                return Poll::Ready(Ok(()));
+            }
+            state.sleep(context.waker());
+            return Poll::Pending;
         }
     }
 
-    /// Writes one batch; returns its callbacks, to be told. Those of `done` are told while the disk works.
-    pub async fn write(&self, mut batch: Batch, done: Done) -> Result<Done, LogError> {
-        let Position { segment, offset } = batch.position;
-        let ready = {
+    /// The first write in flight has ended.
+    fn written(&self, ended: io::Result<AlignedBuf>) -> Result<(), LogError> {
+        let mut state = self.state();
+        let batch = state.in_flight.pop_front().expect("its write was in flight");
+        let segment = batch.position.segment;
+        let buf = ended.map_err(|error| LogError::failed("write", &self.segment_path(segment))(error))?;
+        state.on_written(&batch, buf);
+        Ok(())
+    }
+
+    /// Hands the next batches to the disk; says whether there was one.
+    fn submit(&self, writes: &mut Writes, context: &mut Context<'_>) -> bool {
+        let mut submitted = false;
+        loop {
             let mut state = self.state();
-            state.told_next = std::mem::take(&mut batch.on_durable);
-            state.writing = true;
-            state.segment_file(segment)
-        };
-        let (file, done) = match ready {
-            Some(file) => (file, done),
-            None => {
-                tell(done);
-                (self.segment_file(segment).await?, Done::new())
-            }
-        };
-        let position = batch.position;
-        let (header, buf) = self.seal(batch);
-        let mut write = pin!(file.write_at(offset, buf, Durability::Durable));
-        let submitted = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await;
-        tell(done);
-        let written = match submitted {
-            Poll::Ready(written) => written,
-            Poll::Pending => write.await,
-        };
-        match written {
-            Ok(buf) => Ok(self.state().on_written(position, &header, buf)),
-            Err(error) => {
-                let error = LogError::failed("write", &self.segment_path(segment))(error);
-                self.fail(&error);
-                Err(error)
-            }
+            let Some((batch, segment)) = state.next_batch() else { return submitted };
+            let position = batch.position;
+            let waiters = batch.waiters;
+            let place = Place { identity: self.identity, generation: segment.generation, position };
+            let (header, buf) = state.seal(batch, self.run, &place);
+            state.in_flight.push_back(InFlight { position, header, waiters });
+            drop(state);
+            let mut write: Pin<Box<dyn Future<Output = _>>> =
+                Box::pin(async move { segment.file.write_at(position.offset, buf, Durability::Durable).await });
+            // The first poll is what submits it.
+            writes.line.push_back(match write.as_mut().poll(context) {
+                Poll::Ready(ended) => Write::Ended(ended),
+                Poll::Pending => Write::Pending(write),
+            });
+            submitted = true;
         }
+    }
+
+    /// Tells everybody whose records are durable, in order; says whether there was one.
+    pub fn tell(&self) -> bool {
+        let mut told = false;
+        loop {
+            let next = self.state().waiters.next_durable();
+            let Some((on_durable, outcome)) = next else { return told };
+            on_durable(outcome);
+            told = true;
+        }
+    }
+}
+
+impl<D: Disk> State<D> {
+    /// What to write now, and where, if anything.
+    fn next_batch(&mut self) -> Option<(Batch, Prepared<D>)> {
+        if self.in_flight.is_empty() {
+            // A header that brings a release forward, or the last seal, has to come after all others.
+            let header_alone = self.release.wants_claim() || (self.closing && !self.sealed);
+            if self.queue.next_segment(self.closing).is_none() && header_alone {
+                self.queue.open_batch().urgent = true;
+            }
+        } else if self.in_flight.len() >= MAX_IN_FLIGHT || self.queue.bytes() < OVERLAP_BYTES {
+            return None;
+        }
+        let segment = self.queue.next_segment(self.closing)?;
+        let prepared = self.prepared_segment(segment)?;
+        Some((self.queue.take(self.closing)?, prepared))
     }
 
     /// Writes the batch's header and pads it to whole blocks.
-    fn seal(&self, mut batch: Batch) -> (BatchHeader, AlignedBuf) {
-        let state = self.state();
-        let Some(current) = state.prepared.front() else { unreachable!("the caller has the segment's file") };
+    fn seal(&self, mut batch: Batch, run: u64, place: &Place) -> (BatchHeader, AlignedBuf) {
         let header = BatchHeader {
             length: u32::try_from(batch.buf.len()).expect("a batch fits in a segment"),
             records: batch.records,
             sequence: batch.sequence,
-            run: self.run,
-            durable: state.durable,
-            oldest_segment: state.release.may_claim(),
+            run,
+            durable: self.durable,
+            oldest_segment: self.release.may_claim(),
         };
-        let place = Place { identity: self.identity, generation: current.generation, position: batch.position };
-        header.seal(&mut batch.buf, &place);
+        header.seal(&mut batch.buf, place);
         let padded = usize::try_from(header.padded_bytes()).expect("a batch fits in memory");
         batch.buf.resize_zeroed(padded);
         (header, batch.buf)
     }
 
-    async fn next_batch(&self) -> Result<Option<Batch>, LogError> {
-        poll_fn(|context| {
-            let mut state = self.state();
-            if let Some(error) = &state.failed {
-                return Poll::Ready(Err(error.clone()));
-            }
-            match state.next_batch() {
-                Some(batch) => Poll::Ready(Ok(Some(batch))),
-                None if state.closing => Poll::Ready(Ok(None)),
-                None => {
-                    state.sleep(context.waker());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
-    async fn segment_file(&self, segment: u64) -> Result<Rc<D::File>, LogError> {
-        poll_fn(|context| {
-            let mut state = self.state();
-            match (state.segment_file(segment), &state.failed) {
-                (_, Some(error)) => Poll::Ready(Err(error.clone())),
-                (Some(file), None) => Poll::Ready(Ok(file)),
-                (None, None) => {
-                    state.sleep(context.waker());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-}
-
-impl<D: Disk> State<D> {
-    /// What to write now, if anything: what somebody waits for, else a header that brings a release forward, or the last
-    /// seal.
-    fn next_batch(&mut self) -> Option<Batch> {
-        if let Some(batch) = self.queue.take(self.closing) {
-            return Some(batch);
-        }
-        if self.release.wants_claim() || (self.closing && !self.sealed) {
-            self.queue.open_batch();
-        } else {
-            return None;
-        }
-        self.queue.take(true)
-    }
-
-    fn on_written(&mut self, position: Position, header: &BatchHeader, buf: AlignedBuf) -> Done {
+    /// `batch` is durable, and so is everything before it.
+    fn on_written(&mut self, batch: &InFlight, buf: AlignedBuf) {
+        let InFlight { position, header, waiters } = batch;
         let rolled = position.segment != self.durable.segment;
-        self.writing = false;
+        // It may have gone out beside another one, whose end it could not claim.
+        let claims_all_before = header.durable == self.durable;
         self.durable = Position { segment: position.segment, offset: position.offset + header.padded_bytes() };
         self.durable_sequence = header.sequence;
-        self.sealed = header.records == 0;
+        self.sealed = header.records == 0 && claims_all_before;
         self.stats.flushes += 1;
-        self.stats.seals += u64::from(self.sealed);
+        self.stats.seals += u64::from(header.records == 0);
         self.stats.bytes += header.padded_bytes();
         self.queue.recycle(buf);
+        self.waiters.are_durable(*waiters);
         self.release.on_durable(header.sequence, header.oldest_segment);
         if self.release.has_free() {
             self.wake();
@@ -165,6 +211,5 @@ impl<D: Disk> State<D> {
         if rolled {
             self.decide_release();
         }
-        std::mem::take(&mut self.told_next)
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub mod dying;
+pub mod held;
 pub mod memory;
 
 use std::fs;

@@ -164,6 +164,11 @@ fn a_batch_of_a_lower_run_is_not_part_of_the_log() {
     // The same where the stale batches lie in the next segment.
     let first = || Segment::new(1, &[given(1, 1, 1, (1, 1)), given(2, 2, 2, (1, 2))]);
     check(&[first(), Segment::new(2, &[given(1, 1, 3, (1, 2))])], &EndsAt("2.2", (1, 3)));
+    // Run 1 had two in flight and lost the first; run 2 began over it and, for want of room, went on in the next segment.
+    for stale in [3, 5] {
+        let first = [given(1, 1, 1, (1, 1)), given(2, 2, 2, (1, 2)), given(stale, 1, 3, (1, 2))];
+        check(&[Segment::new(1, &first), Segment::new(2, &[given(1, 2, 3, (1, 3))])], &EndsAt("2.3", (2, 2)));
+    }
     // A higher run goes on with the next number; a number that does not follow is not the log's.
     check(&[Segment::new(1, &[given(1, 1, 1, (1, 1)), given(2, 9, 2, (1, 2))])], &EndsAt("9.2", (1, 3)));
     check(&[Segment::new(1, &[given(1, 1, 1, (1, 1)), given(2, 1, 3, (1, 2))])], &EndsAt("1.1", (1, 2)));

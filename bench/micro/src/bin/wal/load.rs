@@ -13,6 +13,9 @@ use kahuna_wal::{Disk, Log, LogError, Record};
 use super::metered::Metered;
 use super::raw::Sample;
 
+/// Writers are spread over at most so many groups.
+const GROUPS: usize = 64;
+
 /// A group is purged once in so many of its records, so that the log recycles its segments.
 const PURGE_EVERY: u64 = 256;
 
@@ -20,9 +23,18 @@ const PURGE_EVERY: u64 = 256;
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
     pub writers: usize,
-    /// Writers are spread over so many groups.
-    pub groups: usize,
     pub payload_bytes: usize,
+}
+
+impl Workload {
+    pub fn new(writers: usize, payload_bytes: usize) -> Self {
+        Self { writers, payload_bytes }
+    }
+
+    /// From one writer to many.
+    pub fn all() -> Vec<Self> {
+        [(1, 4096), (1, 256), (16, 256), (64, 256), (256, 256)].map(|(writers, bytes)| Self::new(writers, bytes)).into()
+    }
 }
 
 /// What one round of a workload took.
@@ -52,14 +64,13 @@ pub struct Load<D: Disk> {
 struct Told {
     /// Writers whose record is durable.
     writers: RefCell<Vec<usize>>,
-    nanos: RefCell<Vec<u64>>,
     failure: RefCell<Option<LogError>>,
     waiting: Cell<Option<Waker>>,
 }
 
 impl<D: Disk> Load<D> {
-    pub fn new(log: Log<Metered<D>>, disk: Metered<D>, groups: usize) -> Self {
-        Self { log, disk, next_index: vec![1; groups], told: Rc::default() }
+    pub fn new(log: Log<Metered<D>>, disk: Metered<D>) -> Self {
+        Self { log, disk, next_index: vec![1; GROUPS], told: Rc::default() }
     }
 
     /// Runs `workload` for as long as `round`, then waits for what is on its way. [`Log::run`] is polled beside it.
@@ -70,29 +81,33 @@ impl<D: Disk> Load<D> {
         let clock = ThreadClock::start();
         let began = Instant::now();
         let mut append_time = Duration::ZERO;
+        let mut nanos = Vec::with_capacity(1 << 20);
         let mut ready: Vec<usize> = (0..workload.writers).collect();
+        let mut since = vec![began; workload.writers];
         let (cpu, elapsed) = loop {
+            // The clock is read once for all that go on together: a record counts from before the first of them.
             let wave = Instant::now();
             if wave - began >= round {
                 break (clock.elapsed(), wave - began);
             }
             for &writer in &ready {
-                self.append(writer % workload.groups, writer, &payload, wave);
+                since[writer] = wave;
+                self.append(writer % GROUPS, writer, &payload);
             }
             append_time += wave.elapsed();
             ready.clear();
             self.told(&mut ready).await?;
+            let now = Instant::now();
+            nanos.extend(ready.iter().map(|&writer| (now - since[writer]).as_nanos() as u64));
         };
         let after = self.log.stats();
         let writing = self.disk.writing() - writing_before;
-        let mut nanos = self.told.nanos.take();
         let mut ended = ready.len();
         while ended < workload.writers {
             ready.clear();
             self.told(&mut ready).await?;
             ended += ready.len();
         }
-        self.told.nanos.borrow_mut().clear();
         let flushes = (after.flushes - before.flushes) as f64;
         let records = nanos.len().max(1) as f64;
         Ok(LoadSample {
@@ -105,16 +120,15 @@ impl<D: Disk> Load<D> {
         })
     }
 
-    fn append(&mut self, group: usize, writer: usize, payload: &Bytes, since: Instant) {
+    fn append(&mut self, group: usize, writer: usize, payload: &Bytes) {
         let index = self.next_index[group];
         self.next_index[group] += 1;
         let entry = Record::Entry { index, meta: [0; 16], payload: payload.clone() };
         let purge = index.is_multiple_of(PURGE_EVERY).then(|| Record::Purge { upto: index - 1, log_id: Bytes::new() });
         let told = self.told.clone();
         self.log.append(group as u32, [entry].into_iter().chain(purge), move |outcome| {
-            match outcome {
-                Ok(()) => told.nanos.borrow_mut().push(since.elapsed().as_nanos() as u64),
-                Err(error) => *told.failure.borrow_mut() = Some(error),
+            if let Err(error) = outcome {
+                *told.failure.borrow_mut() = Some(error);
             }
             told.writers.borrow_mut().push(writer);
             if let Some(waker) = told.waiting.take() {

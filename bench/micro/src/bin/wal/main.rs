@@ -13,6 +13,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use kahuna_microbench::Output;
 
+use self::load::Workload;
+
 /// Measures the log against a plain loop of durable writes.
 #[derive(Parser)]
 struct Arguments {
@@ -28,6 +30,12 @@ struct Arguments {
     /// Seconds of each measurement in a round.
     #[arg(long, default_value_t = 0.4)]
     seconds: f64,
+    /// Measure the log with so many writers only, instead of all workloads.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    writers: Option<u32>,
+    /// Bytes of a record's payload; goes with `--writers`.
+    #[arg(long, default_value_t = 256, requires = "writers")]
+    payload: u32,
     /// How results are printed.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -48,7 +56,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir_in(parent)?;
     let round = Duration::try_from_secs_f64(arguments.seconds)?;
     let table = match arguments.subject {
-        Subject::Log => versus::measure(dir.path(), arguments.rounds, round)?,
+        Subject::Log => {
+            let one = arguments.writers.map(|writers| Workload::new(writers as usize, arguments.payload as usize));
+            let workloads = one.map_or_else(Workload::all, |one| vec![one]);
+            versus::measure(dir.path(), &workloads, arguments.rounds, round)?
+        }
         Subject::Raw => variants::measure(dir.path(), arguments.rounds, round)?,
     };
     print!("{}", table.render(arguments.output));

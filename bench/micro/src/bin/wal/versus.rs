@@ -16,14 +16,6 @@ use super::load::{Load, LoadSample, Workload};
 use super::metered::Metered;
 use super::raw::{self, FILE_BYTES, Options, Sample};
 
-const WORKLOADS: [Workload; 5] = [
-    Workload { writers: 1, groups: 1, payload_bytes: 4096 },
-    Workload { writers: 1, groups: 1, payload_bytes: 256 },
-    Workload { writers: 16, groups: 16, payload_bytes: 256 },
-    Workload { writers: 64, groups: 64, payload_bytes: 256 },
-    Workload { writers: 256, groups: 64, payload_bytes: 256 },
-];
-
 /// One round: the log, the raw loop, and the raw loop on the log's own ring, one write in flight.
 struct Round {
     log: LoadSample,
@@ -33,29 +25,30 @@ struct Round {
 }
 
 /// Rounds of all workloads in turn.
-pub fn measure(dir: &Path, rounds: u32, round: Duration) -> Result<Table, Box<dyn Error>> {
+pub fn measure(dir: &Path, workloads: &[Workload], rounds: u32, round: Duration) -> Result<Table, Box<dyn Error>> {
     let raw_path = dir.join("raw");
     raw::prepare(&raw_path)?;
     let ring = UringDisk::new(64)?;
     let disk = Metered::new(ring.clone());
     let identity = LogIdentity { cluster: [1; 16], incarnation: 1, shard: 0 };
     let (log, _) = block_on(&ring, Log::open(disk.clone(), &dir.join("log"), identity, LogOptions::default()))?;
-    let mut load = Load::new(log.clone(), disk, 64);
+    let mut load = Load::new(log.clone(), disk);
     // One writer for all rounds; the raw loops block its thread while the log has nothing to do.
-    let taken = block_on(&ring, beside(&log, all_rounds(&ring, &mut load, &raw_path, rounds, round)))?;
-    Ok(report(&taken))
+    let taken = block_on(&ring, beside(&log, all_rounds(&ring, &mut load, &raw_path, workloads, rounds, round)))?;
+    Ok(report(workloads, &taken))
 }
 
 async fn all_rounds(
     ring: &UringDisk,
     load: &mut Load<UringDisk>,
     raw_path: &Path,
+    workloads: &[Workload],
     rounds: u32,
     round: Duration,
-) -> Result<[Vec<Round>; WORKLOADS.len()], Box<dyn Error>> {
-    let mut taken: [Vec<Round>; WORKLOADS.len()] = Default::default();
+) -> Result<Vec<Vec<Round>>, Box<dyn Error>> {
+    let mut taken: Vec<Vec<Round>> = workloads.iter().map(|_| Vec::new()).collect();
     for number in 0..=rounds {
-        for (workload, taken) in WORKLOADS.iter().zip(&mut taken) {
+        for (workload, taken) in workloads.iter().zip(&mut taken) {
             let sample = load.run(workload, round).await?;
             let write_bytes = (sample.batch_bytes as usize).next_multiple_of(BLOCK_BYTES);
             let depth = sample.depth.ceil().max(1.0) as usize;
@@ -73,7 +66,7 @@ async fn all_rounds(
     Ok(taken)
 }
 
-fn report(taken: &[Vec<Round>]) -> Table {
+fn report(workloads: &[Workload], taken: &[Vec<Round>]) -> Table {
     let mut table = Table::new([
         "writers",
         "payload_b",
@@ -92,7 +85,7 @@ fn report(taken: &[Vec<Round>]) -> Table {
         "cpu_us",
         "append_us",
     ]);
-    for (workload, rounds) in WORKLOADS.iter().zip(taken) {
+    for (workload, rounds) in workloads.iter().zip(taken) {
         let of = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
         table.push([
             Cell::Number(workload.writers as f64, 0),

@@ -104,12 +104,14 @@ const TABLE: &[Row] = &[
     Row {
         next: &[Next::Continues],
         behind: Some(true),
-        ..row(Impossible("a number stands at one place: a batch behind this one has that of the next segment's first"))
+        ..row(Impossible(
+            "within a run a number stands at one place: here that of the next segment's first, or a later one",
+        ))
     },
     Row {
         next: &[Next::Continues],
-        here: &[Here::Torn, Here::Stale],
-        ..row(Impossible("the number was used here, so every later run begins here, not in the next segment"))
+        here: &[Here::Torn],
+        ..row(Impossible("the number was used here in the same run, so it does not stand in the next segment"))
     },
     Row {
         next: &[Next::Continues],
