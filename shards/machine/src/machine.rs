@@ -4,7 +4,7 @@ use kahuna_protocol::meta::Settings;
 use kahuna_protocol::{Hlc, Position};
 
 use crate::snapshot::Frozen;
-use crate::state::{Index, Meta, Range, State};
+use crate::state::{Index, Meta, Range, State, in_epoch};
 
 /// The state machine of one partition.
 ///
@@ -71,6 +71,18 @@ impl Machine {
     /// Rises with every change of [`meta`](Self::meta), from 0.
     pub fn meta_version(&self) -> u64 {
         self.state.meta_version
+    }
+
+    /// Makes every number minted from now on higher than any number of an earlier epoch, also than those that were minted
+    /// by commands this state never saw. A lower epoch than the one it has changes nothing.
+    ///
+    /// What is there keeps its numbers: a lock's holder its token, a value its revision.
+    pub fn raise_restore_epoch(&mut self, epoch: u16) {
+        let State { settings, floors, .. } = &mut self.state;
+        settings.restore_epoch = settings.restore_epoch.max(epoch);
+        for floor in [&mut floors.revision, &mut floors.token, &mut floors.incarnation] {
+            *floor = in_epoch(*floor, settings.restore_epoch);
+        }
     }
 
     /// The state as it is now, in O(1); it does not change any more, whatever is applied.

@@ -15,6 +15,7 @@ mod prepare;
 mod queue;
 mod release;
 mod run;
+mod salvage;
 mod space;
 mod state;
 mod stats;

@@ -9,14 +9,17 @@
 //! ```
 //!
 //! Where the chain ends decides: below what is claimed durable it is corruption, else it is the end of the log.
+//! [`salvage`](fn@salvage) judges the same bytes for somebody who must go on without what is corrupt.
 
 mod recovered;
 mod replay;
+mod salvage;
 mod scan;
 mod survey;
 
 pub use recovered::{GroupLog, LogEntry, Recovered, RecoveryReport};
 pub(crate) use replay::Replay;
+pub use salvage::{Beyond, Damage, GroupBeyond, Prefix, Salvage, Salvaged, salvage};
 pub use scan::{End, Refusal, scan};
 pub(crate) use scan::{Scan, check_header, claims_or_empty};
 pub(crate) use survey::{Survey, header_at, place, survey};

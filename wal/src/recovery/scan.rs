@@ -153,10 +153,34 @@ impl Scan {
 
     /// The verdict: the state, or damage below what was claimed durable.
     pub fn finish(self) -> Result<(Replay, End), Refusal> {
-        if self.end.position >= self.claims.durable {
-            return Ok((self.replay, self.end));
+        match self.damage() {
+            None => Ok((self.replay, self.end)),
+            Some((at, why)) => Err(Refusal::Corrupt { at, why }),
         }
+    }
+
+    /// How far it came.
+    pub fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// The run of the last batch replayed.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// What was replayed so far, whatever stands behind it, and the damage that ended it, if any did.
+    pub fn give_up(self) -> (Replay, End, Option<(Position, String)>) {
+        let damage = self.damage();
+        (self.replay, self.end, damage)
+    }
+
+    /// Where the log is damaged, and how that shows: it ends below what was claimed durable.
+    fn damage(&self) -> Option<(Position, String)> {
         let durable = self.claims.durable;
+        if self.end.position >= durable {
+            return None;
+        }
         let gone = Position { segment: self.end.position.segment.saturating_add(1), offset: 0 };
         let at =
             self.suspect.unwrap_or(if durable.segment > self.end.position.segment { gone } else { self.end.position });
@@ -167,7 +191,7 @@ impl Scan {
                 self.end.next_sequence, durable.segment, durable.offset
             ),
         };
-        Err(Refusal::Corrupt { at, why })
+        Some((at, why))
     }
 
     fn next_batch<'a>(&self, header: &SegmentHeader, at: u64, bytes: &'a [u8]) -> Option<(BatchHeader, &'a [u8])> {

@@ -84,11 +84,10 @@ impl Machine {
 
     fn find_key(&self, position: &Position, now: Now) -> Found {
         let newest = self.state.key(position).map(Key::newest);
-        Found {
-            revision: newest.map_or(self.state.floors.revision, |version| version.revision),
-            recorded: newest.is_some(),
-            live: newest.is_some_and(|version| version.is_live(self.state.skew_ms(), now.ms)),
-        }
+        let live = newest.is_some_and(|version| version.is_live(self.state.skew_ms(), now.ms));
+        let revision = newest.map_or(self.state.floors.revision, |version| version.revision);
+        let revision = if live { revision } else { self.last_number(revision) };
+        Found { revision, recorded: newest.is_some(), live }
     }
 
     /// The first condition that does not hold, the lock's before those of the key.

@@ -77,7 +77,9 @@ impl Machine {
     /// The token under which `owner` holds the lock now, or who does.
     fn holding(&self, position: &Position, owner: &[u8], now: Now) -> Result<u64, Other> {
         match self.state.lock(position) {
-            Some(lock) if !lock.is_held(self.state.skew_ms(), now.ms) => Err(Other::Nobody { last_token: lock.token }),
+            Some(lock) if !lock.is_held(self.state.skew_ms(), now.ms) => {
+                Err(Other::Nobody { last_token: self.last_number(lock.token) })
+            }
             Some(lock) if lock.owner[..] == *owner => Ok(lock.token),
             Some(lock) => Err(Other::Holder { owner: lock.owner.clone(), token: lock.token }),
             None => Err(Other::Nobody { last_token: self.state.floors.token }),

@@ -72,6 +72,12 @@ impl Machine {
         }
     }
 
+    /// What is said of a name that is not there, and last had the number `last`: in a restored partition a higher one may
+    /// have been minted and lost.
+    pub(crate) fn last_number(&self, last: u64) -> u64 {
+        in_epoch(last, self.state.settings.restore_epoch)
+    }
+
     /// The number after `last`.
     pub(super) fn number_after(&self, last: u64) -> u64 {
         next_number(last, self.state.settings.restore_epoch)

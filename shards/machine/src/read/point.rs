@@ -8,7 +8,7 @@ use kahuna_protocol::{Hlc, Outcome, Position};
 
 use super::{Life, Miss, View};
 use crate::Machine;
-use crate::state::{Key, Lookup, Version, is_past};
+use crate::state::{Key, Lock, Lookup, Version, is_past};
 
 /// The version to show, with its value.
 type Pick<'a> = Result<(&'a Version, &'a [u8]), Miss>;
@@ -17,17 +17,21 @@ impl Machine {
     pub(super) fn lock_info(&self, name: &[u8], now: View) -> Result<Outcome, Miss> {
         let lock = match self.state.lock(&Position::new(name, Kind::Lock)) {
             None => return Ok(NotHeld { last_token: self.state.floors.token }.into()),
-            Some(lock) if lock.released_ms.is_some() => return Ok(NotHeld { last_token: lock.token }.into()),
+            Some(lock) if lock.released_ms.is_some() => return Ok(self.not_held(lock)),
             Some(lock) => lock,
         };
         match now.life(lock.deadline_ms) {
-            Life::Dead => Ok(NotHeld { last_token: lock.token }.into()),
+            Life::Dead => Ok(self.not_held(lock)),
             Life::Unclear(to) => Err(Miss::NeedsTick(to)),
             Life::Live => {
                 let (owner, token, deadline_ms) = (lock.owner.to_vec(), lock.token, lock.deadline_ms);
                 Ok(LockState { owner, token, deadline_ms, waiters: 0 }.into())
             }
         }
+    }
+
+    fn not_held(&self, lock: &Lock) -> Outcome {
+        NotHeld { last_token: self.last_number(lock.token) }.into()
     }
 
     pub(super) fn sequence_get(&self, name: &[u8]) -> Outcome {
@@ -78,11 +82,16 @@ impl Machine {
             (None, Some(as_of)) => (self.key_as_of(key, as_of), View::as_of(now, as_of)),
             (None, None) => (Lookup::At(key.newest()), now),
         };
-        match lookup {
+        let shown = match lookup {
             Lookup::Gone(oldest) => Err(Miss::Compacted(oldest)),
             Lookup::Never(revision) => Err(Miss::NotFound(revision)),
             Lookup::At(version) => view.show(version),
-        }
+        };
+        shown.map_err(|miss| match miss {
+            // Of a dead name; a later death may have been acknowledged and lost.
+            Miss::NotFound(revision) if revision == key.newest().revision => Miss::NotFound(self.last_number(revision)),
+            miss => miss,
+        })
     }
 
     /// Whether `as_of` is in the past by machine time, or can be by a tick: nobody may drive machine time, and with it
