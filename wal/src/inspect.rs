@@ -111,7 +111,8 @@ impl<'a> Segment<'a> {
         let mut before: Option<BatchHeader> = None;
         for part in self.parts() {
             let Part::Batch { offset, header, records } = part else { break };
-            let continues = before.is_none_or(|it| header.sequence == it.sequence + 1 && header.run >= it.run);
+            let continues =
+                before.is_none_or(|it| it.sequence.checked_add(1) == Some(header.sequence) && header.run >= it.run);
             if offset != expected || !continues {
                 break;
             }

@@ -1,0 +1,6 @@
+//! What the fuzz targets share: a second reading of the log's format, written from the tables in the log's README alone
+//! ([`bytes`], [`model`]), and logs that the fuzzer's bytes describe ([`script`]).
+
+pub mod bytes;
+pub mod model;
+pub mod script;
