@@ -9,6 +9,7 @@ use super::bench::BenchArgs;
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
 use super::file::ConfigFile;
+use super::inspect::{self, InspectVerb};
 use super::keys::KeyVerb;
 use super::locks::LockVerb;
 use super::outcome::error_record;
@@ -56,6 +57,9 @@ enum Verb {
     Check(NodeArgs),
     /// Measure a running cluster
     Bench(BenchArgs),
+    /// Look into files of a node, whole or damaged, of a running node too
+    #[command(subcommand)]
+    Inspect(InspectVerb),
     /// Say what an error code means and what to do
     Explain {
         /// Its name or number
@@ -101,6 +105,7 @@ fn dispatch(verb: Verb, file: NodeArgs, client: &ClientArgs) -> Result<Exit, Fai
         Verb::Status => status::run(client),
         Verb::Limits => limits::run(client),
         Verb::Bench(args) => bench::run(args, client),
+        Verb::Inspect(verb) => inspect::run(verb, client.format()),
         Verb::Explain { code } => explain::run(&code, client.format()),
     }
 }

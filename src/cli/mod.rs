@@ -12,6 +12,7 @@ mod client_args;
 mod exit;
 mod explain;
 mod file;
+mod inspect;
 mod keys;
 mod limits;
 mod locks;

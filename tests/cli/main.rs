@@ -4,6 +4,7 @@ mod support;
 
 mod configuration;
 mod demo;
+mod inspect;
 mod keys;
 mod locks;
 mod measuring;

@@ -8,6 +8,7 @@ pub use crate::format::batch::BatchHeader;
 use crate::format::record::RawRecord;
 pub use crate::format::segment::{SegmentHeader, SegmentHeaderError};
 use crate::format::{BLOCK_BYTES, record};
+pub use crate::log::{segment_of, segment_path};
 use crate::recovery::header_at;
 use crate::{GroupId, recovery};
 

@@ -6,7 +6,7 @@
 //! ```
 
 mod bootstrap;
-mod creation;
+pub mod creation;
 mod data_dir;
 mod drain;
 mod duties;

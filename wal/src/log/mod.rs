@@ -25,5 +25,6 @@ mod writer;
 pub use append::Appended;
 pub use handle::Log;
 pub use index::Index;
+pub use prepare::{segment_of, segment_path};
 pub use space::Space;
 pub use stats::LogStats;

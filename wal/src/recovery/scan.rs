@@ -1,11 +1,5 @@
-//! The judge: segments in, state or damage out. No I/O.
-//!
-//! | at the next expected place | claimed durable | verdict |
-//! |---|---|---|
-//! | a batch that verifies, in sequence, of no lower run | - | replay it, go on |
-//! | anything else, and the next segment begins with such a batch | - | go on there |
-//! | anything else | beyond this place | corrupt: refuse |
-//! | anything else | up to this place | the log ends here; what follows is cut off |
+//! The judge: segments in, state or damage out. No I/O. What it decides at a place is a table in the crate's README, and
+//! once more, as data, in the tests.
 
 use std::collections::BTreeMap;
 
@@ -213,20 +207,32 @@ fn has_header_from(header: &SegmentHeader, at: u64, bytes: &[u8]) -> bool {
 /// Judges a whole log held in memory: `segments` are (sequence number, bytes), in rising order. Never panics, whatever the
 /// bytes are. This is what [`Log::open`](crate::Log::open) does with files, and what tools and fuzzers call.
 pub fn scan(identity: &LogIdentity, segments: &[(u64, &[u8])]) -> Result<(BTreeMap<GroupId, GroupLog>, End), Refusal> {
+    let numbers: Vec<u64> = segments.iter().map(|(segment, _)| *segment).collect();
+    let bytes: BTreeMap<u64, &[u8]> = segments.iter().copied().collect();
+    scan_with(identity, &numbers, |segment| Ok(bytes[&segment]))
+}
+
+/// [`scan`] over segments that `read` gives one at a time: first the newest ones, falling, then all that are needed, rising.
+pub fn scan_with<B: AsRef<[u8]>, E: From<Refusal>>(
+    identity: &LogIdentity,
+    segments: &[u64],
+    mut read: impl FnMut(u64) -> Result<B, E>,
+) -> Result<(BTreeMap<GroupId, GroupLog>, End), E> {
     let mut claims = None;
-    for &(segment, bytes) in segments.iter().rev() {
-        let header = check_header(identity, segment, bytes)?;
-        claims = survey(&header, bytes);
+    for &segment in segments.iter().rev() {
+        let bytes = read(segment)?;
+        claims = survey(&check_header(identity, segment, bytes.as_ref())?, bytes.as_ref());
         if claims.is_some() {
             break;
         }
     }
-    let claims = claims_or_empty(claims, segments.first().map(|(segment, _)| *segment))?;
+    let claims = claims_or_empty(claims, segments.first().copied())?;
     let mut scan = Scan::new(claims);
-    for &(segment, bytes) in segments.iter().filter(|(segment, _)| *segment >= claims.oldest_segment) {
-        scan.segment(&check_header(identity, segment, bytes)?, bytes)?;
+    for &segment in segments.iter().filter(|&&segment| segment >= claims.oldest_segment) {
+        let bytes = read(segment)?;
+        scan.segment(&check_header(identity, segment, bytes.as_ref())?, bytes.as_ref())?;
     }
-    scan.finish().map(|(replay, end)| (replay.groups, end))
+    Ok(scan.finish().map(|(replay, end)| (replay.groups, end))?)
 }
 
 /// Without any batch only the very first segment may exist: later ones are prepared when the first has batches.

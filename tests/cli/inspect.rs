@@ -1,0 +1,124 @@
+//! `inspect`: files of running, stopped and damaged nodes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use super::support::{Ended, Node, kahuna};
+
+fn inspect(path: &Path, more: &[&str]) -> Ended {
+    let output = kahuna().args(["inspect", "wal"]).arg(path).args(more).output();
+    Ended::of(output.expect("the binary runs"))
+}
+
+/// The one directory that holds segments.
+fn log_of(node: &Node) -> PathBuf {
+    let mut dirs = vec![node.data()];
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(&dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+            match path.extension() {
+                Some(extension) if extension == "seg" => return dir,
+                _ if path.is_dir() => dirs.push(path),
+                _ => {}
+            }
+        }
+    }
+    panic!("no log below {:?}", node.data())
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == "seg")).collect();
+    paths.sort();
+    paths
+}
+
+fn json_lines(ended: &Ended) -> Vec<Json> {
+    ended.text().lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect()
+}
+
+/// Claim: the log of a running node is shown whole, batch by batch and record by record, in every format.
+#[test]
+fn the_log_of_a_running_node() {
+    let node = Node::start();
+    for number in 0..20 {
+        node.expect(&format!("set key-{number} {number}"), 0, "set");
+    }
+    let dir = log_of(&node);
+    let ended = inspect(&dir, &["-o", "json"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let json = ended.json();
+    assert_eq!(json["outcome"], "whole");
+    assert!(json["records_total"].as_u64().expect("a count") > 20, "{json}");
+    assert_eq!(json["batches_total"], json["batches"].as_array().expect("rows").len());
+    assert_eq!(json["segments"][0]["shard"], 0);
+    let groups = json["groups"].as_array().expect("rows");
+    assert_eq!(groups.len(), 5, "the meta group and four partitions");
+    assert!(groups.iter().all(|group| group["marks"].as_str().expect("text").starts_with("created,vote")));
+
+    let lines = json_lines(&inspect(&dir, &["--records", "-o", "jsonl"]));
+    let of_kind = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert!(of_kind("entry").len() > 20);
+    assert!(of_kind("entry").iter().any(|line| line["detail"].as_str().expect("text").ends_with(", commands")));
+    assert!(of_kind("vote").iter().all(|line| line["detail"].as_str().expect("text").starts_with("term ")));
+    assert!(of_kind("group_created").iter().all(|line| line["detail"].as_str().expect("text").starts_with("replica ")));
+    assert_eq!(lines.last().expect("a summary")["outcome"], "whole");
+
+    let limited = json_lines(&inspect(&dir, &["--limit", "3", "-o", "jsonl"]));
+    assert_eq!(limited.iter().filter(|line| line["outcome"] == "batch").count(), 3);
+    assert!(limited.last().expect("a summary")["rows_left_out"].as_u64().expect("a count") > 0);
+
+    let table = inspect(&dir, &["-o", "table"]);
+    assert!(table.text().contains("outcome") && table.text().contains("whole"), "{}", table.text());
+    let one = inspect(&segments(&dir)[0], &[]);
+    assert_eq!(one.code, 0, "{}", one.err);
+    assert!(one.text().lines().last().expect("a summary").starts_with("whole\t"));
+    node.expect("set after 1", 0, "set");
+}
+
+/// Claim: damage is shown with its file and offset, what is whole beside it too; the exit code is 65, nothing is changed.
+#[test]
+fn a_damaged_log() {
+    let mut node = Node::start();
+    for number in 0..5 {
+        node.expect(&format!("set key-{number} {number}"), 0, "set");
+    }
+    assert_eq!(node.terminate(), Some(0));
+    let dir = log_of(&node);
+    let path = segments(&dir)[0].clone();
+    let whole = fs::read(&path).expect("the segment can be read");
+    let batches = inspect(&path, &["-o", "json"]).json()["batches_total"].as_u64().expect("a count");
+
+    // The third batch, behind two that have no records: a byte of its records.
+    let mut torn = whole.clone();
+    torn[3 * 4096 + 70] ^= 1;
+    fs::write(&path, &torn).expect("our own directory");
+    for target in [&path, &dir] {
+        let ended = inspect(target, &["-o", "json"]);
+        assert_eq!(ended.code, 65);
+        let json = ended.json();
+        assert_eq!((&json["outcome"], &json["damaged_offset"]), (&"damaged".into(), &12_288.into()), "{json}");
+        assert_eq!(json["damaged_file"], path.display().to_string());
+        assert_eq!(json["batches_total"].as_u64(), Some(batches - 1), "what is whole is shown");
+        assert_eq!(json["torn_total"], 1);
+        assert!(ended.err.contains("damaged at offset 12288"), "{}", ended.err);
+    }
+    assert_eq!(fs::read(&path).expect("the segment can be read"), torn, "it only reads");
+
+    let mut headless = whole.clone();
+    headless[20] ^= 1;
+    fs::write(&path, &headless).expect("our own directory");
+    assert_eq!(inspect(&path, &["-o", "json"]).json()["damaged_offset"], 0);
+    assert_eq!(inspect(&dir, &[]).code, 65);
+
+    fs::write(&path, &whole[..3 * 4096]).expect("our own directory");
+    let short = inspect(&path, &["-o", "json"]).json();
+    assert_eq!((&short["batches_total"], &short["damaged_offset"]), (&2.into(), &12_288.into()));
+
+    fs::write(&path, b"no segment at all").expect("our own directory");
+    assert_eq!(inspect(&path, &[]).code, 65);
+    fs::remove_file(&path).expect("our own directory");
+    assert_eq!(inspect(&path, &[]).code, 3);
+    assert_eq!(inspect(&node.data(), &[]).code, 3, "a directory without segments");
+}
