@@ -87,6 +87,8 @@ errors! {
     26 Draining "draining" NotApplied OtherNode,
     /// The deadline passed before anything was proposed.
     27 TimedOut "timed_out" NotApplied SameNode,
+    /// The disk is full, so that what grows is refused; deletes, releases, lock extends and reads go on.
+    28 DiskFull "disk_full" NotApplied SameNode,
     /// The deadline passed, or the leader was lost, after the request was proposed.
     40 Unknown "unknown" Unknown SameNode,
     /// Past `valid_until`: this request was never applied and never will be.

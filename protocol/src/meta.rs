@@ -204,6 +204,20 @@ pub struct ReplicaStatus {
     pub records: u64,
 }
 
+/// How much room a node's disk gives its logs.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[rkyv(derive(Debug))]
+#[repr(u8)]
+pub enum DiskSpace {
+    /// As much as they ask for.
+    #[default]
+    Plenty,
+    /// It is full: a log goes on in what it had set aside, and what grows is refused.
+    Reserve,
+    /// It is full and that is used up: a log waits for room, and every write is refused.
+    Exhausted,
+}
+
 /// A node as it sees itself.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -224,6 +238,8 @@ pub struct Status {
     pub log_flushes: u64,
     /// Bytes in log segments.
     pub log_bytes: u64,
+    /// Room for the logs, that of the shard which has the least.
+    pub disk: DiskSpace,
     /// Open client connections.
     pub connections: u32,
     /// Peers whose heartbeat is current.

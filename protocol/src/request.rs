@@ -103,6 +103,29 @@ impl RequestRef<'_> {
         }
     }
 
+    /// Whether it is refused while the disk is full. What shrinks the state or only keeps what is there goes on, and so
+    /// does everything of the system itself.
+    pub fn needs_room(&self) -> bool {
+        match self {
+            Self::LockAcquire(_)
+            | Self::KeySet(_)
+            | Self::KeyExtend(_)
+            | Self::KeyPersist(_)
+            | Self::SequenceCreate(_)
+            | Self::SequenceNext(_)
+            | Self::SequenceReserve(_) => true,
+            Self::LockExtend(_) | Self::LockRelease(_) | Self::KeyDelete(_) | Self::SequenceDelete(_) => false,
+            Self::LockInfo(_) | Self::KeyGet(_) | Self::KeyExists(_) | Self::KeyScan(_) | Self::SequenceGet(_) => false,
+            Self::MapGet(_) | Self::StatusGet(_) => false,
+            Self::Tick(_)
+            | Self::PlaceGroups(_)
+            | Self::SetLed(_)
+            | Self::UpsertNode(_)
+            | Self::ReplaceReplica(_)
+            | Self::FinishReplacement(_) => false,
+        }
+    }
+
     /// Where the request goes: the bound before its name, or for a scan the bound at which its page starts. `None` for
     /// what no data partition owns.
     pub fn route(&self) -> Option<Position> {

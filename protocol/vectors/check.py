@@ -13,7 +13,8 @@ import sys
 import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
-SCALARS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q", "bool": "<B", "Unmet": "<B"}
+SCALARS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q", "bool": "<B", "Unmet": "<B",
+           "DiskSpace": "<B"}
 
 
 def read_layouts():

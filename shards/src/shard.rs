@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_machine::Meta;
 use kahuna_protocol::handshake::Welcome;
-use kahuna_protocol::meta::Map;
+use kahuna_protocol::meta::{DiskSpace, Map};
 use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ShardId};
+use kahuna_wal::Space;
 
 use crate::clock::Clock;
 use crate::config::NodeConfig;
@@ -166,6 +167,7 @@ impl<E: Env> Shard<E> {
             replicas,
             log_flushes: stats.as_ref().map_or(0, |stats| stats.flushes),
             log_bytes: stats.as_ref().map_or(0, |stats| stats.segments * self.config.segment_bytes),
+            disk: self.log.borrow().as_ref().map_or(DiskSpace::Plenty, |log| disk_space(log.space())),
             connections: self.connections.get(),
             peers_alive: self.alive.borrow().keys().copied().collect(),
             waiting: self.waiting.borrow().clone(),
@@ -232,6 +234,14 @@ impl<E: Env> Shard<E> {
             }
         }
         true
+    }
+}
+
+fn disk_space(space: Space) -> DiskSpace {
+    match space {
+        Space::Plenty => DiskSpace::Plenty,
+        Space::Reserve => DiskSpace::Reserve,
+        Space::Exhausted => DiskSpace::Exhausted,
     }
 }
 

@@ -73,6 +73,7 @@ impl Exit {
             | ErrorCode::Moved
             | ErrorCode::Draining
             | ErrorCode::TimedOut
+            | ErrorCode::DiskFull
             | ErrorCode::Expired => Self::Unavailable,
             ErrorCode::Unknown | ErrorCode::Forgotten => Self::Unknown,
             ErrorCode::Conflict => Self::Conflict,

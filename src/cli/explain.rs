@@ -57,6 +57,10 @@ fn meaning(code: ErrorCode) -> &'static str {
         ErrorCode::Moved => "The name belongs to another partition now. Clients read the map again by themselves.",
         ErrorCode::Draining => "The node stops. Ask another one.",
         ErrorCode::TimedOut => "The time given passed before anything was proposed. Repeat, or raise --timeout.",
+        ErrorCode::DiskFull => {
+            "The disk of the leader, or of a majority, is full. The text says where and how much is missing; free that \
+             much, or delete keys. Deletes, releases, lock extends and reads go on."
+        }
         ErrorCode::Unknown => {
             "The time passed, or the leader was lost, after the write was proposed. Read to learn what holds; \
              a repeat by the same client under the same number is safe."

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kahuna_client::CallOptions;
 use kahuna_client::protocol::ClusterId;
-use kahuna_client::protocol::meta::{MapGet, ReplicaStatus, Status, StatusGet};
+use kahuna_client::protocol::meta::{DiskSpace, MapGet, ReplicaStatus, Status, StatusGet};
 use serde_json::json;
 
 use super::client_args::ClientArgs;
@@ -70,6 +70,7 @@ fn show(nodes: &[(String, Status)], silent: &[String], format: Format) -> Result
                 "groups",
                 "leads",
                 "flushes",
+                "disk",
                 "peers_alive",
             ];
             let mut rows: Vec<Vec<String>> = nodes.iter().map(|(endpoint, status)| row(endpoint, status)).collect();
@@ -96,12 +97,21 @@ fn row(endpoint: &str, status: &Status) -> Vec<String> {
         status.replicas.len().to_string(),
         leads(status).to_string(),
         status.log_flushes.to_string(),
+        disk(status.disk).to_owned(),
         if peers.is_empty() { "-".to_owned() } else { peers.join(",") },
     ]
 }
 
 fn state(status: &Status) -> String {
     if status.waiting.is_empty() { "serves".to_owned() } else { status.waiting.clone() }
+}
+
+fn disk(space: DiskSpace) -> &'static str {
+    match space {
+        DiskSpace::Plenty => "ok",
+        DiskSpace::Reserve => "full (reserve)",
+        DiskSpace::Exhausted => "full (exhausted)",
+    }
 }
 
 fn leads(status: &Status) -> usize {
@@ -123,6 +133,7 @@ fn node_record(endpoint: &str, status: &Status) -> Record {
         .field("leads", leads(status))
         .field("log_flushes", status.log_flushes)
         .field("log_bytes", status.log_bytes)
+        .field("disk", disk(status.disk))
         .field("connections", status.connections)
         .field("peers_alive", status.peers_alive.clone())
         .field("replicas", replicas)

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::handshake::{KIND_HELLO, KIND_WELCOME};
 use kahuna_protocol::key::KeySet;
+use kahuna_protocol::request::Class;
 use kahuna_protocol::{
     Durability, FrameError, FrameReader, Hlc, Outcome, OutcomeRef, ReadLevel, Request, RequestPrelude, RequestRef,
 };
@@ -144,6 +145,23 @@ fn frames_are_as_in_the_vectors() {
     let about = "One frame of every kind. hex is the whole frame; header, prelude and body say what its bytes mean. \
                  bytes are given as hex and, where they are UTF-8, as text; an absent value is null.";
     check_vectors("frames", about, vectors);
+}
+
+#[test]
+fn while_the_disk_is_full_only_what_frees_room_or_keeps_a_lock_goes_on() {
+    let mut go_on = Vec::new();
+    for request in samples::requests() {
+        let mut body = Vec::new();
+        request.encode_body(&mut body);
+        let view = RequestRef::access(request.kind(), &body).expect("just encoded");
+        match view.class() {
+            Class::Write if view.needs_room() => {}
+            Class::Write => go_on.push(Request::kind_name(request.kind()).expect("listed")),
+            Class::Read | Class::Node | Class::System => assert!(!view.needs_room(), "{request:?}"),
+        }
+    }
+    go_on.dedup();
+    assert_eq!(go_on, ["LockExtend", "LockRelease", "KeyDelete", "SequenceDelete"]);
 }
 
 #[test]

@@ -162,6 +162,7 @@ fn status() -> Status {
         shards: 4,
         log_flushes: 1_000,
         log_bytes: 64 << 20,
+        disk: DiskSpace::Reserve,
         connections: 17,
         peers_alive: vec![1, 3],
         waiting: String::new(),

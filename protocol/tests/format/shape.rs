@@ -85,6 +85,18 @@ impl Shape for Unmet {
     }
 }
 
+impl Shape for DiskSpace {
+    fn name() -> String {
+        "DiskSpace".to_owned()
+    }
+    fn size() -> usize {
+        size_of::<rkyv::Archived<Self>>()
+    }
+    fn json(&self) -> Json {
+        json!(*self as u8)
+    }
+}
+
 impl<T: Shape + rkyv::Archive> Shape for Option<T> {
     fn name() -> String {
         format!("{}?", T::name())
@@ -199,8 +211,8 @@ structs! {
     SequenceNotFound { last_incarnation }
     Exhausted { incarnation, value, remaining }
     Status {
-        node, cluster, incarnation, version, uptime_ms, shards, log_flushes, log_bytes, connections, peers_alive,
-        waiting, replicas
+        node, cluster, incarnation, version, uptime_ms, shards, log_flushes, log_bytes, disk, connections,
+        peers_alive, waiting, replicas
     }
     ReplicaStatus {
         group, replica, shard, term, leader, last_index, applied_index, snapshot_index, first_index, records

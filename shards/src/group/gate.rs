@@ -152,6 +152,7 @@ pub(crate) fn system_call<E: Env>(group: GroupId, request: &Request, timeout: Du
         group,
         kind: request.kind(),
         class: Class::System,
+        needs_room: false,
         prelude,
         body: Bytes::from(body),
         deadline: E::boot_clock() + timeout,

@@ -11,6 +11,8 @@
 //!
 //! **Leadership.** What was proposed under a lost leadership is repeated under its own session and number, where the
 //! dedupe table makes that safe; without a session it answers `Unknown`. What was not proposed goes to the new leader.
+//!
+//! **Full disks.** What needs room is refused before it is proposed, see `room`; what was proposed is applied by everybody.
 
 mod deadlines;
 mod flight;
@@ -18,6 +20,7 @@ mod gate;
 mod leadership;
 mod proposals;
 mod reads;
+mod room;
 
 pub use gate::Group;
 pub(crate) use gate::{outcome_of, system_call};

@@ -99,6 +99,9 @@ impl<E: Env> Proposals<E> {
 impl<E: Env> Group<E> {
     /// Queues a request that goes through the log. The group leads, or did a moment ago.
     pub(super) fn write(self: &Rc<Self>, work: Work<E>) {
+        if let Some(refusal) = self.no_room_for(&work.call) {
+            return work.answer(refusal);
+        }
         self.arm(work.call.deadline);
         self.proposals.pending.borrow_mut().push_back(work);
         self.start_proposer();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::handshake::Hello;
-use kahuna_protocol::meta::ReplicaStatus;
+use kahuna_protocol::meta::{DiskSpace, ReplicaStatus};
 use kahuna_protocol::{GroupId, NodeId};
 
 use crate::env::{Env, Net};
@@ -25,6 +25,8 @@ pub struct ShardStatus {
     pub log_flushes: u64,
     /// Bytes in its log's segments.
     pub log_bytes: u64,
+    /// The room that its log has.
+    pub disk: DiskSpace,
     /// Its client connections.
     pub connections: u32,
     /// Peers whose heartbeat is current, as far as this shard watches them.

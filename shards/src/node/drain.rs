@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::{Incarnation, ReplicaId};
+use kahuna_wal::Space;
 
 use super::runner::Runner;
 use crate::env::Env;
@@ -45,10 +46,15 @@ impl<E: Env> Runner<E> {
         self.shard.peers.close();
     }
 
-    /// Gives groups back to the nodes that they are placed on first, one at a time.
+    /// Gives groups back to the nodes that they are placed on first, one at a time; and all of them away while this node's
+    /// disk is full, to nodes that have room.
     pub(super) async fn prefer_leaders(self: Rc<Self>) {
         while !self.stopping.get() {
             E::sleep(PREFER_EVERY).await;
+            if self.is_short_of_room() {
+                self.give_away().await;
+                continue;
+            }
             let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
             for group in groups {
                 let preferred = group.replica().members().first().map(|(_, incarnation)| *incarnation);
@@ -68,19 +74,41 @@ impl<E: Env> Runner<E> {
         }
     }
 
-    /// Another live voter of a group that this node leads. Whether it is caught up the transfer itself finds out.
+    fn is_short_of_room(&self) -> bool {
+        self.shard.log.borrow().as_ref().is_some_and(|log| log.space() != Space::Plenty)
+    }
+
+    /// Hands over every group that a node with room takes; the others stay, for nobody would take their writes either.
+    async fn give_away(&self) {
+        let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
+        for group in groups {
+            for to in self.successors(&group, |_| true) {
+                let seen = group.replica().leader();
+                if group.replica().transfer_to(to).await.is_ok() {
+                    E::timeout(TRANSFER_LIMIT, group.replica().leader_changed(&seen)).await;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Another live voter of a group that this node leads.
     fn successor(&self, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Option<ReplicaId> {
+        self.successors(group, fits).into_iter().next()
+    }
+
+    /// The other live voters of a group that this node leads. Whether one is caught up the transfer itself finds out.
+    fn successors(&self, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Vec<ReplicaId> {
         let replica = group.replica();
         if !replica.leader().leading {
-            return None;
+            return Vec::new();
         }
         let alive = self.shard.alive.borrow();
-        let members = replica.members().into_iter();
-        let others = members.filter(|(id, _)| *id != replica.id());
-        let mut fit = others.filter(|(_, incarnation)| {
+        let others = replica.members().into_iter().filter(|(id, _)| *id != replica.id());
+        let fit = others.filter(|(_, incarnation)| {
             let node = self.shard.peers.node_of(*incarnation);
             node.is_some_and(|node| alive.contains_key(&node)) && fits(*incarnation)
         });
-        fit.next().map(|(id, _)| id)
+        fit.map(|(id, _)| id).collect()
     }
 }

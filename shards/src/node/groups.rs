@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kahuna_machine::Meta;
 use kahuna_protocol::{GroupId, Incarnation};
-use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record};
+use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record, Space};
 
 use super::creation::Creation;
 use super::duties::Duties;
@@ -19,6 +19,8 @@ use crate::raft::{Replica, ReplicaContext};
 
 /// Between two looks at the log's idleness and at the groups that pin it.
 const LOG_CARE_EVERY: Duration = Duration::from_millis(100);
+/// How many segments behind the newest a group's oldest entry may be while the disk is full.
+const SHORT_LAG: u64 = 1;
 /// How much later than the longest election timeout a restarted node votes again: the rates of two clocks differ.
 const BOOT_MARGIN: Duration = Duration::from_millis(50);
 
@@ -153,14 +155,25 @@ impl<E: Env> Runner<E> {
         }
     }
 
-    /// Seals the log when it is idle, and asks groups that hold its oldest segment for a snapshot.
+    /// Seals the log when it is idle, asks a full disk for room again, and asks groups that hold the log's oldest segments
+    /// for a snapshot.
     async fn care_for_log(self: Rc<Self>, log: Log<E::Disk>) {
+        let mut space = Space::Plenty;
         while !self.stopping.get() {
             E::sleep(LOG_CARE_EVERY).await;
             log.seal_if_idle();
+            log.retry_allocation();
+            let now = log.space();
+            if now != space {
+                self.tell_space(now);
+                space = now;
+            }
             let pinned = log.pinned();
             let newest = pinned.iter().map(|(_, segment)| *segment).max().unwrap_or(0);
-            let lag = self.segments_before_snapshots(pinned.len() as u64);
+            let lag = match space {
+                Space::Plenty => self.segments_before_snapshots(pinned.len() as u64),
+                Space::Reserve | Space::Exhausted => SHORT_LAG,
+            };
             for (group, segment) in pinned {
                 if segment + lag < newest
                     && let Some(group) = self.shard.group(GroupId(group))
@@ -169,6 +182,16 @@ impl<E: Env> Runner<E> {
                 }
             }
         }
+    }
+
+    /// One line for the operator.
+    fn tell_space(&self, space: Space) {
+        let what = match space {
+            Space::Plenty => "has room for the log again; writes are taken again",
+            Space::Reserve => "is full: the log lives on its reserve, and writes that grow are refused",
+            Space::Exhausted => "is full, and the log's reserve is used up: nothing is written until there is room",
+        };
+        eprintln!("shard {}: the disk of {} {what}", self.shard.id, self.config.data_dir.display());
     }
 
     /// How many segments behind the newest a group's oldest entry may be: twice what all groups together write before

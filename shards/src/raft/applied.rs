@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use kahuna_machine::{Machine, Remains};
 use kahuna_protocol::GroupId;
@@ -12,7 +13,7 @@ use openraft::rt::{Mutex as _, Watch, WatchSender as _};
 
 use super::entries::cost;
 use super::log_store::LogStore;
-use super::snapshot::{Builder, Header, Pointer, SnapshotFault, SnapshotFile, Source, file_name, load};
+use super::snapshot::{Builder, Header, Pointer, Shortage, SnapshotFault, SnapshotFile, Source, file_name, load};
 use super::types::{Entry, LogId, Outcomes, Payload, Proposal, SnapshotMeta, StoredMembership};
 use crate::clock::Clock;
 use crate::env::local::{LocalMutex, LocalWatch, WatchReceiver, WatchSender};
@@ -43,6 +44,8 @@ pub struct Applied<E: Env> {
     next: WatchSender<u64>,
     /// Rises when a snapshot is wanted.
     wish: WatchSender<u64>,
+    /// The disk had no room for the last snapshot.
+    shortage: Shortage,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -93,6 +96,7 @@ impl<E: Env> Applied<E> {
             snapshot_log_bytes,
             next: LocalWatch::channel(0).0,
             wish: LocalWatch::channel(0).0,
+            shortage: Shortage::default(),
         };
         if let Some(pointer) = pointer
             && let Err(fault) = this.restore(pointer).await
@@ -236,10 +240,13 @@ impl<E: Env> Applied<E> {
 
     /// Gives the file at `path`, synced, its final name, and makes it the group's snapshot: durably, the pointer last. Only
     /// then does the one before it go. A file that says no more than the group's snapshot is removed.
+    ///
+    /// # Errors
+    /// `NoRoom` when nothing was changed; `Io`.
     pub async fn adopt(&self, path: &Path, header: &Header) -> Result<(), SnapshotFault> {
         let _turn = self.adopting.lock().await;
         if self.snapshot_reaches(&header.last) {
-            return self.disk.remove(path).await.map_err(SnapshotFault::io(path));
+            return self.disk.remove(path).await.map_err(SnapshotFault::failed(path));
         }
         let before = self.snapshot();
         let durable = self.dir.join(file_name(&header.last));
@@ -249,25 +256,72 @@ impl<E: Env> Applied<E> {
             self.set_aside(&before.path).await?;
         }
         self.disk.rename(path, &durable).await.map_err(SnapshotFault::io(&durable))?;
-        self.disk.sync_dir(&self.dir).await.map_err(SnapshotFault::io(&self.dir))?;
+        self.disk.sync_dir(&self.dir).await.map_err(SnapshotFault::failed(&self.dir))?;
         let file = Rc::new(SnapshotFile::open(&self.disk, &durable).await?);
         let pointer = Pointer { last: header.last, file_bytes: file.bytes };
-        self.log.save_snapshot_pointer(pointer.encode()).await.map_err(SnapshotFault::io(&durable))?;
+        self.log.save_snapshot_pointer(pointer.encode()).await.map_err(SnapshotFault::failed(&durable))?;
         self.snapshot.replace(Some(file));
-        match before {
-            Some(before) if !before.damaged.get() => {
-                self.disk.remove(&before.path).await.map_err(SnapshotFault::io(&before.path))
-            }
-            _ => Ok(()),
+        if let Some(before) = before
+            && !before.damaged.get()
+        {
+            self.disk.remove(&before.path).await.map_err(SnapshotFault::failed(&before.path))?;
         }
+        if self.shortage.end() {
+            eprintln!("group {}: there is room for snapshots again", self.group);
+        }
+        Ok(())
     }
 
-    /// Writes a snapshot of what is applied now in the place of a damaged one.
+    /// Writes a snapshot of what is applied now in the place of a damaged one; later, if there is no room.
     ///
     /// # Errors
     /// Once the log is closed. A disk that fails ends the process.
     pub async fn renew_snapshot(self: &Rc<Self>) -> io::Result<()> {
-        self.freeze().finish().await.map_err(|fault| self.snapshot_failed(fault))
+        if self.is_short_of_room() {
+            return Ok(());
+        }
+        match self.freeze().finish().await {
+            Err(fault @ SnapshotFault::NoRoom { .. }) => {
+                self.try_later(&fault);
+                Ok(())
+            }
+            done => done.map_err(|fault| self.snapshot_failed(fault)),
+        }
+    }
+
+    /// Removes a file that came to nothing; what cannot be removed now is removed when the group is opened next.
+    pub async fn discard(&self, path: &Path) {
+        let _ = self.disk.remove(path).await;
+    }
+
+    /// Whether a snapshot found no room a moment ago, so that another one would find none either.
+    pub fn is_short_of_room(&self) -> bool {
+        self.shortage.holds(E::boot_clock())
+    }
+
+    /// A snapshot found no room: the pause before another one.
+    pub fn found_no_room(&self, fault: &SnapshotFault) -> Duration {
+        let (pause, first) = self.shortage.begin(E::boot_clock());
+        if first {
+            eprintln!(
+                "group {}: no room for a snapshot: {fault}; what was written of it is removed, and it is tried again: free \
+                 as much as the group's data takes",
+                self.group
+            );
+        }
+        pause
+    }
+
+    /// A snapshot that was wanted found no room: it is wanted again after a pause.
+    pub fn try_later(self: &Rc<Self>, fault: &SnapshotFault) {
+        let pause = self.found_no_room(fault);
+        let applied = Rc::downgrade(self);
+        E::spawn(async move {
+            E::sleep(pause).await;
+            if let Some(applied) = applied.upgrade() {
+                applied.wish_snapshot();
+            }
+        });
     }
 
     /// Puts `machine` in the place of what is there, and frees that behind the scenes.
@@ -315,22 +369,36 @@ impl<E: Env> Applied<E> {
         outcomes
     }
 
-    /// Puts a snapshot in the place of everything.
+    /// Puts a snapshot in the place of everything. While the disk has no room for its name it waits: to openraft an error
+    /// would be final, and the replica has nothing to go on with.
+    ///
+    /// # Errors
+    /// Any but `NoRoom`.
     pub async fn install(self: &Rc<Self>, meta: &SnapshotMeta, source: Source<E>) -> Result<(), SnapshotFault> {
         let Some(last) = meta.last_log_id else { return Ok(()) };
         let header = &Header { group: self.group.0, last, membership: meta.last_membership.clone() };
         match source {
             Source::Nothing => {}
             Source::Received { path, machine } => {
-                self.adopt(&path, header).await?;
+                self.insist(async || self.adopt(&path, header).await).await?;
                 self.replace(*machine, header);
             }
             Source::Stored { file, .. } => {
                 self.replace(load(&file).await?, header);
-                self.freeze().finish().await?;
+                self.insist(async || self.freeze().finish().await).await?;
             }
         }
         Ok(())
+    }
+
+    /// Repeats `attempt` until it finds room.
+    async fn insist(&self, attempt: impl AsyncFn() -> Result<(), SnapshotFault>) -> Result<(), SnapshotFault> {
+        loop {
+            match attempt().await {
+                Err(fault @ SnapshotFault::NoRoom { .. }) => E::sleep(self.found_no_room(&fault)).await,
+                done => return done,
+            }
+        }
     }
 
     /// Ends the process: without its snapshots a replica can neither shorten its log nor feed another one. Only a log that
@@ -338,7 +406,7 @@ impl<E: Env> Applied<E> {
     pub fn snapshot_failed(&self, fault: SnapshotFault) -> io::Error {
         let code = match &fault {
             SnapshotFault::Io { source, .. } if is_closed(source) => return fault.into(),
-            SnapshotFault::Io { .. } => ExitCode::DiskFailed,
+            SnapshotFault::Io { .. } | SnapshotFault::NoRoom { .. } => ExitCode::DiskFailed,
             SnapshotFault::Header { .. } | SnapshotFault::Newer { .. } | SnapshotFault::Block { .. } => {
                 ExitCode::DataDamaged
             }

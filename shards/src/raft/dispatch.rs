@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply, ReplicaId};
+use kahuna_wal::Space;
 use openraft::ServerState;
 use openraft::raft::VoteRequest;
 use openraft::rt::WatchReceiver as _;
@@ -46,7 +47,7 @@ impl<E: Env> Replica<E> {
                 let request = append::<E>(&body).map_err(bad_frame)?;
                 self.forget_stale_transfer();
                 let response = self.raft.append_entries(request).await.map_err(stopped)?;
-                appended_bytes::<E>(&response)
+                appended_bytes::<E>(&response, self.space() != Space::Plenty)
             }
             VOTE | PRE_VOTE => self.on_vote(kind, vote_request::<E>(&body).map_err(bad_frame)?).await?,
             TAKE_OVER => {
@@ -96,7 +97,10 @@ impl<E: Env> Replica<E> {
 
     fn on_ready(&self) -> Vec<u8> {
         let follows = self.server.borrow_watched().state == ServerState::Follower;
-        readiness_bytes(follows && !self.is_gated(), self.log.with_entries(|entries| entries.last()))
+        readiness_bytes(
+            follows && !self.is_gated() && self.space() == Space::Plenty,
+            self.log.with_entries(|entries| entries.last()),
+        )
     }
 
     /// This replica's own vote if it is above `vote`: then the sender leads no more.
@@ -108,6 +112,10 @@ impl<E: Env> Replica<E> {
     async fn on_snapshot_begin(&self, begin: SnapshotBegin) -> Result<Vec<u8>, ErrorReply> {
         if let Some(higher) = self.higher_vote(begin.vote) {
             return Ok(snapshot_reply_bytes(&higher));
+        }
+        if self.applied.is_short_of_room() {
+            let text = format!("group {}: the disk was full a moment ago, no snapshot fits", self.group);
+            return Err(ErrorReply::new(ErrorCode::DiskFull, text));
         }
         self.transfer.set(begin.transfer);
         let before = self.incoming.take();
@@ -180,6 +188,10 @@ impl<E: Env> Replica<E> {
         let text = format!("group {}: a snapshot came to nothing: {fault}", self.group);
         match fault {
             SnapshotFault::Io { .. } => E::abort(ExitCode::DiskFailed, &text),
+            SnapshotFault::NoRoom { .. } => {
+                self.applied.found_no_room(fault);
+                ErrorReply::new(ErrorCode::DiskFull, text)
+            }
             SnapshotFault::Header { .. } | SnapshotFault::Newer { .. } | SnapshotFault::Block { .. } => {
                 ErrorReply::new(ErrorCode::NotReady, text)
             }

@@ -65,7 +65,7 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Hands the leadership to `to` if that replica is there, past its boot gate and caught up. From then on this one takes
+    /// Hands the leadership to `to` if that replica is there, past its boot gate, caught up and not short of room. From then on this one takes
     /// no writes until somebody is elected, see [`leader_changed`](Self::leader_changed).
     ///
     /// # Errors
@@ -80,7 +80,9 @@ impl<E: Env> Replica<E> {
         let not_ready = |why: String| Err(TransferError::NotReady(why));
         match self.links.link(to.0, member).readiness().await {
             Err(error) => return not_ready(error.to_string()),
-            Ok((false, _)) => return not_ready("it was started a moment ago, or does not follow".into()),
+            Ok((false, _)) => {
+                return not_ready("it was started a moment ago, does not follow, or its disk is full".into());
+            }
             Ok((true, theirs)) => {
                 let ours = self.log.with_entries(|entries| entries.last());
                 let next = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);

@@ -20,6 +20,7 @@ use openraft::{AsyncRuntime, OptionalSend, RPCTypes, RaftNetworkFactory, RaftNet
 
 use super::applied::Applied;
 use super::encoding::Malformed;
+use super::full_disks::FullDisks;
 use super::messages::{
     APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE,
     appended, put_append, put_chunk_head, put_take_over, put_vote_request, readiness, snapshot_reply, taken_over,
@@ -47,13 +48,16 @@ pub struct Links<E: Env> {
     pub from: ReplicaId,
     /// Raft's times.
     pub timing: Timing,
+    /// Takes down what answers say of the others' disks.
+    pub full_disks: Rc<FullDisks>,
 }
 
 impl<E: Env> Links<E> {
     /// The link to one replica.
     pub fn link(&self, to: u64, member: &Member) -> Link<E> {
         let prelude = PeerPrelude { group: self.group.0, from: self.from.0, to };
-        Link { peers: self.peers.clone(), prelude, member: member.incarnation, timing: self.timing }
+        let full_disks = self.full_disks.clone();
+        Link { peers: self.peers.clone(), prelude, member: member.incarnation, timing: self.timing, full_disks }
     }
 }
 
@@ -71,11 +75,12 @@ pub struct Link<E: Env> {
     prelude: PeerPrelude,
     member: Incarnation,
     timing: Timing,
+    full_disks: Rc<FullDisks>,
 }
 
 impl<E: Env> Clone for Link<E> {
     fn clone(&self) -> Self {
-        Self { peers: self.peers.clone(), ..*self }
+        Self { peers: self.peers.clone(), full_disks: self.full_disks.clone(), ..*self }
     }
 }
 
@@ -96,6 +101,17 @@ impl<E: Env> Link<E> {
         let limit = self.timing.election_min;
         let answer = self.call(READY, limit, |_| {}).await;
         self.answer(answer, RPCTypes::TransferLeader, limit, READY, readiness)
+    }
+
+    /// What the answer to an append says, in openraft's words.
+    pub fn appended(
+        &self,
+        answer: Result<PeerReply, CallError>,
+    ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
+        let answer = self.answer(answer, RPCTypes::AppendEntries, self.patience(), APPEND, |body| appended::<E>(body));
+        let (response, disk_full) = answer?;
+        self.full_disks.note(self.prelude.to, disk_full);
+        Ok(response)
     }
 
     /// What an answer says, in openraft's words.
@@ -194,7 +210,7 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
         let limit = self.patience();
         let answer = self.call(APPEND, limit, |out| put_append(out, &request)).await;
-        self.answer(answer, RPCTypes::AppendEntries, limit, APPEND, |body| appended::<E>(body))
+        self.appended(answer)
     }
 
     fn stream_append<'s, S>(

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use kahuna_protocol::GroupId;
-use kahuna_wal::{GroupLog, Log, LogError, Record};
+use kahuna_wal::{GroupLog, Log, LogError, Record, Space};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{LogIdOptionExt, OptionalSend, RaftLogReader};
 
@@ -68,6 +68,11 @@ impl<E: Env> LogStore<E> {
     /// True if neither a vote nor an entry was ever stored.
     pub fn is_pristine(&self) -> bool {
         self.shared.vote.get().is_none() && self.shared.entries.borrow().is_pristine()
+    }
+
+    /// How much room the shard's log has.
+    pub fn space(&self) -> Space {
+        self.shared.log.space()
     }
 
     /// The entries in memory, for a moment.

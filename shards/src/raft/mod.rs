@@ -26,6 +26,7 @@ mod dispatch;
 pub mod encoding;
 mod entries;
 mod error;
+mod full_disks;
 mod leadership;
 mod link;
 mod log_store;

@@ -19,12 +19,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use openraft::RPCTypes;
 use openraft::errors::RPCError;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
 
 use super::link::Link;
-use super::messages::{APPEND, append_bytes, appended, put_append};
+use super::messages::{APPEND, append_bytes, put_append};
 use super::types::{LogId, Types};
 use crate::env::Env;
 use crate::peer::Calling;
@@ -141,9 +140,7 @@ where
         let answer = ready!(Pin::new(&mut oldest.answer).poll(cx));
         let InFlight { previous, last, bytes, .. } = this.in_flight.pop_front().expect("just looked at");
         this.bytes -= bytes;
-        let answer =
-            this.link.answer(answer, RPCTypes::AppendEntries, this.link.patience(), APPEND, |body| appended::<E>(body));
-        let item = answer.and_then(|response| match response {
+        let item = this.link.appended(answer).and_then(|response| match response {
             AppendEntriesResponse::Conflict if previous.is_none() => {
                 Err(this.link.nonsense("a conflict with the empty log"))
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kahuna_machine::Machine;
 use kahuna_protocol::meta::ReplicaStatus;
 use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
-use kahuna_wal::{Disk, GroupLog, Log};
+use kahuna_wal::{Disk, GroupLog, Log, Space};
 use openraft::alias::WatchReceiverOf;
 use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use openraft::metrics::RaftServerMetrics;
@@ -20,6 +20,7 @@ use openraft::{Config, SnapshotPolicy};
 use super::applied::{Applied, Start, damaged_name};
 use super::compaction::Compaction;
 use super::error::{InitializeError, OpenError};
+use super::full_disks::FullDisks;
 use super::link::Links;
 use super::log_store::LogStore;
 use super::snapshot::{Incoming, Pointer, SnapshotFault, file_name};
@@ -77,6 +78,7 @@ pub struct Replica<E: Env> {
     /// Vote, state, leader and membership, as openraft tells them.
     pub(super) server: ServerMetrics<E>,
     compaction: Rc<Compaction<E>>,
+    full_disks: Rc<FullDisks>,
     pub(super) links: Links<E>,
 }
 
@@ -135,7 +137,9 @@ impl<E: Env> Replica<E> {
         let gated = gate > E::boot_clock();
 
         let config = config(group, &cx.timing, !gated).validate().expect("the node checked its timing");
-        let links = || Links { peers: cx.peers.clone(), group, from: id, timing: cx.timing };
+        let full_disks = Rc::<FullDisks>::default();
+        let links =
+            || Links { peers: cx.peers.clone(), group, from: id, timing: cx.timing, full_disks: full_disks.clone() };
         let machine = StateMachine(applied.clone());
         let raft = Raft::<E>::new(id.0, Arc::new(config), links(), log.clone(), machine).await;
         let raft = raft.map_err(|fatal| OpenError::Raft { group: group.0, why: fatal.to_string() })?;
@@ -160,6 +164,7 @@ impl<E: Env> Replica<E> {
             transfer: Cell::new(0),
             compaction,
             links: links(),
+            full_disks,
         }))
     }
 
@@ -217,6 +222,26 @@ impl<E: Env> Replica<E> {
     pub fn members(&self) -> Vec<(ReplicaId, Incarnation)> {
         let membership = self.server.borrow_watched().membership_config.clone();
         membership.nodes().map(|(&id, member)| (ReplicaId(id), member.incarnation)).collect()
+    }
+
+    /// How much room this replica's log has.
+    pub fn space(&self) -> Space {
+        self.log.space()
+    }
+
+    /// While this replica leads: the voters, this one included, whose disks are full, if the others are no majority.
+    pub fn majority_without_room(&self) -> Option<Vec<Incarnation>> {
+        let own = self.space() != Space::Plenty;
+        if !own && self.full_disks.is_empty() {
+            return None;
+        }
+        let membership = self.server.borrow_watched().membership_config.clone();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let is_full = |&&voter: &&u64| if voter == self.id.0 { own } else { self.full_disks.contains(voter) };
+        let full: Vec<u64> = voters.iter().filter(is_full).copied().collect();
+        let others = voters.len() - full.len();
+        (others <= voters.len() / 2)
+            .then(|| full.iter().filter_map(|id| membership.get_node(id).map(|member| member.incarnation)).collect())
     }
 
     /// For people. `shard` is 0: the caller knows it; so is `leader` while the leader's node is not known.

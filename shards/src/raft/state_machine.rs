@@ -58,7 +58,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<E>> {
-        Some(self.0.freeze())
+        (!self.0.is_short_of_room()).then(|| self.0.freeze())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<E> {

@@ -18,6 +18,8 @@ pub struct Call {
     pub kind: u16,
     /// How the dispatch treats it.
     pub class: Class,
+    /// It is refused while the disk is full.
+    pub needs_room: bool,
     /// As it came; `timeout_ms` is replaced by `deadline`.
     pub prelude: RequestPrelude,
     /// The archived body.
@@ -124,6 +126,7 @@ mod tests {
             group: GroupId(1),
             kind: 0x0103,
             class,
+            needs_room: false,
             prelude: RequestPrelude { session, ..RequestPrelude::default() },
             body: Bytes::new(),
             deadline: Duration::from_secs(9),
@@ -156,6 +159,7 @@ mod tests {
             (Moved, Unknown),
             (Draining, Unknown),
             (TimedOut, Unknown),
+            (DiskFull, Unknown),
             (Forgotten, Unknown),
             (Expired, Expired),
             (BadRequest, BadRequest),

@@ -77,6 +77,7 @@ impl<E: Env> Shard<E> {
                     group,
                     kind: header.kind,
                     class: request.class(),
+                    needs_room: request.needs_room(),
                     prelude,
                     deadline: E::boot_clock() + timeout_of(&prelude),
                     body,

@@ -36,6 +36,7 @@ impl<E: Env> Shard<E> {
             all.replicas.extend(part.replicas);
             all.log_flushes += part.log_flushes;
             all.log_bytes += part.log_bytes;
+            all.disk = all.disk.max(part.disk);
             all.connections += part.connections;
             all.peers_alive.extend(part.peers_alive);
             if all.waiting.is_empty() {
@@ -54,6 +55,7 @@ impl<E: Env> Shard<E> {
             shards: self.shards,
             log_flushes: all.log_flushes,
             log_bytes: all.log_bytes,
+            disk: all.disk,
             connections: all.connections,
             peers_alive: all.peers_alive.iter().map(|node| node.0).collect(),
             waiting: all.waiting,

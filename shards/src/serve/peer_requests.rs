@@ -90,6 +90,7 @@ impl<E: Env> Shard<E> {
             group: GroupId(peer.group),
             kind: header.kind,
             class,
+            needs_room: request.needs_room(),
             prelude,
             deadline: E::boot_clock() + timeout_of(&prelude),
             body,

@@ -79,6 +79,7 @@ impl Answer {
             | ErrorCode::Moved
             | ErrorCode::Draining
             | ErrorCode::TimedOut
+            | ErrorCode::DiskFull
             | ErrorCode::Forgotten => true,
             ErrorCode::BadFrame
             | ErrorCode::BadVersion

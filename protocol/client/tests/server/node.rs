@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use kahuna_client::protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_client::protocol::handshake::{KIND_HELLO, KIND_WELCOME, Welcome};
-use kahuna_client::protocol::meta::{Map, Status};
+use kahuna_client::protocol::meta::{DiskSpace, Map, Status};
 use kahuna_client::protocol::{FrameReader, Header, Hlc, Limits, Outcome, RangeMap, Request, RequestPrelude};
 
 use super::store::{SERVER_MS, Store};
@@ -174,6 +174,7 @@ impl Shared {
             shards: 1,
             log_flushes: 0,
             log_bytes: 0,
+            disk: DiskSpace::Plenty,
             connections: 1,
             peers_alive: Vec::new(),
             waiting: String::new(),

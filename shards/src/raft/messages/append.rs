@@ -56,9 +56,9 @@ pub fn append<E: Env>(body: &Bytes) -> Result<AppendEntriesRequest<Types<E>>, Ma
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
 }
 
-/// The answer to an append.
-pub fn appended_bytes<E: Env>(response: &AppendEntriesResponse<Types<E>>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(18);
+/// The answer to an append, and whether the follower's disk is full.
+pub fn appended_bytes<E: Env>(response: &AppendEntriesResponse<Types<E>>, disk_full: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(19);
     match response {
         AppendEntriesResponse::Success => out.push(0),
         AppendEntriesResponse::PartialSuccess(id) => {
@@ -71,11 +71,12 @@ pub fn appended_bytes<E: Env>(response: &AppendEntriesResponse<Types<E>>) -> Vec
             put_vote(&mut out, vote);
         }
     }
+    out.push(u8::from(disk_full));
     out
 }
 
-/// Reads the answer to an append.
-pub fn appended<E: Env>(body: &[u8]) -> Result<AppendEntriesResponse<Types<E>>, Malformed> {
+/// Reads the answer to an append, and whether the follower's disk is full.
+pub fn appended<E: Env>(body: &[u8]) -> Result<(AppendEntriesResponse<Types<E>>, bool), Malformed> {
     let mut reader = Reader::new(body, "answer to an append");
     let response = match reader.u8()? {
         0 => AppendEntriesResponse::Success,
@@ -84,8 +85,9 @@ pub fn appended<E: Env>(body: &[u8]) -> Result<AppendEntriesResponse<Types<E>>, 
         3 => AppendEntriesResponse::HigherVote(reader.vote()?),
         _ => return Err(reader.malformed()),
     };
+    let disk_full = reader.flag()?;
     reader.end()?;
-    Ok(response)
+    Ok((response, disk_full))
 }
 
 #[cfg(test)]
@@ -152,7 +154,9 @@ mod tests {
     fn answers_come_back() {
         use AppendEntriesResponse::{Conflict, HigherVote, PartialSuccess, Success};
         for sent in [Success, PartialSuccess(Some(log_id(1, 2))), Conflict, HigherVote(Vote::new(9, 8))] {
-            assert_eq!(appended::<Linux>(&appended_bytes::<Linux>(&sent)), Ok(sent));
+            for full in [false, true] {
+                assert_eq!(appended::<Linux>(&appended_bytes::<Linux>(&sent, full)), Ok((sent.clone(), full)));
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Writing a frozen machine into a file.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 
-use kahuna_machine::{Frozen, Remains};
+use kahuna_machine::{Blocks, Frozen, Remains};
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
 use openraft::RaftSnapshotBuilder;
 
@@ -32,7 +32,7 @@ impl<E: Env> Builder<E> {
     /// Writes the file and makes it the group's snapshot.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io`; `NoRoom`, nothing is left of it then.
     pub async fn finish(&mut self) -> Result<(), SnapshotFault> {
         let Some((header, frozen)) = self.view.take() else { return Ok(()) };
         if self.applied.snapshot_reaches(&header.last) {
@@ -40,30 +40,46 @@ impl<E: Env> Builder<E> {
             free::<E>(frozen.into()).await;
             return Ok(());
         }
-        let path = self.write(&header, frozen).await?;
-        self.applied.adopt(&path, &header).await
+        let path = self.applied.dir().join(file_name(&header.last)).with_extension("tmp");
+        let adopted = match self.write(&path, &header, frozen).await {
+            Ok(()) => self.applied.adopt(&path, &header).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(SnapshotFault::NoRoom { .. }) = adopted {
+            self.applied.discard(&path).await;
+        }
+        adopted
     }
 
-    /// Writes and syncs the file under a name of its own, which it returns.
-    async fn write(&self, header: &Header, frozen: Frozen) -> Result<PathBuf, SnapshotFault> {
+    /// Writes and syncs the file under a name of its own.
+    async fn write(&self, path: &Path, header: &Header, frozen: Frozen) -> Result<(), SnapshotFault> {
         let disk = self.applied.disk();
-        let path = self.applied.dir().join(file_name(&header.last)).with_extension("tmp");
-        let file = disk.open(&path, OpenMode::Create).await.map_err(SnapshotFault::io(&path))?;
+        let file = disk.open(path, OpenMode::Create).await.map_err(SnapshotFault::io(path))?;
+        let mut blocks = frozen.into_blocks();
+        let written = self.write_blocks(path, &file, header, &mut blocks).await;
+        free::<E>(blocks.into()).await;
+        written?;
+        file.sync().await.map_err(SnapshotFault::io(path))
+    }
+
+    async fn write_blocks(
+        &self,
+        path: &Path,
+        file: &<E::Disk as Disk>::File,
+        header: &Header,
+        blocks: &mut Blocks,
+    ) -> Result<(), SnapshotFault> {
         let mut buf = AlignedBuf::copy_of(&header.encode());
         let mut offset = 0;
-        let mut blocks = frozen.into_blocks();
         loop {
             let length = buf.len() as u64;
-            buf = file.write_at(offset, buf, Durability::Buffered).await.map_err(SnapshotFault::io(&path))?;
+            buf = file.write_at(offset, buf, Durability::Buffered).await.map_err(SnapshotFault::io(path))?;
             offset += length;
             E::yield_now().await;
-            let Some(block) = blocks.next() else { break };
+            let Some(block) = blocks.next() else { return Ok(()) };
             buf.clear();
             buf.extend_from_slice(&block);
         }
-        free::<E>(blocks.into()).await;
-        file.sync().await.map_err(SnapshotFault::io(&path))?;
-        Ok(path)
     }
 }
 
@@ -71,7 +87,12 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
     type SnapshotData = SnapshotData<E>;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot<E>> {
-        self.finish().await.map_err(|fault| self.applied.snapshot_failed(fault))?;
+        match self.finish().await {
+            Ok(()) => {}
+            // openraft, to which an error would be final, gets the snapshot that there is.
+            Err(fault @ SnapshotFault::NoRoom { .. }) => self.applied.try_later(&fault),
+            Err(fault) => return Err(self.applied.snapshot_failed(fault)),
+        }
         let (meta, snapshot) = match self.applied.snapshot() {
             Some(file) => (file.header.meta(), SnapshotData::stored(file, self.applied.clone())),
             None => (SnapshotMeta::default(), SnapshotData::nothing()),

@@ -24,6 +24,14 @@ pub enum SnapshotFault {
         /// The system's answer.
         source: io::Error,
     },
+    /// The disk is full.
+    #[error("{}: {source}", path.display())]
+    NoRoom {
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The header or the pointer is not one, or belongs to another snapshot.
     #[error("{}: {why}", path.display())]
     Header {
@@ -54,7 +62,7 @@ impl SnapshotFault {
     /// Whether what was written is no longer there: no repetition and no other version of the software will read it.
     pub fn is_loss(&self) -> bool {
         match self {
-            Self::Io { source, .. } => {
+            Self::Io { source, .. } | Self::NoRoom { source, .. } => {
                 source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::EIO)
             }
             Self::Header { .. } => true,
@@ -64,6 +72,15 @@ impl SnapshotFault {
     }
 
     pub(in crate::raft) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { path, source },
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// For what must not be tried again, whatever the reason: what the disk holds then is unknown.
+    pub(in crate::raft) fn failed(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
@@ -82,7 +99,9 @@ impl SnapshotFault {
 impl From<SnapshotFault> for io::Error {
     fn from(fault: SnapshotFault) -> Self {
         match fault {
-            SnapshotFault::Io { source, path } => Self::new(source.kind(), format!("{}: {source}", path.display())),
+            SnapshotFault::Io { source, path } | SnapshotFault::NoRoom { source, path } => {
+                Self::new(source.kind(), format!("{}: {source}", path.display()))
+            }
             fault => Self::new(io::ErrorKind::InvalidData, fault),
         }
     }

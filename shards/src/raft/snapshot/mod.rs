@@ -7,8 +7,9 @@
 //! ```
 //! The file before its pointer, the pointer before the purge: wherever a crash falls, the pointer names a whole file and
 //! the log holds everything behind it. A file that is found damaged is set aside under the ending `.damaged`: see
-//! [`Applied::open`](super::Applied::open) and [`Applied::report_damage`](super::Applied::report_damage). Work goes block by block in short turns, so that no other group of the shard waits for a
-//! large one.
+//! [`Applied::open`](super::Applied::open) and [`Applied::report_damage`](super::Applied::report_damage). Work goes block
+//! by block in short turns, so that no other group of the shard waits for a large one. Where the disk is full, the
+//! half-made file goes and another attempt follows later: see `shortage`.
 //!
 //! The file (a format), little endian:
 //!
@@ -25,6 +26,7 @@ mod file;
 mod header;
 mod read;
 mod receive;
+mod shortage;
 mod turn;
 
 pub use build::{Builder, free};
@@ -32,3 +34,4 @@ pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};
 pub use header::{Header, Pointer, file_name};
 pub use read::{BlockReader, load};
 pub use receive::Incoming;
+pub use shortage::Shortage;

@@ -61,8 +61,14 @@ impl<E: Env> Incoming<E> {
             restore: Restore::new(),
             heard: E::boot_clock(),
         };
-        this.write(&begin.header).await?;
-        Ok(this)
+        match this.write(&begin.header).await {
+            Ok(()) => Ok(this),
+            Err(fault) => {
+                // What cannot be removed now is removed when the group is opened next.
+                let _ = disk.remove(&this.path).await;
+                Err(fault)
+            }
+        }
     }
 
     /// Takes the blocks that belong at `offset`.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
-use kahuna_protocol::{GroupId, ReplicaId};
+use kahuna_protocol::{GroupId, ReplicaId, meta::DiskSpace};
 use kahuna_shards::shard::Shard;
 
 use crate::Sim;
@@ -68,6 +68,11 @@ impl Probe {
                 }
             })
             .collect()
+    }
+
+    /// The room that its logs have, that of the shard which has the least.
+    pub fn disk_space(&self) -> DiskSpace {
+        self.0.borrow().iter().map(|shard| shard.shard_status().disk).max().unwrap_or_default()
     }
 
     /// The hash of a group's machine and the last entry that is in it.

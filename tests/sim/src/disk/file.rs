@@ -60,6 +60,11 @@ impl SimDisk {
         self.0.image.borrow_mut().fail(op, after, kind);
     }
 
+    /// Makes the disk so large that this many bytes more fit on it; `u64::MAX` for no bound.
+    pub fn leave_room(&self, bytes: u64) {
+        self.0.image.borrow_mut().leave_room(bytes);
+    }
+
     /// Takes all injected faults back.
     pub fn mend(&self) {
         self.0.image.borrow_mut().mend();

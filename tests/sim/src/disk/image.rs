@@ -121,11 +121,29 @@ impl Image {
         self.inodes.get(&inode).expect("a file that has a name is there").clone()
     }
 
+    /// Bytes that files other than `except` take: those with a name, or with a handle that is open.
+    fn used(&self, except: Option<&SharedInode>) -> u64 {
+        let named = self.names.in_use();
+        let kept = |number, file| named.contains(number) || Rc::strong_count(file) > 1;
+        let counted = self
+            .inodes
+            .iter()
+            .filter(|(number, file)| except.is_none_or(|except| !Rc::ptr_eq(file, except)) && kept(number, file));
+        counted.map(|(_, file)| file.borrow().live().len() as u64).sum()
+    }
+
+    /// Leaves room for so many bytes more than there are.
+    pub(super) fn leave_room(&mut self, bytes: u64) {
+        self.capacity = self.used(None).saturating_add(bytes);
+    }
+
     /// Fails if `file` may not become `len` bytes long.
     pub(super) fn expect_room(&self, file: &SharedInode, len: usize) -> io::Result<()> {
-        let others = self.inodes.values().filter(|other| !Rc::ptr_eq(other, file));
-        let used: u64 = others.map(|inode| inode.borrow().live().len() as u64).sum();
-        if used.saturating_add(len as u64) > self.capacity { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if self.capacity == u64::MAX || len <= file.borrow().live().len() {
+            return Ok(());
+        }
+        let used = self.used(Some(file)).saturating_add(len as u64);
+        if used > self.capacity { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     /// Makes the names right below `dir` durable, and frees the files that lost their last name and handle.

@@ -1,0 +1,69 @@
+//! What is refused while disks are full: here, before it is proposed, and nowhere behind.
+//!
+//! ```text
+//!   this node's log, or those of a majority, live on the reserve    what grows is refused; deletes, releases and lock
+//!                                                                   extends go on, as do the system's own commands
+//!   this node's log has used its reserve up                         every write of a client is refused: it would wait
+//! ```
+//! A majority counts as well as the leader itself: what followers cannot store is not acknowledged, and they would use up
+//! their reserves for it.
+
+use kahuna_protocol::request::Class;
+use kahuna_protocol::{ErrorCode, ErrorReply, Incarnation};
+use kahuna_wal::{LogOptions, Space};
+
+use super::gate::Group;
+use crate::env::Env;
+use crate::serve::Call;
+
+/// When to repeat what a full disk refused, in milliseconds.
+const RETRY_MS: u32 = 200;
+
+impl<E: Env> Group<E> {
+    /// Why this write must not be proposed now, if there is no room for it.
+    pub(super) fn no_room_for(&self, call: &Call) -> Option<ErrorReply> {
+        if call.class != Class::Write {
+            return None;
+        }
+        let text = match self.replica.space() {
+            Space::Exhausted => self.own_disk_is_full("no write can be taken"),
+            _ if !call.needs_room => return None,
+            Space::Reserve => self.own_disk_is_full(GOES_ON),
+            Space::Plenty => self.disks_are_full(&self.replica.majority_without_room()?),
+        };
+        Some(ErrorReply { retry_after_ms: RETRY_MS, ..ErrorReply::new(ErrorCode::DiskFull, text) })
+    }
+
+    fn own_disk_is_full(&self, then: &str) -> String {
+        let shard = self.shard.upgrade();
+        let config = shard.as_ref().map(|shard| &shard.config);
+        let place = config.map_or_else(String::new, |config| {
+            format!(" of node {}, which holds {},", config.node, config.data_dir.display())
+        });
+        let needed = config.map_or(0, |config| room_needed(config.segment_bytes));
+        format!("the disk{place} is full: {then}; free {needed} bytes there, or delete keys")
+    }
+
+    fn disks_are_full(&self, full: &[Incarnation]) -> String {
+        let shard = self.shard.upgrade();
+        let node_of = |incarnation| shard.as_ref().and_then(|shard| shard.peers.node_of(incarnation));
+        let nodes: Vec<String> = full.iter().filter_map(|&incarnation| node_of(incarnation)).map(named).collect();
+        let needed = shard.as_ref().map_or(0, |shard| room_needed(shard.config.segment_bytes));
+        format!(
+            "the disks of {}, a majority of group {}, are full: {GOES_ON}; free {needed} bytes on each, or delete keys",
+            nodes.join(" and "),
+            self.id
+        )
+    }
+}
+
+const GOES_ON: &str = "what grows is refused, deletes, releases, lock extends and reads go on";
+
+fn named(node: kahuna_protocol::NodeId) -> String {
+    format!("node {node}")
+}
+
+/// What makes a full disk count as one with room again: the log's next segment, and its whole reserve.
+fn room_needed(segment_bytes: u64) -> u64 {
+    segment_bytes * (1 + LogOptions::default().reserve_segments as u64)
+}
