@@ -4,8 +4,11 @@ pub mod check;
 pub mod cluster;
 mod disk;
 mod exec;
+pub mod nemesis;
 mod net;
+pub mod run;
 mod sim;
+pub mod workload;
 
 pub use disk::{DiskOp, DiskOptions, DiskStats, SimDisk, SimFile};
 pub use exec::{Exit, Join, NodeId, OUTSIDE, SimRng, SimRuntime, Sleep, TaskGone, VirtualClock, World};

@@ -1,6 +1,6 @@
 //! What is said about a history, and what was asked for.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::breach::Breach;
 
@@ -35,7 +35,7 @@ impl Default for Limits {
 }
 
 /// What a history proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Some order explains every answer, and enough was exercised.

@@ -70,6 +70,7 @@ impl Cluster {
 
     /// Starts a node with so many shards.
     pub fn start_with_shards(&self, node: NodeId, shards: u16) {
+        self.reap(node);
         let (stop, stop_here) = flume::bounded(1);
         let (done, stopped) = flume::bounded(1);
         let probe = Probe::default();

@@ -85,6 +85,15 @@ impl Network {
         self.stir(|_| true);
     }
 
+    /// Breaks the connections that two processes have with each other; both learn of it at once.
+    pub fn reset(&self, one: NodeId, two: NodeId) {
+        for pipe in self.live_pipes() {
+            if [(one, two), (two, one)].contains(&(pipe.from, pipe.to)) {
+                pipe.reset();
+            }
+        }
+    }
+
     fn stir(&self, which: impl Fn(&Pipe) -> bool) {
         for pipe in self.live_pipes() {
             if which(&pipe) {

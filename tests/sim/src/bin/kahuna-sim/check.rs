@@ -5,29 +5,16 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::Args;
 use kahuna_sim::check::{self, History, Limits, Report, Verdict};
 
-/// The command line is wrong (`EX_USAGE`); clap's own code would read as "unknown".
-const EXIT_USAGE: u8 = 64;
+use crate::{Format, exit_code, verdict_name};
+
 /// The file cannot be read, or is not a history (`EX_DATAERR`).
 const EXIT_DATA: u8 = 65;
 
-#[derive(Parser)]
-#[command(name = "kahuna-sim", about = "Judges recorded histories", version)]
-struct Cli {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Decide whether a history of JSON lines is linearizable: exit 0 valid, 1 invalid, 2 unknown
-    Check(CheckArgs),
-}
-
 #[derive(Args)]
-struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The history; - is standard input
     file: PathBuf,
     /// How to print the report
@@ -53,29 +40,10 @@ struct CheckArgs {
     dense_revisions: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Plain,
-    Json,
-}
-
-fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nothing is left to say when even this cannot be printed.
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
-    };
-    let Verb::Check(args) = cli.verb;
-    match run(&args) {
-        Ok(verdict) => ExitCode::from(match verdict {
-            Verdict::Valid => 0,
-            Verdict::Invalid => 1,
-            Verdict::Unknown => 2,
-        }),
+/// Judges the history; exits with the verdict.
+pub(crate) fn main(args: &CheckArgs) -> ExitCode {
+    match run(args) {
+        Ok(verdict) => exit_code(verdict),
         Err(error) => {
             eprintln!("kahuna-sim: {}: {error}", args.file.display());
             ExitCode::from(EXIT_DATA)
@@ -114,11 +82,7 @@ fn limits(args: &CheckArgs) -> Limits {
 
 fn print_plain(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let counts = &report.counts;
-    let verdict = match report.outcome {
-        Verdict::Valid => "valid",
-        Verdict::Invalid => "invalid",
-        Verdict::Unknown => "unknown",
-    };
+    let verdict = verdict_name(report.outcome);
     writeln!(
         out,
         "{verdict}: {} operations ({} answered, {} failed, {} unknown) on {} keys, {} locks, {} sequences",

@@ -1,0 +1,97 @@
+//! `kahuna-sim`: runs simulated clusters from seeds, and judges recorded histories.
+
+mod check;
+mod many;
+mod one;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kahuna_sim::check::Verdict;
+
+/// The command line is wrong (`EX_USAGE`); clap's own code would read as "unknown".
+const EXIT_USAGE: u8 = 64;
+
+#[derive(Parser)]
+#[command(
+    name = "kahuna-sim",
+    about = "Runs whole clusters in one thread, from a seed, under faults: exit 0 valid, 1 invalid, 2 unknown",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Decide whether a history of JSON lines is linearizable: exit 0 valid, 1 invalid, 2 unknown
+    Check(check::CheckArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The seed of one run
+    #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
+    seed: u64,
+    /// How many seeds to run, each in a process of its own
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first of them
+    #[arg(long, default_value_t = 1, requires = "seeds")]
+    from: u64,
+    /// How many of them at once
+    #[arg(long, default_value_t = 1, requires = "seeds")]
+    jobs: usize,
+    /// How long faults happen, in seconds of virtual time
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t = Format::Plain)]
+    output: Format,
+    /// Also write what the clients of one run saw to this file, for `kahuna-sim check`
+    #[arg(long, conflicts_with = "seeds")]
+    history: Option<std::path::PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Plain,
+    Json,
+}
+
+fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "valid",
+        Verdict::Invalid => "invalid",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+fn exit_code(verdict: Verdict) -> ExitCode {
+    ExitCode::from(match verdict {
+        Verdict::Valid => 0,
+        Verdict::Invalid => 1,
+        Verdict::Unknown => 2,
+    })
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            // Nothing is left to say when even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match (&cli.verb, cli.run.seeds) {
+        (Some(Verb::Check(args)), _) => check::main(args),
+        (None, None) => one::main(&cli.run),
+        (None, Some(seeds)) => many::main(&cli.run, seeds),
+    }
+}

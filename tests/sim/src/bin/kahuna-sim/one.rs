@@ -1,0 +1,74 @@
+//! One seed, in this process.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use kahuna_sim::{
+    check::Event,
+    run::{Plan, RunReport, run},
+};
+
+use crate::{Format, RunArgs, exit_code, verdict_name};
+
+/// The report cannot be printed or the history not be written (`EX_IOERR`).
+const EXIT_IO: u8 = 74;
+
+pub(crate) fn main(args: &RunArgs) -> ExitCode {
+    let (report, events) = run(&Plan::new(args.seed, Duration::from_secs(args.seconds)));
+    match print(args, &report, &events) {
+        Ok(()) => exit_code(report.outcome),
+        Err(error) => {
+            eprintln!("kahuna-sim: {error}");
+            ExitCode::from(EXIT_IO)
+        }
+    }
+}
+
+fn print(args: &RunArgs, report: &RunReport, events: &[Event]) -> io::Result<()> {
+    if let Some(path) = &args.history {
+        let lines: String = events.iter().map(|event| event.to_line() + "\n").collect();
+        std::fs::write(path, lines)?;
+    }
+    let mut out = io::stdout().lock();
+    match args.output {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(report)?),
+        Format::Plain => out.write_all(plain(report).as_bytes()),
+    }
+}
+
+/// The report for a person, line by line.
+pub(crate) fn plain(report: &RunReport) -> String {
+    let mut text = format!(
+        "{}: seed {}, {} nodes, {} data groups, {:.1} s in {:.1} s, trace {}\n  {} answered, {} unknown, {} failed; \
+         {} terms, {} snapshots, {} installed, {} equal states, {} duplicates\n",
+        verdict_name(report.outcome),
+        report.seed,
+        report.nodes,
+        report.partitions,
+        report.virtual_ms as f64 / 1000.0,
+        report.elapsed_ms as f64 / 1000.0,
+        report.trace,
+        report.acks,
+        report.unknown,
+        report.failed,
+        report.terms,
+        report.snapshots,
+        report.installs,
+        report.equal_states,
+        report.duplicates,
+    );
+    let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "  faults: {}", faults.join(", "));
+    for problem in &report.problems {
+        let _ = writeln!(text, "  problem: {problem}");
+    }
+    for shortfall in &report.shortfalls {
+        let _ = writeln!(text, "  too little: {shortfall}");
+    }
+    text
+}

@@ -1,0 +1,77 @@
+//! The kinds of faults.
+
+use serde::Serialize;
+
+/// What can happen to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// A process is killed and starts again later.
+    Kill,
+    /// All processes are killed at once.
+    KillAll,
+    /// A host loses its power and what was not durable.
+    PowerLoss,
+    /// All hosts lose their power at once.
+    PowerLossAll,
+    /// A process is killed again and again while it starts.
+    KillWhileStarting,
+    /// A process is asked to stop, and starts again.
+    Restart,
+    /// A process starts again with another number of shards.
+    Reshard,
+    /// A process stands still and goes on.
+    Pause,
+    /// Every operation of a kind fails on one disk; the process ends itself.
+    DiskFails,
+    /// A disk is slow.
+    SlowDisk,
+    /// A wall clock jumps.
+    ClockJump,
+    /// A wall clock runs too fast or too slow.
+    ClockDrift,
+    /// A node is cut off from all others and from the clients.
+    Isolate,
+    /// The nodes fall into two parts.
+    Split,
+    /// Nothing passes between two processes in one direction.
+    OneWayCut,
+    /// A cut that comes and goes quickly.
+    Flap,
+    /// Connections of a node break.
+    Reset,
+    /// A client's connections break.
+    ClientReset,
+    /// All messages take long, and overtake each other on different connections.
+    SlowNetwork,
+}
+
+impl Fault {
+    /// Every kind, each with how often it is drawn in proportion to the others.
+    pub const ALL: [(Self, u64); 19] = [
+        (Self::Kill, 4),
+        (Self::KillAll, 1),
+        (Self::PowerLoss, 4),
+        (Self::PowerLossAll, 1),
+        (Self::KillWhileStarting, 2),
+        (Self::Restart, 2),
+        (Self::Reshard, 2),
+        (Self::Pause, 3),
+        (Self::DiskFails, 3),
+        (Self::SlowDisk, 2),
+        (Self::ClockJump, 2),
+        (Self::ClockDrift, 2),
+        (Self::Isolate, 3),
+        (Self::Split, 3),
+        (Self::OneWayCut, 3),
+        (Self::Flap, 2),
+        (Self::Reset, 3),
+        (Self::ClientReset, 2),
+        (Self::SlowNetwork, 2),
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,155 @@
+//! Faults of processes, disks and clocks.
+
+use std::{io::ErrorKind, time::Duration};
+
+use kahuna_shards::env::ExitCode;
+
+use super::{Fault, Nemesis};
+use crate::{DiskOp, DiskOptions, NodeId};
+
+/// How long a node may take to stop when asked.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long a start may go on before it is killed again, in milliseconds.
+const STARTING_MS: (u64, u64) = (0, 60);
+/// Of a slow disk, in nanoseconds.
+const SLOW_NANOS: (u64, u64) = (5_000_000, 60_000_000);
+/// Most operations that a failing disk still carries out.
+const LAST_OPERATIONS: u64 = 20;
+/// Most shards of a node.
+const MOST_SHARDS: u64 = 3;
+/// What a wall clock may be off, in nanoseconds: a little less than half of the allowed skew.
+const CLOCK_NANOS: i64 = 120_000_000;
+/// Steps of a drifting clock, and what each moves it by at most, in nanoseconds.
+const DRIFT_STEPS: u64 = 20;
+const DRIFT_NANOS: i64 = 5_000_000;
+
+impl Nemesis<'_> {
+    pub(super) async fn strike_all(&self, fault: Fault) -> bool {
+        let Some(nodes) = self.take_all() else { return false };
+        for &node in &nodes {
+            match fault {
+                Fault::KillAll => self.cluster.kill(node),
+                _ => self.cluster.cut_power(node),
+            }
+        }
+        for node in nodes {
+            self.pause(STARTING_MS).await;
+            self.cluster.start(node);
+            self.give_back(node);
+        }
+        true
+    }
+
+    pub(super) async fn strike_host(&self, fault: Fault) -> bool {
+        let Some(node) = self.take() else { return false };
+        match fault {
+            Fault::Kill => {
+                self.cluster.kill(node);
+                self.last().await;
+            }
+            Fault::PowerLoss => {
+                self.cluster.cut_power(node);
+                self.last().await;
+            }
+            Fault::KillWhileStarting => self.kill_while_starting(node).await,
+            Fault::Restart => self.stop(node).await,
+            Fault::Reshard => self.reshard(node).await,
+            Fault::Pause => {
+                self.cluster.world().pause(node);
+                self.last().await;
+                self.cluster.world().resume(node);
+            }
+            Fault::DiskFails => self.fail_disk(node).await,
+            Fault::SlowDisk => {
+                self.cluster.disk(node).set_latency_nanos(SLOW_NANOS.0, SLOW_NANOS.1);
+                self.last().await;
+                self.normal_disk(node);
+            }
+            Fault::ClockDrift => {
+                let step = self.draw_within(DRIFT_NANOS);
+                for _ in 0..DRIFT_STEPS {
+                    self.move_clock(node, step);
+                    self.pause((50, 100)).await;
+                }
+            }
+            _ => {
+                let jump = self.draw_within(2 * CLOCK_NANOS);
+                self.move_clock(node, jump);
+            }
+        }
+        if !self.cluster.is_up(node) {
+            self.cluster.start(node);
+        }
+        self.give_back(node);
+        true
+    }
+
+    async fn kill_while_starting(&self, node: NodeId) {
+        for _ in 0..self.rng.between(1, 4) {
+            match self.rng.below(2) {
+                0 => self.cluster.kill(node),
+                _ => self.cluster.cut_power(node),
+            }
+            self.cluster.start(node);
+            self.pause(STARTING_MS).await;
+        }
+        self.cluster.kill(node);
+    }
+
+    async fn stop(&self, node: NodeId) {
+        // One that ended itself meanwhile is judged by its exit code.
+        if !self.cluster.stop(node, STOP_LIMIT).await && self.cluster.world().exits().iter().all(|exit| exit.node != node)
+        {
+            self.late.borrow_mut().push(format!("node {node} did not stop within {STOP_LIMIT:?}"));
+        }
+    }
+
+    async fn reshard(&self, node: NodeId) {
+        if self.rng.below(2) == 0 {
+            self.stop(node).await;
+        } else {
+            self.cluster.kill(node);
+        }
+        self.cluster.start_with_shards(node, self.rng.between(1, MOST_SHARDS) as u16);
+        if self.rng.below(2) == 0 {
+            // While its logs are cut anew, or soon after.
+            self.pause(STARTING_MS).await;
+            self.cluster.cut_power(node);
+        }
+    }
+
+    async fn fail_disk(&self, node: NodeId) {
+        let disk = self.cluster.disk(node);
+        let op = [DiskOp::Write, DiskOp::Sync, DiskOp::Meta, DiskOp::Open][self.rng.below(4) as usize];
+        let kind = [ErrorKind::Other, ErrorKind::TimedOut][self.rng.below(2) as usize];
+        let before = self.cluster.world().exits().len();
+        disk.fail(op, self.rng.below(LAST_OPERATIONS), kind);
+        self.last().await;
+        disk.mend();
+        let exits = self.cluster.world().exits().into_iter().skip(before);
+        for exit in exits.filter(|exit| exit.node == node && exit.code == ExitCode::DiskFailed) {
+            self.excused.borrow_mut().insert((node, exit.at_nanos));
+        }
+        if !self.cluster.is_up(node) && self.rng.below(2) == 0 {
+            disk.crash();
+        }
+    }
+
+    pub(super) fn normal_disk(&self, node: NodeId) {
+        let (least, most) = DiskOptions::default().latency_nanos;
+        self.cluster.disk(node).set_latency_nanos(least, most);
+    }
+
+    /// A number from `-most` to `most`.
+    fn draw_within(&self, most: i64) -> i64 {
+        self.rng.between(0, 2 * most.unsigned_abs()).cast_signed() - most
+    }
+
+    fn move_clock(&self, node: NodeId, by: i64) {
+        let mut clocks = self.clocks.borrow_mut();
+        let off = clocks.entry(node).or_default();
+        let next = (*off + by).clamp(-CLOCK_NANOS, CLOCK_NANOS);
+        self.cluster.world().jump_wall_clock(node, next - *off);
+        *off = next;
+    }
+}

@@ -1,0 +1,17 @@
+//! Faults, drawn from the seed, inside what a cluster must survive.
+//!
+//! ```text
+//!   calm ─▶ episode: one to three faults at once, each begins, lasts, and is undone ─▶ calm ─▶ ... ─▶ heal
+//! ```
+//! **The budget.** What was durable stays durable: a power loss takes only what was not, and no disk is emptied or
+//! damaged. Wall clocks stay within half of the allowed skew of true time. Everything else may happen to all nodes at once:
+//! then nothing is served, and nothing may be lost either. When the nemesis has ended, nothing is broken any more, and the
+//! cluster must serve.
+
+mod episodes;
+mod fault;
+mod hosts;
+mod wires;
+
+pub use episodes::Nemesis;
+pub use fault::Fault;

@@ -1,0 +1,83 @@
+//! Faults between processes.
+
+use super::{Fault, Nemesis};
+use crate::{NodeId, cluster::Cluster};
+
+/// What bytes take on a network as it should be, in nanoseconds.
+const NORMAL_NANOS: (u64, u64) = (50_000, 500_000);
+/// On a slow one: longer than a heartbeat interval, at times.
+const SLOW_NANOS: (u64, u64) = (500_000, 80_000_000);
+/// How quickly a cut comes and goes, in milliseconds.
+const FLAP_MS: (u64, u64) = (5, 250);
+
+impl Nemesis<'_> {
+    pub(super) async fn strike_wires(&self, fault: Fault) -> bool {
+        let net = self.cluster.world().net();
+        match fault {
+            Fault::Isolate => {
+                let node = self.any();
+                let others: Vec<NodeId> = self.everybody().filter(|other| *other != node).collect();
+                self.hold(&both_ways(&[node], &others)).await;
+            }
+            Fault::Split => {
+                let (left, right): (Vec<NodeId>, Vec<NodeId>) = self.everybody().partition(|_| self.rng.below(2) == 0);
+                self.hold(&both_ways(&left, &right)).await;
+            }
+            Fault::OneWayCut => {
+                let from = self.any();
+                let others: Vec<NodeId> = self.everybody().filter(|other| *other != from).collect();
+                let some = others.iter().filter(|_| self.rng.below(2) == 0);
+                // Either nobody hears it, or it hears nobody.
+                let cuts: Vec<_> = match self.rng.below(2) {
+                    0 => some.map(|to| (from, *to)).collect(),
+                    _ => some.map(|to| (*to, from)).collect(),
+                };
+                self.hold(&cuts).await;
+            }
+            Fault::Flap => {
+                let (one, two) = (self.any(), self.any());
+                for _ in 0..self.rng.between(2, 8) {
+                    let cuts = both_ways(&[one], &[two]);
+                    cuts.iter().for_each(|(from, to)| net.cut(*from, *to));
+                    self.pause(FLAP_MS).await;
+                    cuts.iter().for_each(|(from, to)| net.heal(*from, *to));
+                    self.pause(FLAP_MS).await;
+                }
+            }
+            Fault::Reset => {
+                let node = self.any();
+                self.everybody().for_each(|other| net.reset(node, other));
+            }
+            Fault::ClientReset => {
+                let client = Cluster::client_node(self.rng.below(self.clients));
+                self.cluster.shape().numbers().for_each(|node| net.reset(client, node));
+            }
+            _ => {
+                net.set_delay_nanos(SLOW_NANOS.0, SLOW_NANOS.1);
+                self.last().await;
+                self.normal_network();
+            }
+        }
+        true
+    }
+
+    pub(super) fn normal_network(&self) {
+        self.cluster.world().net().set_delay_nanos(NORMAL_NANOS.0, NORMAL_NANOS.1);
+    }
+
+    /// All nodes and all clients.
+    fn everybody(&self) -> impl Iterator<Item = NodeId> + use<'_> {
+        self.cluster.shape().numbers().chain((0..self.clients).map(Cluster::client_node))
+    }
+
+    async fn hold(&self, cuts: &[(NodeId, NodeId)]) {
+        let net = self.cluster.world().net();
+        cuts.iter().for_each(|(from, to)| net.cut(*from, *to));
+        self.last().await;
+        cuts.iter().for_each(|(from, to)| net.heal(*from, *to));
+    }
+}
+
+fn both_ways(left: &[NodeId], right: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    left.iter().flat_map(|one| right.iter().flat_map(|two| [(*one, *two), (*two, *one)])).collect()
+}

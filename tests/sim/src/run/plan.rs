@@ -1,0 +1,46 @@
+//! What a seed decides before anything runs.
+
+use std::time::Duration;
+
+use crate::{SimRng, cluster::Shape};
+
+const STREAM_PLAN: u64 = 10;
+const STREAM_NEMESIS: u64 = 11;
+const STREAM_CLIENTS: u64 = 1000;
+/// The shortest and the longest log that makes a snapshot due, in bytes.
+const SNAPSHOT_LOG_BYTES: (u64, u64) = (3 << 10, 16 << 10);
+
+/// A run before it runs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// The cluster.
+    pub shape: Shape,
+    /// Shards of each node at its first start.
+    pub shards: Vec<u16>,
+    /// Client processes.
+    pub clients: u64,
+    /// How long faults happen, in virtual time.
+    pub faults_for: Duration,
+}
+
+impl Plan {
+    /// The plan of `seed`, in which faults happen for `faults_for`.
+    pub fn new(seed: u64, faults_for: Duration) -> Self {
+        let rng = SimRng::new(seed, STREAM_PLAN);
+        let mut shape = Shape::small(if rng.below(3) == 0 { 5 } else { 3 });
+        shape.partitions = rng.between(1, 4) as u32;
+        shape.snapshot_log_bytes = rng.between(SNAPSHOT_LOG_BYTES.0, SNAPSHOT_LOG_BYTES.1);
+        let shards = shape.numbers().map(|_| rng.between(1, 3) as u16).collect();
+        Self { seed, shape, shards, clients: rng.between(4, 8), faults_for }
+    }
+
+    pub(super) fn nemesis_rng(&self) -> SimRng {
+        SimRng::new(self.seed, STREAM_NEMESIS)
+    }
+
+    pub(super) fn client_rng(&self, client: u64) -> SimRng {
+        SimRng::new(self.seed, STREAM_CLIENTS + client)
+    }
+}

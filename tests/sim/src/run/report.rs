@@ -1,0 +1,83 @@
+//! What a run says at its end.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    check::{Counts, Report, Verdict},
+    nemesis::Fault,
+};
+
+/// Answers below which a run proves nothing.
+const MIN_ACKS: u64 = 200;
+/// Faults below which a run proves nothing.
+const MIN_FAULTS: u64 = 3;
+
+/// One run and its verdict.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunReport {
+    /// What it began with.
+    pub seed: u64,
+    /// The verdict.
+    pub outcome: Verdict,
+    /// A hash over everything that happened, in hex: equal for equal runs.
+    pub trace: String,
+    /// Nodes of the cluster.
+    pub nodes: u64,
+    /// Data groups.
+    pub partitions: u32,
+    /// Operations that were answered.
+    pub acks: u64,
+    /// Operations of unknown outcome.
+    pub unknown: u64,
+    /// Operations that were refused for good.
+    pub failed: u64,
+    /// Requests that were sent twice and answered twice.
+    pub duplicates: u64,
+    /// Pairs of a group and a term in which some replica led.
+    pub terms: u64,
+    /// Snapshots that were taken or received.
+    pub snapshots: u64,
+    /// Snapshots that brought entries that the replica had not applied: they came from another node.
+    pub installs: u64,
+    /// Times that two replicas were seen with the same entries applied and the same state.
+    pub equal_states: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Virtual time, in milliseconds.
+    pub virtual_ms: u64,
+    /// What it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// What must not be and was.
+    pub problems: Vec<String>,
+    /// What is missing for a verdict.
+    pub shortfalls: Vec<String>,
+}
+
+impl RunReport {
+    /// Takes the checker's findings over and says the verdict.
+    pub(super) fn judge(&mut self, report: &Report, faults: &BTreeMap<Fault, u64>) {
+        let Counts { ok, unknown, failed, .. } = report.counts;
+        (self.acks, self.unknown, self.failed) = (ok, unknown, failed);
+        self.faults = faults.iter().map(|(fault, count)| (fault.name(), *count)).collect();
+        let problems = report.problems.iter();
+        self.problems.extend(problems.map(|it| format!("{} {:?}: {}", it.kind, it.name, it.text)));
+        self.shortfalls.extend(report.shortfalls.clone());
+        let mut at_least = |name: &str, seen: u64, least: u64| {
+            if seen < least {
+                self.shortfalls.push(format!("{name}: {seen}, and {least} are asked for"));
+            }
+        };
+        at_least("acks", ok, MIN_ACKS);
+        at_least("faults", faults.values().sum(), MIN_FAULTS);
+        at_least("snapshots", self.snapshots, 1);
+        at_least("terms", self.terms, 2);
+        at_least("equal states", self.equal_states, 1);
+        self.outcome = match (self.problems.is_empty(), self.shortfalls.is_empty()) {
+            (false, _) => Verdict::Invalid,
+            (true, false) => Verdict::Unknown,
+            (true, true) => Verdict::Valid,
+        };
+    }
+}

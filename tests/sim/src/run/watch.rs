@@ -1,0 +1,150 @@
+//! What is looked at from inside while a cluster runs.
+//!
+//! - One leader per term: two replicas that lead a group in one term.
+//! - One state per index: two replicas (or one, before and after a restart) that have applied the same entries and are not
+//!   the same.
+//! - An end that nobody wanted: a node that ended itself, though its disk did not fail.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use kahuna_protocol::{GroupId, ReplicaId};
+use kahuna_shards::env::Env;
+
+use crate::{NodeId, Sim, cluster::Cluster};
+
+/// Between two looks at who leads.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Of so many looks one is at the states as well.
+const STATES_ONE_IN: u64 = 20;
+
+#[derive(Debug, Default)]
+struct Seen {
+    leaders: BTreeMap<(GroupId, u64), ReplicaId>,
+    /// By group and last applied entry: the hash, and who had it.
+    states: BTreeMap<(GroupId, u64), (u64, BTreeSet<ReplicaId>)>,
+    /// The newest snapshot of each replica, and the last entry that it was seen to have applied.
+    snapshots: BTreeMap<ReplicaId, (u64, u64)>,
+    snapshot_count: u64,
+    installs: u64,
+    problems: Vec<String>,
+}
+
+/// The watch over one cluster.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    cluster: &'a Cluster,
+    seen: RefCell<Seen>,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, seen: RefCell::default() }
+    }
+
+    /// Looks until it is dropped.
+    pub async fn run(&self) {
+        for look in 0_u64.. {
+            self.look();
+            if look.is_multiple_of(STATES_ONE_IN) {
+                self.look_at_states();
+            }
+            Sim::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn look(&self) {
+        let mut seen = self.seen.borrow_mut();
+        let seen = &mut *seen;
+        for node in self.cluster.shape().numbers() {
+            let Some(probe) = self.cluster.probe(node) else { continue };
+            for view in probe.groups() {
+                if view.leading {
+                    let leader = *seen.leaders.entry((view.group, view.term)).or_insert(view.replica);
+                    if leader != view.replica {
+                        seen.problems.push(format!(
+                            "replicas {leader} and {} both lead group {} in term {}",
+                            view.replica, view.group, view.term
+                        ));
+                    }
+                }
+                let (snapshot, applied) = seen.snapshots.entry(view.replica).or_default();
+                if view.snapshot_index > *snapshot {
+                    seen.snapshot_count += 1;
+                    seen.installs += u64::from(view.first_index > *applied + 1);
+                    *snapshot = view.snapshot_index;
+                }
+                *applied = view.applied_index;
+            }
+        }
+    }
+
+    /// Compares the states of all replicas, and says whether those of each group are one.
+    pub fn look_at_states(&self) -> bool {
+        let mut seen = self.seen.borrow_mut();
+        let seen = &mut *seen;
+        let mut reached: BTreeMap<GroupId, BTreeSet<(u64, u64)>> = BTreeMap::new();
+        let mut replicas: BTreeMap<GroupId, usize> = BTreeMap::new();
+        for node in self.cluster.shape().numbers() {
+            let Some(probe) = self.cluster.probe(node) else { continue };
+            for view in probe.groups() {
+                let Some((index, hash)) = probe.hash(view.group) else { continue };
+                let (known, who) = seen.states.entry((view.group, index)).or_insert((hash, BTreeSet::new()));
+                if *known != hash {
+                    seen.problems.push(format!(
+                        "replica {} of group {} has another state at index {index} than {who:?}: {hash:016x}, not {known:016x}",
+                        view.replica, view.group
+                    ));
+                }
+                who.insert(view.replica);
+                reached.entry(view.group).or_default().insert((index, view.last_index));
+                *replicas.entry(view.group).or_default() += 1;
+            }
+        }
+        let groups = self.cluster.shape().partitions as usize + 1;
+        let all = usize::try_from(self.cluster.shape().nodes).expect("few nodes");
+        replicas.len() == groups
+            && replicas.values().all(|count| *count == all)
+            && reached.values().all(|ends| ends.len() == 1 && ends.iter().all(|(applied, last)| applied == last))
+    }
+
+    /// Which groups' replicas differ now, for a person.
+    pub fn describe(&self) -> String {
+        let nodes = self.cluster.shape().numbers();
+        let views = nodes.map(|node| (node, self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default()));
+        views.map(|(node, groups)| format!("node {node}: {groups:?}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The nodes that ended themselves and that `excused` does not excuse.
+    pub fn ends(&self, excused: impl Fn(NodeId, u64) -> bool) -> Vec<String> {
+        let exits = self.cluster.world().exits().into_iter();
+        exits
+            .filter(|exit| !excused(exit.node, exit.at_nanos))
+            .map(|exit| format!("node {} ended itself with {:?}: {}", exit.node, exit.code, exit.message))
+            .collect()
+    }
+
+    pub fn problems(&self) -> Vec<String> {
+        self.seen.borrow().problems.clone()
+    }
+
+    pub fn terms(&self) -> u64 {
+        self.seen.borrow().leaders.len() as u64
+    }
+
+    pub fn snapshots(&self) -> u64 {
+        self.seen.borrow().snapshot_count
+    }
+
+    pub fn installs(&self) -> u64 {
+        self.seen.borrow().installs
+    }
+
+    /// How many states were seen on more than one replica.
+    pub fn equal_states(&self) -> u64 {
+        self.seen.borrow().states.values().filter(|(_, who)| who.len() > 1).count() as u64
+    }
+}

@@ -1,0 +1,121 @@
+//! Claim: a lock has one holder at a time, its tokens rise, and it is free again when its lease is over.
+//!
+//! The history shows order and tokens. What it cannot show is looked at here: until the moment that the client was told to
+//! rely on (it counts from when the request was sent, by the client's own clock), no other client is told to rely on the
+//! same lock.
+
+use std::time::Duration;
+
+use kahuna_client::Reply;
+use kahuna_protocol::{
+    Outcome as Answer,
+    lock::{LockAcquire, LockExtend, LockInfo, LockRelease},
+};
+use kahuna_shards::env::Env;
+
+use super::Process;
+use crate::{Sim, check::Op};
+
+const LOCKS: u64 = 3;
+/// Leases in milliseconds: some end by themselves while their holder waits for an answer.
+const TTL_MS: (u64, u64) = (300, 4_000);
+/// How long a holder keeps its lock, in milliseconds.
+const HOLD_MS: (u64, u64) = (1, 300);
+
+fn lock(number: u64) -> String {
+    format!("lock-{number}")
+}
+
+impl Process {
+    /// Takes a lock, perhaps extends it, and perhaps leaves its release to time.
+    pub(super) async fn lock_step(&mut self) {
+        let name = lock(self.rng.below(LOCKS));
+        if self.rng.below(6) == 0 {
+            return self.info(&name).await;
+        }
+        if !self.acquire(&name).await {
+            return;
+        }
+        self.hold().await;
+        if self.rng.below(3) == 0 {
+            self.extend(&name).await;
+            self.hold().await;
+        }
+        if self.rng.below(5) > 0 {
+            self.release(&name).await;
+        }
+    }
+
+    pub(super) async fn look_at_locks(&mut self) {
+        for number in 0..LOCKS {
+            self.info(&lock(number)).await;
+        }
+    }
+
+    async fn hold(&self) {
+        Sim::sleep(Duration::from_millis(self.rng.between(HOLD_MS.0, HOLD_MS.1))).await;
+    }
+
+    fn owner(&self) -> String {
+        format!("owner-{}", self.number)
+    }
+
+    async fn acquire(&mut self, name: &str) -> bool {
+        let ttl_ms = self.rng.between(TTL_MS.0, TTL_MS.1);
+        let mut invoked = self.invocation(Op::LockAcquire, name);
+        (invoked.owner, invoked.ttl_ms) = (Some(self.owner()), Some(ttl_ms));
+        let request = LockAcquire { name: name.into(), owner: self.owner().into(), ttl_ms, wait_ms: 0 };
+        let reply = self.operate(invoked, request.into()).await;
+        let granted = reply.filter(|reply| matches!(reply.outcome, Answer::Acquired(_)));
+        if let Some(reply) = &granted {
+            self.rely_on(name, reply);
+        }
+        granted.is_some()
+    }
+
+    async fn extend(&mut self, name: &str) {
+        let ttl_ms = self.rng.between(TTL_MS.0, TTL_MS.1);
+        let mut invoked = self.invocation(Op::LockExtend, name);
+        (invoked.owner, invoked.ttl_ms) = (Some(self.owner()), Some(ttl_ms));
+        // From now on the lease may be the shorter one.
+        self.rely_no_more(name);
+        let request = LockExtend { name: name.into(), owner: self.owner().into(), ttl_ms };
+        let reply = self.operate(invoked, request.into()).await;
+        if let Some(reply) = reply.filter(|reply| matches!(reply.outcome, Answer::LockExtended(_))) {
+            self.rely_on(name, &reply);
+        }
+    }
+
+    async fn release(&mut self, name: &str) {
+        let mut invoked = self.invocation(Op::LockRelease, name);
+        invoked.owner = Some(self.owner());
+        self.rely_no_more(name);
+        let request = LockRelease { name: name.into(), owner: self.owner().into() };
+        self.operate(invoked, request.into()).await;
+    }
+
+    async fn info(&mut self, name: &str) {
+        let invoked = self.invocation(Op::LockInfo, name);
+        self.operate(invoked, LockInfo { name: name.into() }.into()).await;
+    }
+
+    fn rely_no_more(&self, name: &str) {
+        if let Some(holders) = self.recorder.safe.borrow_mut().get_mut(name) {
+            holders.remove(&self.number);
+        }
+    }
+
+    fn rely_on(&self, name: &str, reply: &Reply) {
+        let Some(until) = reply.safe_until else {
+            return self.recorder.problem(format!("a grant of {name} without a time to rely on it"));
+        };
+        let now = Sim::boot_clock();
+        let mut safe = self.recorder.safe.borrow_mut();
+        let holders = safe.entry(name.to_owned()).or_default();
+        holders.insert(self.number, until);
+        let relying: Vec<u64> = holders.iter().filter(|(_, until)| **until > now).map(|(process, _)| *process).collect();
+        if relying.len() > 1 && relying.contains(&self.number) {
+            self.recorder.problem(format!("processes {relying:?} rely on {name} at {now:?}"));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Claim: every key is a linearizable register with a revision, whatever conditions writes have.
+
+use kahuna_protocol::{
+    Outcome as Answer, Request,
+    key::{Condition, KeyDelete, KeyGet, KeySet},
+};
+
+use super::Process;
+use crate::check::{Datum, Op};
+
+const KEYS: u64 = 8;
+/// Of so many writes one is large: logs and snapshots grow by it.
+const LARGE_ONE_IN: u64 = 12;
+/// Bytes that a large value has more.
+const LARGE_BYTES: u64 = 3_000;
+
+fn key(number: u64) -> String {
+    format!("key-{number}")
+}
+
+/// What a conditional write asks for.
+#[derive(Debug, Default)]
+struct Wish {
+    absent: bool,
+    present: bool,
+    value: Option<String>,
+    revision: Option<u64>,
+}
+
+impl Wish {
+    fn is_none(&self) -> bool {
+        !self.absent && !self.present && self.value.is_none() && self.revision.is_none()
+    }
+
+    fn condition(&self) -> Condition {
+        Condition {
+            absent: self.absent,
+            present: self.present,
+            value: self.value.clone().map(String::into_bytes),
+            revision: self.revision,
+            if_lock: None,
+        }
+    }
+}
+
+impl Process {
+    pub(super) async fn register_step(&mut self) {
+        let key = key(self.rng.below(KEYS));
+        match self.rng.below(10) {
+            0..4 => self.get(&key).await,
+            4..7 => self.set(&key, Wish::default()).await,
+            7 => {
+                let (key, wish) = self.draw_wish(key);
+                self.set(&key, wish).await;
+            }
+            8 => {
+                let (key, wish) = self.draw_wish(key);
+                self.delete(&key, wish).await;
+            }
+            _ => self.delete(&key, Wish::default()).await,
+        }
+    }
+
+    pub(super) async fn read_registers(&mut self) {
+        for number in 0..KEYS {
+            self.get(&key(number)).await;
+        }
+    }
+
+    /// A condition, most often on what was read last, and the key that it is about.
+    fn draw_wish(&mut self, key: String) -> (String, Wish) {
+        match (self.rng.below(4), self.seen.take()) {
+            (0, _) => (key, Wish { absent: true, ..Wish::default() }),
+            (1, _) => (key, Wish { present: true, ..Wish::default() }),
+            (2, Some((key, Some(value), _))) => (key, Wish { value: Some(value), ..Wish::default() }),
+            (_, Some((key, value, revision))) => {
+                // An absent key has the revision 0 in a condition.
+                let revision = if value.is_some() { revision } else { 0 };
+                (key, Wish { revision: Some(revision), ..Wish::default() })
+            }
+            (_, None) => (key, Wish { revision: Some(0), ..Wish::default() }),
+        }
+    }
+
+    async fn get(&mut self, key: &str) {
+        let invoked = self.invocation(Op::Get, key);
+        let request = KeyGet { key: key.into(), revision: None, as_of: None };
+        self.seen = match self.operate(invoked, request.into()).await.map(|reply| reply.outcome) {
+            Some(Answer::Value(value)) => {
+                let text = String::from_utf8_lossy(&value.value).into_owned();
+                Some((key.into(), Some(text), value.revision))
+            }
+            Some(Answer::NotFound(absent)) => Some((key.into(), None, absent.revision)),
+            _ => None,
+        };
+    }
+
+    async fn set(&mut self, key: &str, wish: Wish) {
+        self.writes += 1;
+        let mut value = format!("{}-{}", self.number, self.writes);
+        if self.rng.below(LARGE_ONE_IN) == 0 {
+            value.extend(std::iter::repeat_n('.', LARGE_BYTES as usize));
+        }
+        let mut invoked = self.invocation(if wish.is_none() { Op::Set } else { Op::Cas }, key);
+        invoked.value = Some(Datum::Text(value.clone()));
+        let condition = wish.condition();
+        (invoked.if_absent, invoked.if_present) = (wish.absent, wish.present);
+        (invoked.if_value, invoked.if_revision) = (wish.value, wish.revision);
+        let set = KeySet { key: key.into(), value: value.into(), ttl_ms: None, condition, no_history: false };
+        self.operate(invoked, Request::from(set)).await;
+    }
+
+    async fn delete(&mut self, key: &str, wish: Wish) {
+        let mut invoked = self.invocation(Op::Delete, key);
+        let condition = wish.condition();
+        (invoked.if_absent, invoked.if_present) = (wish.absent, wish.present);
+        (invoked.if_value, invoked.if_revision) = (wish.value, wish.revision);
+        self.operate(invoked, KeyDelete { key: key.into(), condition }.into()).await;
+    }
+}
