@@ -75,7 +75,14 @@ impl SimClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn call(&self, request: impl Into<Request>, timeout: Duration) -> Answer {
-        let options = CallOptions { timeout: Some(timeout), ..CallOptions::default() };
+        self.call_with(request, CallOptions { timeout: Some(timeout), ..CallOptions::default() }).await
+    }
+
+    /// Like [`call`](Self::call), with options.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn call_with(&self, request: impl Into<Request>, options: CallOptions) -> Answer {
         let token = self.0.core.borrow_mut().submit(&request.into(), options, now());
         let (done, outcome) = LocalOneshot::pair();
         self.0.waiting.borrow_mut().insert(token, done);

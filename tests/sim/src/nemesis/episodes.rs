@@ -9,15 +9,8 @@ use std::{
 use futures_util::future::join_all;
 use kahuna_shards::env::Env;
 
-use super::Fault;
+use super::{Fault, Temper};
 use crate::{NodeId, Sim, SimRng, cluster::Cluster};
-
-/// Between two episodes, in milliseconds.
-const CALM_MS: (u64, u64) = (50, 1_500);
-/// How long a fault lasts, in milliseconds: from less than a heartbeat to many election timeouts.
-const LAST_MS: (u64, u64) = (10, 2_500);
-/// Most faults at once.
-const AT_ONCE: u64 = 3;
 
 /// Breaks a cluster and mends it again.
 #[derive(Debug)]
@@ -25,6 +18,7 @@ pub struct Nemesis<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) clients: u64,
     pub(super) rng: SimRng,
+    temper: Temper,
     counts: RefCell<BTreeMap<Fault, u64>>,
     /// Nodes whose process or disk some fault has in hand.
     taken: RefCell<BTreeSet<NodeId>>,
@@ -42,6 +36,7 @@ impl<'a> Nemesis<'a> {
         Self {
             cluster,
             clients,
+            temper: Temper::draw(&rng),
             rng,
             counts: RefCell::default(),
             taken: RefCell::default(),
@@ -70,8 +65,9 @@ impl<'a> Nemesis<'a> {
     pub async fn rage(&self, duration: Duration) {
         let until = Sim::boot_clock() + duration;
         while Sim::boot_clock() < until {
-            self.pause(CALM_MS).await;
-            let faults: Vec<Fault> = (0..self.rng.between(1, AT_ONCE)).map(|_| self.draw()).collect();
+            self.pause(self.temper.calm_ms).await;
+            let faults: Vec<Fault> =
+                (0..self.rng.between(1, self.temper.at_once)).map(|_| self.temper.fault(&self.rng)).collect();
             join_all(faults.into_iter().map(|fault| self.happen(fault))).await;
         }
         self.heal();
@@ -90,18 +86,6 @@ impl<'a> Nemesis<'a> {
                 self.cluster.start(node);
             }
         }
-    }
-
-    fn draw(&self) -> Fault {
-        let total = Fault::ALL.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.rng.below(total);
-        for (fault, weight) in Fault::ALL {
-            if at < weight {
-                return fault;
-            }
-            at -= weight;
-        }
-        Fault::Kill
     }
 
     /// One fault, from its beginning until it is undone. Nothing happens when all that it could strike is in hand already.
@@ -128,8 +112,7 @@ impl<'a> Nemesis<'a> {
     /// A node that no other fault has in hand, which is now in ours.
     pub(super) fn take(&self) -> Option<NodeId> {
         let mut taken = self.taken.borrow_mut();
-        let free: Vec<NodeId> = self.cluster.shape().numbers().filter(|node| !taken.contains(node)).collect();
-        let node = *free.get(self.rng.below(free.len() as u64) as usize)?;
+        let node = self.draw_node(|node| !taken.contains(&node))?;
         taken.insert(node);
         Some(node)
     }
@@ -150,12 +133,25 @@ impl<'a> Nemesis<'a> {
 
     /// Any node.
     pub(super) fn any(&self) -> NodeId {
-        self.rng.between(1, self.cluster.shape().nodes)
+        self.draw_node(|_| true).expect("a cluster has nodes")
+    }
+
+    /// A node that fits; every other time one that leads something, if there is one.
+    fn draw_node(&self, fits: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let leads = |node: NodeId| {
+            let groups = self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default();
+            groups.iter().any(|group| group.leading)
+        };
+        let mut nodes: Vec<NodeId> = self.cluster.shape().numbers().filter(|node| fits(*node)).collect();
+        if self.rng.below(2) == 0 && nodes.iter().any(|node| leads(*node)) {
+            nodes.retain(|node| leads(*node));
+        }
+        nodes.get(self.rng.below(nodes.len() as u64) as usize).copied()
     }
 
     /// Waits for as long as a fault lasts.
     pub(super) async fn last(&self) {
-        self.pause(LAST_MS).await;
+        self.pause(self.temper.last_ms).await;
     }
 
     pub(super) async fn pause(&self, range_ms: (u64, u64)) {

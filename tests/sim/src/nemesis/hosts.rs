@@ -98,7 +98,8 @@ impl Nemesis<'_> {
 
     async fn stop(&self, node: NodeId) {
         // One that ended itself meanwhile is judged by its exit code.
-        if !self.cluster.stop(node, STOP_LIMIT).await && self.cluster.world().exits().iter().all(|exit| exit.node != node)
+        if !self.cluster.stop(node, STOP_LIMIT).await
+            && self.cluster.world().exits().iter().all(|exit| exit.node != node)
         {
             self.late.borrow_mut().push(format!("node {node} did not stop within {STOP_LIMIT:?}"));
         }
@@ -120,7 +121,7 @@ impl Nemesis<'_> {
 
     async fn fail_disk(&self, node: NodeId) {
         let disk = self.cluster.disk(node);
-        let op = [DiskOp::Write, DiskOp::Sync, DiskOp::Meta, DiskOp::Open][self.rng.below(4) as usize];
+        let op = [DiskOp::Write, DiskOp::Sync, DiskOp::Meta, DiskOp::Open, DiskOp::Read][self.rng.below(5) as usize];
         let kind = [ErrorKind::Other, ErrorKind::TimedOut][self.rng.below(2) as usize];
         let before = self.cluster.world().exits().len();
         disk.fail(op, self.rng.below(LAST_OPERATIONS), kind);

@@ -3,6 +3,9 @@
 //! ```text
 //!   calm ─▶ episode: one to three faults at once, each begins, lasts, and is undone ─▶ calm ─▶ ... ─▶ heal
 //! ```
+//! Each seed draws a temper of its own: which kinds of faults there are, how many at once, how long they last. A run in
+//! which only two kinds meet goes deeper than one in which all of them do.
+//!
 //! **The budget.** What was durable stays durable: a power loss takes only what was not, and no disk is emptied or
 //! damaged. Wall clocks stay within half of the allowed skew of true time. Everything else may happen to all nodes at once:
 //! then nothing is served, and nothing may be lost either. When the nemesis has ended, nothing is broken any more, and the
@@ -11,7 +14,9 @@
 mod episodes;
 mod fault;
 mod hosts;
+mod temper;
 mod wires;
 
 pub use episodes::Nemesis;
 pub use fault::Fault;
+pub use temper::Temper;

@@ -21,8 +21,8 @@ use crate::{
 
 /// After the last fault: how long until everything must be answered, how long it is watched, and how soon each answer must
 /// come then.
-const SETTLE: Duration = Duration::from_secs(5);
-const DEMAND_FOR: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(3);
+const DEMAND_FOR: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How long clients may take to come to an end, and replicas to agree.
 const END_LIMIT: Duration = Duration::from_secs(30);

@@ -113,7 +113,8 @@ impl Process {
         let mut safe = self.recorder.safe.borrow_mut();
         let holders = safe.entry(name.to_owned()).or_default();
         holders.insert(self.number, until);
-        let relying: Vec<u64> = holders.iter().filter(|(_, until)| **until > now).map(|(process, _)| *process).collect();
+        let relying: Vec<u64> =
+            holders.iter().filter(|(_, until)| **until > now).map(|(process, _)| *process).collect();
         if relying.len() > 1 && relying.contains(&self.number) {
             self.recorder.problem(format!("processes {relying:?} rely on {name} at {now:?}"));
         }

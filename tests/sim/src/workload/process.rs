@@ -2,8 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
-use kahuna_client::{ClientError, Reply};
-use kahuna_protocol::Request;
+use kahuna_client::{CallOptions, ClientError, Reply};
+use kahuna_protocol::{ReadLevel, Request};
 use kahuna_shards::env::Env;
 
 use super::recorder::{Recorder, fill};
@@ -67,11 +67,17 @@ impl Process {
 
     /// Asks, waits, and writes down the invocation and what came of it. `None` unless it was answered.
     pub(super) async fn operate(&mut self, invoked: Event, request: Request) -> Option<Reply> {
+        self.operate_at(ReadLevel::Linearizable, invoked, request).await
+    }
+
+    /// The same, for a read that may show less than everything.
+    pub(super) async fn operate_at(&mut self, read: ReadLevel, invoked: Event, request: Request) -> Option<Reply> {
         let patience = Duration::from_millis(self.rng.between(PATIENCE_MS.0, PATIENCE_MS.1));
         let began = Sim::boot_clock();
         let demand = self.recorder.demand.get();
         self.recorder.begin(&invoked, began);
-        let answer = self.client.call(request, patience).await;
+        let options = CallOptions { timeout: Some(patience), read, ..CallOptions::default() };
+        let answer = self.client.call_with(request, options).await;
         let took = Sim::boot_clock() - began;
         if let Some(bound) = demand {
             self.recorder.demanded.set(self.recorder.demanded.get() + 1);

@@ -1,0 +1,44 @@
+//! How a nemesis is disposed, in one run.
+
+use super::Fault;
+use crate::SimRng;
+
+/// Which faults happen, how many at once, and how long they last.
+#[derive(Debug, Clone)]
+pub struct Temper {
+    kinds: Vec<(Fault, u64)>,
+    /// Most faults at once.
+    pub(super) at_once: u64,
+    /// Between two episodes, in milliseconds.
+    pub(super) calm_ms: (u64, u64),
+    /// How long a fault lasts, in milliseconds: from less than a heartbeat to many election timeouts.
+    pub(super) last_ms: (u64, u64),
+}
+
+impl Temper {
+    /// In one of four runs all kinds, in the others about half of them.
+    pub(super) fn draw(rng: &SimRng) -> Self {
+        let all = rng.below(4) == 0;
+        let mut kinds = Fault::ALL.to_vec();
+        kinds.retain(|_| all || rng.below(2) == 0);
+        if kinds.is_empty() {
+            kinds = Fault::ALL.to_vec();
+        }
+        let longest = [200, 1_000, 2_500, 6_000][rng.below(4) as usize];
+        let calmest = [50, 500, 1_500][rng.below(3) as usize];
+        Self { kinds, at_once: rng.between(1, 5), calm_ms: (10, calmest), last_ms: (5, longest) }
+    }
+
+    /// One of the kinds, by their weights.
+    pub(super) fn fault(&self, rng: &SimRng) -> Fault {
+        let total = self.kinds.iter().map(|(_, weight)| weight).sum();
+        let mut at = rng.below(total);
+        for (fault, weight) in &self.kinds {
+            if at < *weight {
+                return *fault;
+            }
+            at -= weight;
+        }
+        unreachable!("a number below the sum of the weights falls on one of them")
+    }
+}
