@@ -14,9 +14,10 @@ use super::keys::KeyVerb;
 use super::locks::LockVerb;
 use super::outcome::error_record;
 use super::output::print;
+use super::recover::RecoverArgs;
 use super::sequences::SequenceVerb;
 use super::serve_args::NodeArgs;
-use super::{bench, check, explain, keys, limits, locks, sequences, serve, status};
+use super::{bench, check, explain, keys, limits, locks, recover, sequences, serve, status};
 use crate::demo::{self, DemoArgs};
 
 /// Locks, keys and sequences that survive: a node, and the commands that talk to one.
@@ -55,6 +56,8 @@ enum Verb {
     Limits,
     /// Check whether this host can run the node that these flags describe
     Check(NodeArgs),
+    /// Make a new cluster of what a stopped node without a quorum still holds
+    Recover(RecoverArgs),
     /// Measure a running cluster
     Bench(BenchArgs),
     /// Look into files of a node, whole or damaged, of a running node too
@@ -98,6 +101,7 @@ fn dispatch(verb: Verb, file: NodeArgs, client: &ClientArgs) -> Result<Exit, Fai
     match verb {
         Verb::Serve(args) => serve::run(args.or(file)),
         Verb::Check(args) => check::run(args.or(file), client.format()),
+        Verb::Recover(args) => recover::run(args, file, client.format()),
         Verb::Demo(args) => demo::run(&args),
         Verb::Key(verb) | Verb::Kv(verb) => keys::run(verb, client),
         Verb::Lock(verb) => locks::run(verb, client),

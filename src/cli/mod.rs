@@ -18,6 +18,7 @@ mod limits;
 mod locks;
 mod outcome;
 mod output;
+mod recover;
 mod scan;
 mod sequences;
 mod serve;

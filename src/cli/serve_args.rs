@@ -55,7 +55,8 @@ pub struct NodeArgs {
     /// Where the other nodes connect; port 0 takes a free one [default: 127.0.0.1:2071]
     #[arg(long, env = "KAHUNA_PEER_LISTEN", value_name = "HOST:PORT")]
     pub peer_listen: Option<String>,
-    /// All nodes of the first cluster, this one too, by their peer addresses; none for a cluster of one
+    /// All nodes of the first cluster, this one too, by their peer addresses; none for a cluster of one. Not used any
+    /// more once the data directory belongs to a cluster
     #[arg(long, env = "KAHUNA_PEERS", value_delimiter = ',', value_name = "ID=HOST:PORT,...")]
     pub peers: Option<Vec<Peer>>,
     /// What clients are told instead of --listen
@@ -238,7 +239,11 @@ fn allowed_cpus() -> Vec<usize> {
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
-fn default_data_dir() -> Result<PathBuf, Failure> {
+/// Where the data lives unless something else is said.
+///
+/// # Errors
+/// `Usage` when the environment names no home.
+pub fn default_data_dir() -> Result<PathBuf, Failure> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
     base.map(|base| base.join("kahuna")).ok_or_else(|| {

@@ -10,4 +10,5 @@ mod locks;
 mod measuring;
 mod nodes;
 mod outputs;
+mod recover;
 mod sequences;

@@ -1,6 +1,6 @@
 //! The log of a shard and the groups in it: opened at the start, made when they are placed here, kept short.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,10 @@ impl<E: Env> Runner<E> {
         let options = LogOptions { create: false, ..self.log_options() };
         let (log, recovered) = match Log::open(self.disk.clone(), &dir, identity, options).await {
             Ok(opened) => opened,
-            Err(error) => E::abort(exit_code_of(&error), &format!("cannot open the log: {error}")),
+            Err(error) => {
+                let remedy = remedy(&error, &self.config.data_dir);
+                E::abort(exit_code_of(&error), &format!("cannot open the log: {error}{remedy}"))
+            }
         };
         if recovered.report.torn {
             eprintln!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
@@ -213,6 +216,17 @@ impl<E: Env> Runner<E> {
 pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
     let founding = manifest.founding.as_ref().expect("a log is opened only after the founding");
     LogIdentity { cluster: founding.cluster, incarnation: manifest.incarnation, shard }
+}
+
+/// What can be done about a log that cannot be opened, behind the message.
+fn remedy(error: &OpenError, dir: &Path) -> String {
+    match exit_code_of(error) {
+        ExitCode::DataDamaged => format!(
+            "; without other nodes that could feed this one, `kahuna recover --data-dir {} --dry-run` says what can be kept",
+            dir.display()
+        ),
+        _ => String::new(),
+    }
 }
 
 /// What a log that cannot be opened ends the process with.

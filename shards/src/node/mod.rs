@@ -14,6 +14,7 @@ mod groups;
 mod lock;
 pub mod manifest;
 mod placement;
+pub mod recover;
 mod reshard;
 mod runner;
 mod setup;

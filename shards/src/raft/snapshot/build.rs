@@ -41,7 +41,7 @@ impl<E: Env> Builder<E> {
             return Ok(());
         }
         let path = self.applied.dir().join(file_name(&header.last)).with_extension("tmp");
-        let adopted = match self.write(&path, &header, frozen).await {
+        let adopted = match write_file::<E>(self.applied.disk(), &path, &header, frozen).await {
             Ok(()) => self.applied.adopt(&path, &header).await,
             Err(fault) => Err(fault),
         };
@@ -50,36 +50,42 @@ impl<E: Env> Builder<E> {
         }
         adopted
     }
+}
 
-    /// Writes and syncs the file under a name of its own.
-    async fn write(&self, path: &Path, header: &Header, frozen: Frozen) -> Result<(), SnapshotFault> {
-        let disk = self.applied.disk();
-        let file = disk.open(path, OpenMode::Create).await.map_err(SnapshotFault::io(path))?;
-        let mut blocks = frozen.into_blocks();
-        let written = self.write_blocks(path, &file, header, &mut blocks).await;
-        free::<E>(blocks.into()).await;
-        written?;
-        file.sync().await.map_err(SnapshotFault::io(path))
-    }
+/// Writes and syncs a snapshot's file.
+///
+/// # Errors
+/// `Io`, `NoRoom`.
+pub async fn write_file<E: Env>(
+    disk: &E::Disk,
+    path: &Path,
+    header: &Header,
+    frozen: Frozen,
+) -> Result<(), SnapshotFault> {
+    let file = disk.open(path, OpenMode::Create).await.map_err(SnapshotFault::io(path))?;
+    let mut blocks = frozen.into_blocks();
+    let written = write_blocks::<E>(path, &file, header, &mut blocks).await;
+    free::<E>(blocks.into()).await;
+    written?;
+    file.sync().await.map_err(SnapshotFault::io(path))
+}
 
-    async fn write_blocks(
-        &self,
-        path: &Path,
-        file: &<E::Disk as Disk>::File,
-        header: &Header,
-        blocks: &mut Blocks,
-    ) -> Result<(), SnapshotFault> {
-        let mut buf = AlignedBuf::copy_of(&header.encode());
-        let mut offset = 0;
-        loop {
-            let length = buf.len() as u64;
-            buf = file.write_at(offset, buf, Durability::Buffered).await.map_err(SnapshotFault::io(path))?;
-            offset += length;
-            E::yield_now().await;
-            let Some(block) = blocks.next() else { return Ok(()) };
-            buf.clear();
-            buf.extend_from_slice(&block);
-        }
+async fn write_blocks<E: Env>(
+    path: &Path,
+    file: &<E::Disk as Disk>::File,
+    header: &Header,
+    blocks: &mut Blocks,
+) -> Result<(), SnapshotFault> {
+    let mut buf = AlignedBuf::copy_of(&header.encode());
+    let mut offset = 0;
+    loop {
+        let length = buf.len() as u64;
+        buf = file.write_at(offset, buf, Durability::Buffered).await.map_err(SnapshotFault::io(path))?;
+        offset += length;
+        E::yield_now().await;
+        let Some(block) = blocks.next() else { return Ok(()) };
+        buf.clear();
+        buf.extend_from_slice(&block);
     }
 }
 

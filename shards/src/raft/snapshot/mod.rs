@@ -29,7 +29,7 @@ mod receive;
 mod shortage;
 mod turn;
 
-pub use build::{Builder, free};
+pub use build::{Builder, free, write_file};
 pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};
 pub use header::{Header, Pointer, file_name};
 pub use read::{BlockReader, load};
