@@ -95,8 +95,16 @@ pub async fn open_or_format<D: Disk>(
         if let Some(foreign) = files.into_iter().find(|file| !ours(&file.name)) {
             return Err(DataDirError::Foreign { path: path.clone(), file: foreign.name });
         }
-        let manifest =
-            Manifest { node: config.node.0, incarnation, peers, founding: None, shards: config.shards, log_set: 0 };
+        let manifest = Manifest {
+            node: config.node.0,
+            incarnation,
+            peers,
+            founding: None,
+            shards: config.shards,
+            log_set: 0,
+            losses: 0,
+            lost_logs: Vec::new(),
+        };
         manifest.write(disk, path).await?;
         return Ok(manifest);
     };

@@ -2,10 +2,17 @@
 //!
 //! ```text
 //!  0  8 magic "KHNADATA"     12  4 length of the body    20 .. body: an archived Manifest
-//!  8  4 format version (1)   16  4 CRC32 of bytes 0..16 and the body
+//!  8  4 format version (2)   16  4 CRC32 of bytes 0..16 and the body
 //! ```
 //! It is replaced as a whole: written beside, synced, renamed, and the directory synced. Everything else in the
-//! directory is named by it, so one rename switches from one set of logs to another.
+//! directory is named by it, so one rename switches from one set of logs to another, or from a damaged log to an empty one.
+//! Version 1, which this program reads too, had no losses.
+//!
+//! **Losses.** A log that cannot be read, or is gone, may have held any vote and any acknowledged entry of its groups. None
+//! of their replicas may ever run again, in whatever order the process ends and starts. So the replacement of a lost log is
+//! one write of this file: it counts the loss up and names the directory of the empty log that is used from now on, in
+//! one. A replica is made only if the meta group minted its id for the present count, which an id whose log was lost never
+//! was (see `reseed`). The damaged log stays where it is, untouched, for the operator.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +23,7 @@ use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"KHNADATA";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 20;
 /// The manifest's name in the data directory.
 pub const MANIFEST: &str = "manifest";
@@ -51,6 +58,41 @@ pub struct Manifest {
     pub shards: u16,
     /// Which set of logs is the valid one.
     pub log_set: u32,
+    /// How often a log or a snapshot of this directory was lost.
+    pub losses: u32,
+    /// The logs that were lost, of whatever set, rising in their losses.
+    pub lost_logs: Vec<LostLog>,
+}
+
+/// A log that was given up.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct LostLog {
+    /// Its set of logs.
+    pub log_set: u32,
+    /// Its shard.
+    pub shard: u16,
+    /// The count of losses, this one included.
+    pub loss: u32,
+}
+
+/// The manifest of version 1.
+#[derive(Archive, Serialize, Deserialize)]
+#[rkyv(derive(Debug))]
+struct First {
+    node: u32,
+    incarnation: u64,
+    peers: Vec<(u32, String)>,
+    founding: Option<Founding>,
+    shards: u16,
+    log_set: u32,
+}
+
+impl From<First> for Manifest {
+    fn from(first: First) -> Self {
+        let First { node, incarnation, peers, founding, shards, log_set } = first;
+        Self { node, incarnation, peers, founding, shards, log_set, losses: 0, lost_logs: Vec::new() }
+    }
 }
 
 /// Why a manifest cannot be used.
@@ -124,9 +166,31 @@ impl Manifest {
         dir.join(format!("logs-{log_set}"))
     }
 
-    /// The directory of one shard's log.
+    /// The directory of one shard's log: `shard-1`, or `shard-1.after-3` once the one before was lost in the third loss.
     pub fn log_dir(&self, dir: &Path, shard: u16) -> PathBuf {
-        Self::log_set_dir(dir, self.log_set).join(format!("shard-{shard}"))
+        let mut lost = self.lost_logs.iter().filter(|lost| (lost.log_set, lost.shard) == (self.log_set, shard));
+        Self::log_set_dir(dir, self.log_set).join(log_name(shard, lost.next_back()))
+    }
+
+    /// The directories of the logs that were lost, oldest first. The operator may remove them.
+    pub fn lost_log_dirs(&self, dir: &Path) -> Vec<PathBuf> {
+        let before = |at: usize| {
+            let lost = &self.lost_logs[at];
+            let earlier = self.lost_logs[..at].iter();
+            let mut earlier = earlier.filter(|other| (other.log_set, other.shard) == (lost.log_set, lost.shard));
+            Self::log_set_dir(dir, lost.log_set).join(log_name(lost.shard, earlier.next_back()))
+        };
+        (0..self.lost_logs.len()).map(before).collect()
+    }
+
+    /// What it says once another log or snapshot was lost: `shard`'s log, if it is a log.
+    #[must_use]
+    pub fn after_loss(&self, shard: Option<u16>) -> Self {
+        let mut after = self.clone();
+        after.losses += 1;
+        let loss = after.losses;
+        after.lost_logs.extend(shard.map(|shard| LostLog { log_set: self.log_set, shard, loss }));
+        after
     }
 
     /// The directory of one replica's snapshots.
@@ -137,14 +201,7 @@ impl Manifest {
     fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         archive_into(self, &mut body);
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&u32::try_from(body.len()).expect("a manifest is small").to_le_bytes());
-        let crc = checksum(&bytes, &body);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes.extend_from_slice(&body);
-        bytes
+        file_of(FORMAT_VERSION, &body)
     }
 
     fn decode(bytes: &[u8], path: &Path) -> Result<Self, ManifestError> {
@@ -160,9 +217,32 @@ impl Manifest {
         if word(12) as usize != body.len() || word(16) != checksum(&head[..16], body) {
             return Err(damaged());
         }
+        if word(8) == 1 {
+            let first: First = to_owned(access::<Archived<First>>(0, body).map_err(|_| damaged())?);
+            return Ok(first.into());
+        }
         let archived = access::<Archived<Self>>(0, body).map_err(|_| damaged())?;
         Ok(to_owned(archived))
     }
+}
+
+fn log_name(shard: u16, lost: Option<&LostLog>) -> String {
+    match lost {
+        None => format!("shard-{shard}"),
+        Some(lost) => format!("shard-{shard}.after-{}", lost.loss),
+    }
+}
+
+/// A whole file of this version and body.
+fn file_of(version: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&version.to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(body.len()).expect("a manifest is small").to_le_bytes());
+    let crc = checksum(&bytes, body);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 fn checksum(head: &[u8], body: &[u8]) -> u32 {
@@ -184,14 +264,17 @@ mod tests {
             founding: None,
             shards: 2,
             log_set: 0,
+            losses: 0,
+            lost_logs: Vec::new(),
         }
     }
 
     #[test]
     fn every_flipped_byte_and_every_cut_is_refused() {
         let path = Path::new("/d/manifest");
-        let good = manifest().encode();
-        assert_eq!(Manifest::decode(&good, path).expect("as written"), manifest());
+        let manifest = manifest().after_loss(Some(1)).after_loss(None);
+        let good = manifest.encode();
+        assert_eq!(Manifest::decode(&good, path).expect("as written"), manifest);
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x40;
@@ -203,8 +286,35 @@ mod tests {
     #[test]
     fn a_newer_format_is_named_as_such() {
         let mut bytes = manifest().encode();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let error = Manifest::decode(&bytes, Path::new("/d/manifest")).expect_err("newer");
-        assert!(matches!(error, ManifestError::Newer { version: 2, .. }), "{error}");
+        assert!(matches!(error, ManifestError::Newer { version: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn the_first_version_had_no_losses() {
+        let Manifest { node, incarnation, peers, founding, shards, log_set, .. } = manifest();
+        let mut body = Vec::new();
+        archive_into(&First { node, incarnation, peers, founding, shards, log_set }, &mut body);
+        let read = Manifest::decode(&file_of(1, &body), Path::new("/d/manifest"));
+        assert_eq!(read.expect("an earlier version"), manifest());
+    }
+
+    #[test]
+    fn a_lost_log_gives_way_to_another_directory() {
+        let dir = Path::new("/d");
+        let mut now = manifest();
+        assert_eq!(now.log_dir(dir, 1), dir.join("logs-0/shard-1"));
+        now = now.after_loss(Some(1));
+        assert_eq!((now.losses, now.log_dir(dir, 0)), (1, dir.join("logs-0/shard-0")));
+        assert_eq!(now.log_dir(dir, 1), dir.join("logs-0/shard-1.after-1"));
+        now = now.after_loss(None).after_loss(Some(1));
+        assert_eq!((now.losses, now.log_dir(dir, 1)), (3, dir.join("logs-0/shard-1.after-3")));
+        let lost = ["logs-0/shard-1", "logs-0/shard-1.after-1"].map(|name| dir.join(name));
+        assert_eq!(now.lost_log_dirs(dir), lost);
+        // Cut anew for another number of shards: the losses stay, their directories are of the old set.
+        now.log_set = 1;
+        assert_eq!(now.log_dir(dir, 1), dir.join("logs-1/shard-1"));
+        assert_eq!((now.losses, now.lost_log_dirs(dir)), (3, lost.to_vec()));
     }
 }

@@ -168,13 +168,25 @@ fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
 }
 
 /// Removes what an interrupted founding or move left: every set of logs but the valid one, and all of a pending node's.
+/// Lost logs stay, for the operator.
 fn remove_other_log_sets(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let valid = manifest.founding.as_ref().map(|_| Manifest::log_set_dir(dir, manifest.log_set));
+    let lost = manifest.lost_log_dirs(dir);
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let is_set = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("logs-"));
-        if is_set && Some(&path) != valid.as_ref() {
+        if !is_set || Some(&path) == valid.as_ref() {
+            continue;
+        }
+        if lost.iter().all(|log| !log.starts_with(&path)) {
             fs::remove_dir_all(&path)?;
+            continue;
+        }
+        for log in fs::read_dir(&path)? {
+            let log = log?.path();
+            if !lost.contains(&log) {
+                fs::remove_dir_all(&log)?;
+            }
         }
     }
     Ok(())

@@ -118,19 +118,19 @@ fn is_unled(leader: &Leader, dead: Incarnation) -> bool {
     !leader.leading && leader.incarnation.is_none_or(|incarnation| incarnation == dead)
 }
 
-/// The members of a replica's group whose nodes are up, itself included, ascending.
+/// The voters of a replica's group whose nodes are up, itself included, ascending.
 fn live<E: Env>(peers: &Peers<E>, replica: &Replica<E>) -> Vec<ReplicaId> {
     let alive = peers.alive();
     let is_live = |id: ReplicaId, incarnation: Incarnation| {
         id == replica.id() || peers.node_of(incarnation).is_some_and(|node| alive.contains(&node))
     };
     let mut live: Vec<ReplicaId> =
-        replica.members().into_iter().filter(|(id, at)| is_live(*id, *at)).map(|(id, _)| id).collect();
+        replica.voters().into_iter().filter(|(id, at)| is_live(*id, *at)).map(|(id, _)| id).collect();
     live.sort_unstable();
     live
 }
 
-/// Whether `own` campaigns in this round: one of the live members does, and another one is first in the next group.
+/// Whether `own` campaigns in this round: one of the live voters does, and another one is first in the next group.
 fn is_turn(round: usize, group: GroupId, live: &[ReplicaId], own: ReplicaId) -> bool {
     !live.is_empty() && live[(round + group.0 as usize) % live.len()] == own
 }

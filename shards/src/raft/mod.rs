@@ -30,6 +30,7 @@ mod full_disks;
 mod leadership;
 mod link;
 mod log_store;
+mod membership;
 pub mod messages;
 mod pipeline;
 mod replica;
@@ -44,5 +45,6 @@ pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferErr
 pub use leadership::Leader;
 pub use link::{Link, Links};
 pub use log_store::LogStore;
+pub use membership::{Step, next_step};
 pub use replica::{Replica, ReplicaContext};
 pub use state_machine::StateMachine;
