@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::handshake::Welcome;
 use kahuna_protocol::meta::{DiskSpace, Map};
@@ -76,6 +77,10 @@ pub trait ControlHandler<E: Env> {
     fn node_event(&self, event: NodeEvent);
     /// The node belongs to a cluster from now on.
     fn founded(self: Rc<Self>, manifest: Arc<Manifest>);
+    /// A log or a snapshot is lost: to be counted before anything takes its place.
+    fn lost(self: Rc<Self>, log_of: Option<ShardId>, counted: Sender<Arc<Manifest>>);
+    /// The manifest says something new.
+    fn manifest_changed(&self, manifest: Arc<Manifest>);
     /// The meta group says something new.
     fn meta_changed(self: Rc<Self>, meta: Arc<Meta>);
     /// The node stops.
@@ -222,6 +227,8 @@ impl<E: Env> Shard<E> {
                 }
                 handler.clone().founded(manifest);
             }
+            Control::Lost { log_of, counted } => handler.clone().lost(log_of, counted),
+            Control::Manifest(manifest) => handler.manifest_changed(manifest),
             Control::Meta(meta) => {
                 *self.map.borrow_mut() = Arc::new(Map { ranges: meta.map.clone(), nodes: meta.nodes.clone() });
                 handler.clone().meta_changed(meta);

@@ -7,6 +7,7 @@ mod load;
 mod nodes;
 mod progress;
 
+mod damage;
 mod durability;
 mod failover;
 mod faults;

@@ -7,7 +7,7 @@ use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::handshake::Hello;
 use kahuna_protocol::meta::{DiskSpace, ReplicaStatus};
-use kahuna_protocol::{GroupId, NodeId};
+use kahuna_protocol::{GroupId, NodeId, ShardId};
 
 use crate::env::{Env, Net};
 use crate::node::manifest::Manifest;
@@ -66,6 +66,15 @@ pub enum Control<E: Env> {
     NodeEvent(NodeEvent),
     /// The cluster was founded, or joined: the shard may open its log.
     Founded(Arc<Manifest>),
+    /// A shard's log is lost, or else a group's snapshot: shard 0 counts it.
+    Lost {
+        /// The shard, if it is a log.
+        log_of: Option<ShardId>,
+        /// Gets the manifest once it says so durably.
+        counted: Sender<Arc<Manifest>>,
+    },
+    /// The manifest was changed.
+    Manifest(Arc<Manifest>),
     /// What the meta group says was changed, or read for the first time.
     Meta(Arc<Meta>),
     /// A question for the shard's part of the status.

@@ -16,10 +16,10 @@ use kahuna_protocol::frame::{access, to_owned};
 use kahuna_protocol::meta::{Replica, Settings};
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, Incarnation, NodeId};
-use kahuna_wal::{Log, LogOptions};
+use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
-use super::groups::{exit_code_of, log_identity};
+use super::losses::make_log;
 use super::manifest::{Founding, Manifest};
 use crate::env::{Env, ExitCode};
 use crate::peer::{PeerView, Peers};
@@ -100,16 +100,9 @@ impl<E: Env> Bootstrap<E> {
     /// place would forget votes.
     async fn store(&self) {
         for shard in 0..self.manifest.shards {
-            let dir = self.manifest.log_dir(&self.data_dir, shard);
-            let identity = log_identity(&self.manifest, shard);
-            let opened = Log::open(self.disk.clone(), &dir, identity, self.log_options.clone()).await;
-            let (log, _) = opened.unwrap_or_else(|error| {
-                E::abort(exit_code_of(&error), &format!("cannot make the log of shard {shard}: {error}"))
-            });
-            log.close();
-            if let Err(error) = log.run().await {
-                E::abort(ExitCode::DiskFailed, &format!("cannot make the log of shard {shard}: {error}"));
-            }
+            let options = self.log_options.clone();
+            let made = make_log::<E>(&self.disk, &self.data_dir, &self.manifest, shard, options).await;
+            made.unwrap_or_else(|(code, text)| E::abort(code, &text));
         }
         if let Err(error) = self.manifest.write(&self.disk, &self.data_dir).await {
             E::abort(ExitCode::DiskFailed, &format!("cannot store the cluster's founding: {error}"));

@@ -57,7 +57,7 @@ impl<E: Env> Runner<E> {
             }
             let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
             for group in groups {
-                let preferred = group.replica().members().first().map(|(_, incarnation)| *incarnation);
+                let preferred = self.placed_first(&group);
                 let settled = |incarnation| {
                     let node = self.shard.peers.node_of(incarnation);
                     let since = node.and_then(|node| self.shard.alive.borrow().get(&node).copied());
@@ -92,6 +92,13 @@ impl<E: Env> Runner<E> {
         }
     }
 
+    /// Where a group is placed first: there it shall be led.
+    fn placed_first(&self, group: &Group<E>) -> Option<Incarnation> {
+        let meta = self.meta.borrow();
+        let first = meta.as_ref()?.placement(group.id().0)?.replicas.first()?;
+        Some(Incarnation(first.incarnation))
+    }
+
     /// Another live voter of a group that this node leads.
     fn successor(&self, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Option<ReplicaId> {
         self.successors(group, fits).into_iter().next()
@@ -104,7 +111,7 @@ impl<E: Env> Runner<E> {
             return Vec::new();
         }
         let alive = self.shard.alive.borrow();
-        let others = replica.members().into_iter().filter(|(id, _)| *id != replica.id());
+        let others = replica.voters().into_iter().filter(|(id, _)| *id != replica.id());
         let fit = others.filter(|(_, incarnation)| {
             let node = self.shard.peers.node_of(*incarnation);
             node.is_some_and(|node| alive.contains_key(&node)) && fits(*incarnation)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kahuna_machine::Meta;
-use kahuna_protocol::{GroupId, Incarnation};
+use kahuna_protocol::{GroupId, ReplicaId};
 use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record, Space};
 
 use super::creation::Creation;
@@ -15,7 +15,7 @@ use super::manifest::Manifest;
 use super::runner::Runner;
 use crate::env::{Env, ExitCode};
 use crate::group::Group;
-use crate::raft::{Replica, ReplicaContext};
+use crate::raft::{OpenError as ReplicaError, Replica, ReplicaContext};
 
 /// Between two looks at the log's idleness and at the groups that pin it.
 const LOG_CARE_EVERY: Duration = Duration::from_millis(100);
@@ -31,16 +31,7 @@ impl<E: Env> Runner<E> {
 
     /// Opens the log and every replica in it.
     pub(super) async fn open_log(self: Rc<Self>, manifest: Arc<Manifest>) {
-        let dir = manifest.log_dir(&self.config.data_dir, self.shard.id.0);
-        let identity = log_identity(&manifest, self.shard.id.0);
-        let options = LogOptions { create: false, ..self.log_options() };
-        let (log, recovered) = match Log::open(self.disk.clone(), &dir, identity, options).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                let remedy = remedy(&error, &self.config.data_dir);
-                E::abort(exit_code_of(&error), &format!("cannot open the log: {error}{remedy}"))
-            }
-        };
+        let (log, recovered) = self.open_or_replace_log(&manifest).await;
         if recovered.report.torn {
             eprintln!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
         }
@@ -58,38 +49,47 @@ impl<E: Env> Runner<E> {
         E::spawn(self.clone().care_for_log(log.clone()));
         for (group, content) in recovered.groups {
             let Some(created) = &content.created else {
-                let text = format!("{}: group {group} has records but was never made", dir.display());
+                let text = format!("the log of shard {}: group {group} has records but was never made", self.shard.id);
                 E::abort(ExitCode::DataDamaged, &text);
             };
             match Creation::decode(created) {
                 Ok(creation) => self.open_group(&log, creation, content).await,
                 Err(error) => {
-                    E::abort(ExitCode::DataDamaged, &format!("{}: group {group}: {error}", dir.display()));
+                    let text = format!("the log of shard {}: group {group}: {error}", self.shard.id);
+                    E::abort(ExitCode::DataDamaged, &text);
                 }
             }
         }
         if self.shard.id == GroupId::META.shard(self.config.shards) {
-            self.start_meta(&manifest).await;
+            self.start_meta().await;
         }
         self.opened.set(true);
         let meta = self.meta.borrow().clone();
         if let Some(meta) = meta {
             E::spawn(self.clone().follow_placements(meta));
         }
+        E::spawn(self.clone().reseed());
+        E::spawn(self.clone().carry_out_replacements());
         E::spawn(self.prefer_leaders());
     }
 
-    async fn start_meta(self: &Rc<Self>, manifest: &Manifest) {
+    async fn start_meta(self: &Rc<Self>) {
+        let manifest = self.manifest.borrow().clone();
         let founding = manifest.founding.clone().expect("a log is opened only after the founding");
-        let incarnation = Incarnation(manifest.incarnation);
         let members = founding.members.clone();
-        let Some(creation) = Creation::meta(members, founding.settings, incarnation) else {
+        let Some(creation) = Creation::meta(members, founding.settings, self.shard.incarnation) else {
             E::abort(ExitCode::Bug, "the founding does not name this node");
         };
-        let first = creation.members.first().is_some_and(|member| member.incarnation == incarnation.0);
-        self.make_group(creation.clone()).await;
+        if !self.made.borrow().contains(&GroupId::META) {
+            if manifest.losses == 0 {
+                self.make_group(creation.clone()).await;
+            } else if !self.reseed_meta(&creation).await {
+                return;
+            }
+        }
         // It is there, unless the node stops already.
         let Some(meta) = self.shard.group(GroupId::META) else { return };
+        let first = creation.members.first().is_some_and(|member| ReplicaId(member.replica) == meta.replica().id());
         if first && let Err(error) = meta.replica().initialize(&creation.voters()).await {
             E::abort(ExitCode::Bug, &format!("cannot initialise the meta group: {error}"));
         }
@@ -98,7 +98,7 @@ impl<E: Env> Runner<E> {
     }
 
     /// Makes a group that the log does not know yet; does nothing for one it knows.
-    async fn make_group(&self, creation: Creation) {
+    pub(super) async fn make_group(&self, creation: Creation) {
         let log = self.shard.log.borrow().clone();
         let Some(log) = log else { return };
         if !self.made.borrow_mut().insert(creation.group()) {
@@ -130,6 +130,7 @@ impl<E: Env> Runner<E> {
         let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
         match opened {
             Ok(replica) => self.shard.insert_group(Group::new(group, replica, &self.shard)),
+            Err(error @ ReplicaError::SnapshotLost { .. }) => self.give_up_group(log, group, &error.to_string()).await,
             Err(error) => E::abort(ExitCode::DataDamaged, &format!("cannot open group {group}: {error}")),
         }
     }
@@ -138,19 +139,24 @@ impl<E: Env> Runner<E> {
         Manifest::snapshot_dir(&self.config.data_dir, creation.group, creation.replica)
     }
 
-    /// Makes the groups that are placed here, and initialises those that are this node's to initialise.
+    /// Makes the groups that are placed here and may be made, and initialises those that are this node's to initialise.
     pub(super) async fn follow_placements(self: Rc<Self>, meta: Arc<Meta>) {
+        let incarnation = self.shard.incarnation;
         for placement in &meta.placements {
-            let group = GroupId(placement.group);
-            if group.shard(self.config.shards) != self.shard.id || self.stopping.get() {
+            let id = GroupId(placement.group);
+            if id.shard(self.config.shards) != self.shard.id || self.stopping.get() {
                 continue;
             }
-            let incarnation = self.shard.incarnation;
+            self.refuse_the_dead(&meta, id);
             let Some(creation) = Creation::data(&meta.map, placement, meta.settings, incarnation) else { continue };
-            let voters = creation.voters();
-            self.make_group(creation).await;
+            let (placed, voters) = (creation.replica(), creation.voters());
+            if let Some(ReplicaId(replica)) = self.right_to_make(&meta, id) {
+                self.make_group(Creation { replica, ..creation }).await;
+            }
             let first = placement.replicas.first().is_some_and(|replica| replica.incarnation == incarnation.0);
-            if let (true, false, Some(group)) = (first, placement.led, self.shard.group(group))
+            let begins = first && !placement.led && meta.replacement(id.0, incarnation.0).is_none();
+            if let (true, Some(group)) = (begins, self.shard.group(id))
+                && group.replica().id() == placed
                 && let Err(error) = group.replica().initialize(&voters).await
             {
                 eprintln!("group {}: cannot be initialised: {error}", group.id());
@@ -219,7 +225,7 @@ pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
 }
 
 /// What can be done about a log that cannot be opened, behind the message.
-fn remedy(error: &OpenError, dir: &Path) -> String {
+pub fn remedy(error: &OpenError, dir: &Path) -> String {
     match exit_code_of(error) {
         ExitCode::DataDamaged => format!(
             "; without other nodes that could feed this one, `kahuna recover --data-dir {} --dry-run` says what can be kept",

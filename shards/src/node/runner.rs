@@ -14,16 +14,19 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, GroupId, Header, Incarnation, NodeId, ShardId};
+use openraft::rt::Mutex as _;
 
 use super::bootstrap::{Bootstrap, KIND_FOUNDING};
 use super::manifest::Manifest;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
+use crate::env::local::LocalMutex;
 use crate::env::{Env, Listener, Net};
 use crate::lanes::{Control, Detached, LaneEnds, Lanes};
 use crate::peer::{
@@ -65,7 +68,9 @@ pub struct Runner<E: Env> {
     pub(super) shard: Rc<Shard<E>>,
     pub(super) disk: E::Disk,
     pub(super) config: Arc<NodeConfig>,
-    manifest: RefCell<Arc<Manifest>>,
+    pub(super) manifest: RefCell<Arc<Manifest>>,
+    /// One loss is counted after the other.
+    pub(super) counting: LocalMutex<()>,
     pub(super) info: NodeInfo,
     failover: Failover<E>,
     pub(super) booted: Duration,
@@ -106,6 +111,7 @@ impl<E: Env> Runner<E> {
             shard: shard.clone(),
             disk,
             manifest: RefCell::new(manifest.clone()),
+            counting: LocalMutex::new(()),
             info,
             failover: Failover::new(peers.clone(), config.timing),
             booted: E::boot_clock(),
@@ -212,6 +218,14 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
         self.shard.peers.set_cluster(cluster);
         *self.manifest.borrow_mut() = manifest.clone();
         E::spawn(self.open_log(manifest));
+    }
+
+    fn lost(self: Rc<Self>, log_of: Option<ShardId>, counted: Sender<Arc<Manifest>>) {
+        E::spawn(self.count_loss(log_of, counted));
+    }
+
+    fn manifest_changed(&self, manifest: Arc<Manifest>) {
+        *self.manifest.borrow_mut() = manifest;
     }
 
     fn meta_changed(self: Rc<Self>, meta: Arc<Meta>) {

@@ -155,13 +155,16 @@ impl<E: Env> Shard<E> {
         if work.call.forwarded {
             return work.answer(self.not_ready());
         }
-        let target = self.leader_of(work.call.group).filter(|&node| node != self.config.node).or_else(|| {
-            let map = self.map.borrow();
-            let others: Vec<_> = map.nodes.iter().filter(|info| info.node != self.config.node.0).collect();
-            let turn = work.call.attempts as usize % others.len().max(1);
-            others.get(turn).map(|info| kahuna_protocol::NodeId(info.node))
+        // A leader that was heard of once may be gone: every other attempt asks around.
+        let attempts = work.call.attempts as usize;
+        let known = self.leader_of(work.call.group).filter(|&node| node != self.config.node);
+        let leader = known.filter(|_| attempts.is_multiple_of(2)).and_then(|node| self.incarnation_of(node));
+        let target = leader.or_else(|| {
+            let others: Vec<_> = self.peers.nodes().into_iter().filter_map(|node| self.incarnation_of(node)).collect();
+            let turn = attempts / 2 % others.len().max(1);
+            others.get(turn).copied()
         });
-        match target.and_then(|node| self.incarnation_of(node)) {
+        match target {
             Some(incarnation) => self.forward(work, incarnation, kahuna_protocol::ReplicaId(0), None),
             None => work.answer(self.not_ready()),
         }

@@ -129,6 +129,8 @@ impl ControlHandler<Linux> for Alone {
     fn adopt_peer(&self, _: Detached<Linux>, _: Bytes) {}
     fn node_event(&self, _: NodeEvent) {}
     fn founded(self: Rc<Self>, _: Arc<Manifest>) {}
+    fn lost(self: Rc<Self>, _: Option<ShardId>, _: flume::Sender<Arc<Manifest>>) {}
+    fn manifest_changed(&self, _: Arc<Manifest>) {}
     fn meta_changed(self: Rc<Self>, _: Arc<Meta>) {}
     fn stop(&self) {}
 }

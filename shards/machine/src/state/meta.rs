@@ -64,7 +64,8 @@ impl Meta {
 
     /// The line of `group`.
     pub fn placement(&self, group: u32) -> Option<&Placement> {
-        self.placements.iter().find(|placement| placement.group == group)
+        let at = self.placements.binary_search_by_key(&group, |placement| placement.group).ok()?;
+        Some(&self.placements[at])
     }
 
     /// The last replacement of the replica that `group` has, or shall have, in the data directory `incarnation`.

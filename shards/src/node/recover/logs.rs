@@ -35,7 +35,8 @@ impl Found {
     }
 }
 
-/// Salvages every log of the data directory.
+/// Salvages every log of the data directory. What a log held that was given up before counts where the one in its place has
+/// less: the other nodes did not get to feed it.
 pub async fn salvage<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -43,17 +44,20 @@ pub async fn salvage<D: Disk>(
 ) -> Result<(Vec<LogReport>, BTreeMap<u32, Found>), RecoverError> {
     let mut reports = Vec::new();
     let mut groups: BTreeMap<u32, Found> = BTreeMap::new();
-    for shard in 0..manifest.shards {
-        let log_dir = manifest.log_dir(dir, shard);
+    let valid = (0..manifest.shards).map(|shard| (shard, manifest.log_dir(dir, shard), true));
+    let lost = manifest.lost_logs.iter().zip(manifest.lost_log_dirs(dir)).map(|(lost, dir)| (lost.shard, dir, false));
+    for (shard, log_dir, is_valid) in valid.chain(lost) {
         let salvaged = match Log::salvage(disk, &log_dir, log_identity(manifest, shard)).await {
             Ok(salvaged) => salvaged,
+            Err(OpenError::Missing { .. }) if !is_valid => continue,
             Err(OpenError::Missing { dir }) => {
                 reports.push(missing(shard, &dir));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        reports.push(report::<D>(shard, &log_dir, &salvaged));
+        let report = report::<D>(shard, &log_dir, &salvaged);
+        let mut of_use = is_valid;
         let Salvaged { groups: kept, mut beyond, damage, .. } = salvaged;
         let damaged = damage.is_some();
         for (group, content) in kept {
@@ -61,11 +65,15 @@ pub async fn salvage<D: Disk>(
             let found = Found { shard: Some(shard), content, beyond, damaged };
             if groups.get(&group).is_none_or(|known| known.reach() < found.reach()) {
                 groups.insert(group, found);
+                of_use = true;
             }
         }
         for (group, beyond) in beyond.groups {
             let found = Found { shard: Some(shard), content: GroupLog::default(), beyond, damaged };
             groups.entry(group).or_insert(found);
+        }
+        if of_use {
+            reports.push(report);
         }
     }
     Ok((reports, groups))

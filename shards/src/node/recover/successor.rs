@@ -65,6 +65,8 @@ impl Successor {
             peers: vec![(old.node, String::new())],
             founding: Some(founding),
             log_set: 0,
+            losses: 0,
+            lost_logs: Vec::new(),
             ..old.clone()
         };
         Ok(Self { manifest, map, placements })

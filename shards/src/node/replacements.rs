@@ -1,0 +1,47 @@
+//! What a shard does for other nodes whose replicas were lost: the groups that it leads take the new ones in.
+//!
+//! The meta group says which replacements are pending; [`Replica::carry_out`](crate::raft::Replica::carry_out) knows the
+//! next step of each. Every look begins anew from the state, so a leader that is new goes on where the one before ended.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use kahuna_protocol::meta::FinishReplacement;
+use kahuna_protocol::{GroupId, Outcome};
+
+use super::runner::Runner;
+use crate::env::Env;
+use crate::raft::Step;
+
+/// Between two looks for replacements of groups that are led here, while there are some and while there are none.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+const IDLE_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a look waits for a step. One without a quorum goes on behind the scenes, and ends when there is one.
+const STEP_LIMIT: Duration = Duration::from_secs(1);
+
+impl<E: Env> Runner<E> {
+    /// Runs until the node stops.
+    pub(super) async fn carry_out_replacements(self: Rc<Self>) {
+        let mut pause = IDLE_LOOK_EVERY;
+        while !self.stopping.get() {
+            E::sleep(std::mem::replace(&mut pause, IDLE_LOOK_EVERY)).await;
+            let Some(meta) = self.meta.borrow().clone() else { continue };
+            for replacement in meta.replacements.iter().filter(|replacement| !replacement.finished) {
+                let Some(group) = self.shard.group(GroupId(replacement.group)) else { continue };
+                if !group.replica().leader().leading {
+                    continue;
+                }
+                pause = LOOK_EVERY;
+                let step = E::timeout(STEP_LIMIT, group.replica().carry_out(replacement)).await;
+                if step != Some(Step::Done) {
+                    continue;
+                }
+                let finish = FinishReplacement { group: replacement.group, replica: replacement.replica };
+                // What was not said now is said by the next look.
+                if let Outcome::Error(error) = self.shard.system(GroupId::META, &finish.into(), STEP_LIMIT).await {
+                    eprintln!("{}: replica {}: {}", group.id(), replacement.replica, error.text);
+                }
+            }
+        }
+    }
+}
