@@ -14,6 +14,11 @@ pub struct LogOptions {
     pub spare_segments: usize,
     /// Files allocated ahead, after the opening and whenever there is room, and used only when the disk is full.
     pub reserve_segments: usize,
+    /// The log is shortened, by copying what still lives in its oldest segments, when it is longer than so many times the
+    /// bytes of its live records, and [`LogOptions::slack_segments`]. At least 3: packing them may take twice their length.
+    pub max_live_multiple: u64,
+    /// Segments that the log may be longer than that; at least 4.
+    pub slack_segments: u64,
     /// Whether an empty directory becomes a new log. If not, it is refused as [`OpenError::Missing`](crate::OpenError).
     pub create: bool,
 }
@@ -25,6 +30,8 @@ impl Default for LogOptions {
             max_batch_bytes: (1 << 20) + (128 << 10),
             spare_segments: 2,
             reserve_segments: 2,
+            max_live_multiple: 3,
+            slack_segments: 4,
             create: true,
         }
     }
@@ -49,5 +56,6 @@ impl LogOptions {
         assert!(self.segment_bytes >= 4 * block, "a segment has room for its header and a few batches");
         assert!(self.segment_bytes <= 1 << 30, "a segment is read into memory as a whole");
         assert!(self.max_batch_bytes >= BLOCK_BYTES, "a batch has at least one block");
+        assert!(self.max_live_multiple >= 3 && self.slack_segments >= 4, "a log can be packed that tight");
     }
 }

@@ -79,7 +79,7 @@ fn the_log_stays_short_and_keeps_the_marks_of_an_idle_group() {
 fn a_group_with_old_live_entries_is_named_and_pins_the_log() {
     let dir = temp_dir();
     let ring = disk();
-    let options = LogOptions::small();
+    let options = LogOptions { max_live_multiple: u64::MAX, ..LogOptions::small() };
     let (log, _) = open(&ring, &ring, dir.path(), &options).expect("the log opens");
     block_on(
         &ring,

@@ -38,12 +38,12 @@ fn a_newer_format_is_refused() {
     write_log(dir.path(), &options, &[(1, entry(1, "x"))], true);
     let path = &segments(dir.path())[0];
     let mut bytes = fs::read(path).expect("the segment can be read");
-    bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+    bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
     let crc = crc32(&bytes[..4092]);
     bytes[4092..4096].copy_from_slice(&crc.to_le_bytes());
     fs::write(path, bytes).expect("the segment is written");
     let outcome = recover(dir.path(), &options);
-    assert!(matches!(&outcome, Err(OpenError::NewerFormat { found: 2, supported: 1, .. })), "{outcome:?}");
+    assert!(matches!(&outcome, Err(OpenError::NewerFormat { found: 3, supported: 2, .. })), "{outcome:?}");
 }
 
 /// The checksum as the format's description names it (reflected, polynomial 0xEDB88320): written out, so that the

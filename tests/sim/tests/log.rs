@@ -45,6 +45,7 @@ fn apply(groups: &mut Groups, group: GroupId, record: &Record) {
         Record::Snapshot(pointer) => log.snapshot = Some(pointer),
         Record::GroupCreated(facts) => log.created = Some(facts),
         Record::GroupDestroyed => drop(groups.remove(&group)),
+        Record::Moved { .. } => unreachable!("only the log itself copies entries"),
     }
 }
 

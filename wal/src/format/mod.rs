@@ -7,8 +7,12 @@ pub mod segment;
 /// The unit of alignment: a batch starts on a fresh block, and a block with acknowledged bytes is never rewritten.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// The format version this crate writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format version of the segments this crate makes, and the newest it reads. It reads all since 1, and goes on writing a
+/// segment in that segment's own version.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The first version with copies of entries ([`Record::Moved`](crate::Record::Moved)).
+pub(crate) const FIRST_VERSION_WITH_MOVED: u32 = 2;
 
 /// A place in the log: a segment's sequence number and a byte offset in its file. Ordered as the log is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -29,6 +29,16 @@ pub enum Record {
         /// The entry itself.
         payload: Bytes,
     },
+    /// A copy of the live entry at `index`, made so that an old segment can go: it stays what it is, and so do those above.
+    /// Only the log itself appends these.
+    Moved {
+        /// The entry's index.
+        index: u64,
+        /// What stands beside the payload.
+        meta: EntryMeta,
+        /// The entry itself.
+        payload: Bytes,
+    },
     /// The group's vote; replaces the earlier one.
     Vote(Bytes),
     /// What the group knows committed; replaces the earlier one.
@@ -71,6 +81,7 @@ pub(crate) mod kind {
     pub const SNAPSHOT: u8 = 6;
     pub const GROUP_CREATED: u8 = 7;
     pub const GROUP_DESTROYED: u8 = 8;
+    pub const MOVED: u8 = 9;
 
     /// The kind in words, for people.
     pub fn name(kind: u8) -> &'static str {
@@ -83,6 +94,7 @@ pub(crate) mod kind {
             SNAPSHOT => "snapshot",
             GROUP_CREATED => "group_created",
             GROUP_DESTROYED => "group_destroyed",
+            MOVED => "moved",
             _ => "unknown",
         }
     }
@@ -92,7 +104,7 @@ impl Record {
     /// The record's length on disk, in bytes.
     pub fn encoded_bytes(&self) -> usize {
         let body = match self {
-            Self::Entry { payload, .. } => ENTRY_META_BYTES + payload.len(),
+            Self::Entry { payload, .. } | Self::Moved { payload, .. } => ENTRY_META_BYTES + payload.len(),
             Self::Vote(bytes) | Self::Committed(bytes) | Self::Snapshot(bytes) | Self::GroupCreated(bytes) => {
                 bytes.len()
             }
@@ -106,6 +118,7 @@ impl Record {
     pub(crate) fn encode(&self, group: GroupId, mut write: impl FnMut(&[u8])) {
         let (kind, index, body): (u8, u64, &[u8]) = match self {
             Self::Entry { index, payload, .. } => (kind::ENTRY, *index, payload),
+            Self::Moved { index, payload, .. } => (kind::MOVED, *index, payload),
             Self::Vote(vote) => (kind::VOTE, 0, vote),
             Self::Committed(committed) => (kind::COMMITTED, 0, committed),
             Self::Truncate { from } => (kind::TRUNCATE, *from, &[]),
@@ -121,7 +134,7 @@ impl Record {
         header[8..12].copy_from_slice(&u32::try_from(body_bytes).expect("a record is bounded").to_le_bytes());
         header[12..20].copy_from_slice(&index.to_le_bytes());
         write(&header);
-        if let Self::Entry { meta, .. } = self {
+        if let Self::Entry { meta, .. } | Self::Moved { meta, .. } = self {
             write(meta);
         }
         write(body);
@@ -145,7 +158,7 @@ impl<'a> RawRecord<'a> {
     /// Whether [`Record::encode`] can have written it: what a kind has no use for is empty.
     fn is_canonical(&self) -> bool {
         match self.kind {
-            kind::ENTRY => self.body.len() >= ENTRY_META_BYTES,
+            kind::ENTRY | kind::MOVED => self.body.len() >= ENTRY_META_BYTES,
             kind::VOTE | kind::COMMITTED | kind::SNAPSHOT | kind::GROUP_CREATED => self.index == 0,
             kind::TRUNCATE => self.body.is_empty(),
             kind::PURGE => true,
@@ -154,9 +167,9 @@ impl<'a> RawRecord<'a> {
         }
     }
 
-    /// An entry's meta and payload.
+    /// The meta and the payload of an entry or of a copy of one.
     pub fn entry(&self) -> (EntryMeta, &'a [u8]) {
-        debug_assert_eq!(self.kind, kind::ENTRY);
+        debug_assert!(matches!(self.kind, kind::ENTRY | kind::MOVED));
         let (meta, payload) = self.body.split_at(ENTRY_META_BYTES);
         (meta.try_into().expect("split at its length"), payload)
     }
@@ -181,8 +194,9 @@ mod tests {
             (Record::Truncate { from: 7 }, 4, 7, vec![]),
             (Record::Purge { upto: 6, log_id: bytes.clone() }, 5, 6, b"xy".to_vec()),
             (Record::Snapshot(bytes.clone()), 6, 0, b"xy".to_vec()),
-            (Record::GroupCreated(bytes), 7, 0, b"xy".to_vec()),
+            (Record::GroupCreated(bytes.clone()), 7, 0, b"xy".to_vec()),
             (Record::GroupDestroyed, 8, 0, vec![]),
+            (Record::Moved { index: 258, meta: [9; 16], payload: bytes }, 9, 258, [&[9; 16][..], b"xy"].concat()),
         ];
         for (record, kind, index, body) in records {
             let mut written = Vec::new();
@@ -206,7 +220,7 @@ mod tests {
                 RawRecord::take(&mut &bytes[..]).is_none()
             };
             assert!(altered(0, 0) && altered(0, u8::MAX) && altered(1, 1) && altered(3, 1));
-            assert_eq!(altered(19, 1), ![1, 4, 5].contains(&kind), "an index where the kind has none");
+            assert_eq!(altered(19, 1), ![1, 4, 5, 9].contains(&kind), "an index where the kind has none");
             if body.is_empty() {
                 let long = [&written[..8], &[1, 0, 0, 0], &written[12..], &[7]].concat();
                 assert_eq!(RawRecord::take(&mut &long[..]), None, "a body where the kind has none");

@@ -1,6 +1,6 @@
 //! The first block of every segment file: whose it is, which segment, which use of the file.
 
-use super::{BLOCK_BYTES, FORMAT_VERSION, le};
+use super::{BLOCK_BYTES, FIRST_VERSION_WITH_MOVED, FORMAT_VERSION, le};
 use crate::LogIdentity;
 
 const MAGIC: [u8; 8] = *b"KAHUNAWL";
@@ -9,6 +9,8 @@ const CRC_AT: usize = BLOCK_BYTES - 4;
 /// The header block of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// The version of the format that the segment is written in.
+    pub version: u32,
     /// The log's owner.
     pub identity: LogIdentity,
     /// The segment's sequence number, from 1, without gaps.
@@ -35,7 +37,7 @@ impl SegmentHeader {
     pub fn encode(&self) -> [u8; BLOCK_BYTES] {
         let mut block = [0; BLOCK_BYTES];
         block[0..8].copy_from_slice(&MAGIC);
-        block[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        block[8..12].copy_from_slice(&self.version.to_le_bytes());
         block[12..16].copy_from_slice(&(BLOCK_BYTES as u32).to_le_bytes());
         block[16..32].copy_from_slice(&self.identity.cluster);
         block[32..40].copy_from_slice(&self.identity.incarnation.to_le_bytes());
@@ -47,6 +49,11 @@ impl SegmentHeader {
         let crc = crc32fast::hash(&block[..CRC_AT]);
         block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         block
+    }
+
+    /// The first segment, this one or the next, that may hold copies of entries.
+    pub fn first_with_moved(&self) -> u64 {
+        self.sequence + u64::from(self.version < FIRST_VERSION_WITH_MOVED)
     }
 
     /// Reads a header from the start of a segment's bytes (any length).
@@ -61,11 +68,11 @@ impl SegmentHeader {
         if crc32fast::hash(&block[..CRC_AT]) != le!(u32, block, CRC_AT) {
             return Err(SegmentHeaderError::Damaged("the checksum of the segment header is wrong"));
         }
-        match le!(u32, block, 8) {
-            FORMAT_VERSION => {}
-            version if version > FORMAT_VERSION => return Err(SegmentHeaderError::Newer(version)),
-            _ => return Err(SegmentHeaderError::Damaged("a format version that never existed")),
-        }
+        let version = match le!(u32, block, 8) {
+            0 => return Err(SegmentHeaderError::Damaged("a format version that never existed")),
+            version @ 1..=FORMAT_VERSION => version,
+            version => return Err(SegmentHeaderError::Newer(version)),
+        };
         if le!(u32, block, 12) as usize != BLOCK_BYTES {
             return Err(SegmentHeaderError::Damaged("an unknown block size"));
         }
@@ -73,6 +80,7 @@ impl SegmentHeader {
             return Err(SegmentHeaderError::Damaged("bytes that are zero in this version are not"));
         }
         Ok(Self {
+            version,
             identity: LogIdentity {
                 cluster: le_array(block),
                 incarnation: le!(u64, block, 32),
@@ -96,13 +104,13 @@ mod tests {
 
     fn header() -> SegmentHeader {
         let identity = LogIdentity { cluster: *b"0123456789abcdef", incarnation: 77, shard: 3 };
-        SegmentHeader { identity, sequence: 5, generation: 9, run: 2, segment_bytes: 1 << 16 }
+        SegmentHeader { version: FORMAT_VERSION, identity, sequence: 5, generation: 9, run: 2, segment_bytes: 1 << 16 }
     }
 
     #[test]
     fn golden_bytes() {
         let block = header().encode();
-        assert_eq!(&block[..16], b"KAHUNAWL\x01\0\0\0\0\x10\0\0");
+        assert_eq!(&block[..16], b"KAHUNAWL\x02\0\0\0\0\x10\0\0");
         assert_eq!(&block[16..32], b"0123456789abcdef");
         assert_eq!(block[32..48], [77, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(block[48..56], [5, 0, 0, 0, 0, 0, 0, 0]);
@@ -133,11 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_named() {
-        let mut block = header().encode();
-        block[8] = 2;
-        let crc = crc32fast::hash(&block[..CRC_AT]);
-        block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(SegmentHeader::decode(&block), Err(SegmentHeaderError::Newer(2)));
+    fn older_versions_are_read_and_newer_ones_are_named() {
+        let of = |version| SegmentHeader { version, ..header() };
+        assert_eq!(SegmentHeader::decode(&of(1).encode()), Ok(of(1)));
+        assert_eq!(SegmentHeader::decode(&of(3).encode()), Err(SegmentHeaderError::Newer(3)));
+        assert!(matches!(SegmentHeader::decode(&of(0).encode()), Err(SegmentHeaderError::Damaged(_))));
     }
 }

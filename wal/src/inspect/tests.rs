@@ -8,7 +8,14 @@ const BLOCK: usize = BLOCK_BYTES;
 
 fn header() -> SegmentHeader {
     let identity = LogIdentity { cluster: [3; 16], incarnation: 4, shard: 5 };
-    SegmentHeader { identity, sequence: 9, generation: 7, run: 2, segment_bytes: 8 * BLOCK as u64 }
+    SegmentHeader {
+        version: crate::FORMAT_VERSION,
+        identity,
+        sequence: 9,
+        generation: 7,
+        run: 2,
+        segment_bytes: 8 * BLOCK as u64,
+    }
 }
 
 /// Batches 1 and 2 in the first two blocks, each claiming all before it; then zeros.

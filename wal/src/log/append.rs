@@ -84,8 +84,9 @@ impl<D: Disk> Log<D> {
             if bytes > limit {
                 return Err(LogError::TooLarge { bytes, limit });
             }
-            let segment = state.queue.push(group, &record);
-            if let Err(why) = state.index.apply(group, &record, segment) {
+            assert!(!matches!(record, Record::Moved { .. }), "only the log itself copies entries");
+            let batch = state.queue.push(group, &record);
+            if let Err(why) = state.index.apply(group, &record, batch) {
                 panic!("group {group} appends {why}");
             }
             state.stats.records += 1;

@@ -75,8 +75,8 @@ impl<D: Disk> Log<D> {
         state.decide_release()
     }
 
-    /// Every group with live entries and the oldest segment that holds one, in order of group. To shorten the log, take
-    /// snapshots of the groups in its oldest segments and purge them.
+    /// Every group with live entries and the oldest segment that holds one, in order of group. Snapshots and purges of the
+    /// groups in the oldest segments save copying what they hold.
     pub fn pinned(&self) -> Vec<(GroupId, u64)> {
         self.shared.state().index.pinned().collect()
     }
@@ -87,6 +87,7 @@ impl<D: Disk> Log<D> {
         let tail_segment = state.queue.tail_segment();
         let segments = tail_segment + 1 - state.release.claimed();
         let mut stats = LogStats { segments, tail_segment, queued_bytes: state.queue.bytes(), ..state.stats };
+        stats.live_bytes = state.index.live_bytes();
         state.count_spares(&mut stats);
         stats
     }

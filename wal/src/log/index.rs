@@ -1,19 +1,28 @@
-//! What the log must not lose: for each group, which segment holds what is still needed of it.
+//! What the log must not lose: for each group, where that stands which is still needed of it.
 //!
-//! Built by recovery from the records it replays and kept up to date by appends, by one and the same function. Answers two
-//! questions: which is the oldest segment still needed, and which marks (vote, committed, ..) must be repeated in a newer
-//! segment before that one may go.
+//! Built by recovery from the records it replays and kept up to date by appends, by one and the same function. Answers
+//! which is the oldest segment still needed, which marks (vote, committed, ..) must be repeated in a newer segment before
+//! that one may go, and which entries must be moved for it to go.
 
-use std::collections::{BTreeMap, VecDeque};
+mod spans;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::format::record::{GroupId, Record};
+use spans::Spans;
+pub use spans::{EntryPlace, Live};
+
+use crate::format::Position;
+use crate::format::record::{GroupId, RECORD_HEADER_BYTES, Record};
 
 /// All groups of a log.
 #[derive(Debug, Default)]
 pub struct Index {
     groups: BTreeMap<GroupId, GroupIndex>,
+    live: Live,
+    /// Bytes that the newest marks take as records.
+    mark_bytes: u64,
 }
 
 /// The newest value of a mark, and the segment that holds it.
@@ -23,14 +32,6 @@ struct Mark<T = Bytes> {
     segment: u64,
 }
 
-/// A contiguous range of live entries in one segment.
-#[derive(Debug, PartialEq, Eq)]
-struct Span {
-    segment: u64,
-    first: u64,
-    last: u64,
-}
-
 #[derive(Debug, Default)]
 struct GroupIndex {
     created: Option<Mark>,
@@ -38,108 +39,196 @@ struct GroupIndex {
     committed: Option<Mark>,
     purged: Option<Mark<(u64, Bytes)>>,
     snapshot: Option<Mark>,
-    /// Live entries, contiguous over all spans; segments never fall from front to back.
-    spans: VecDeque<Span>,
+    entries: Spans,
+}
+
+/// An entry above a hole in its group: durable records below it are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The group.
+    pub group: GroupId,
+    /// The last entry below the hole.
+    pub below: u64,
+    /// The first above it.
+    pub above: u64,
+    /// Where the one above stands.
+    pub at: Position,
 }
 
 impl Index {
-    /// Takes in a record that stands in `segment`, or says which rule of the log it breaks (and takes nothing in).
-    pub fn apply(&mut self, group: GroupId, record: &Record, segment: u64) -> Result<(), &'static str> {
+    /// Takes in a record that is appended to the batch at `batch`, or says which rule of the log it breaks (and takes nothing
+    /// in).
+    pub fn apply(&mut self, group: GroupId, record: &Record, batch: Position) -> Result<(), &'static str> {
+        self.take_in(group, record, batch, GroupIndex::expect_whole)
+    }
+
+    /// [`Index::apply`] for recovery, which may begin between an entry and the copies that were made of older ones: a hole
+    /// may close later, and [`Index::hole`] says whether all did.
+    pub fn replay(&mut self, group: GroupId, record: &Record, batch: Position) -> Result<(), &'static str> {
+        self.take_in(group, record, batch, |_, _| Ok(()))
+    }
+
+    fn take_in(
+        &mut self,
+        group: GroupId,
+        record: &Record,
+        batch: Position,
+        check: impl FnOnce(&GroupIndex, &Record) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let (live, mark_bytes) = (&mut self.live, &mut self.mark_bytes);
         if matches!(record, Record::GroupDestroyed) {
-            self.groups.remove(&group);
+            if let Some(mut gone) = self.groups.remove(&group) {
+                gone.entries.truncate(live, 0);
+                *mark_bytes -= gone.mark_bytes();
+            }
             return Ok(());
         }
-        self.groups.entry(group).or_default().apply(record, segment)
+        let index = self.groups.entry(group).or_default();
+        check(index, record)?;
+        let bytes = u32::try_from(record.encoded_bytes()).expect("a record is shorter than 4 GiB");
+        match record {
+            Record::Entry { index: at, .. } => {
+                if index.is_purged(*at) {
+                    return Err("an entry at or below the purge mark of its group");
+                }
+                index.entries.append(live, *at, EntryPlace { batch, bytes });
+            }
+            Record::Moved { index: at, .. } => {
+                if !index.is_purged(*at) {
+                    index.entries.relocate(live, *at, EntryPlace { batch, bytes });
+                }
+            }
+            Record::Truncate { from } => index.entries.truncate(live, *from),
+            mark => {
+                *mark_bytes -= index.mark_bytes();
+                index.set_mark(mark, batch.segment);
+                *mark_bytes += index.mark_bytes();
+                if let Record::Purge { upto, .. } = mark {
+                    index.entries.purge(live, *upto);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first hole between the live entries of a group.
+    pub fn hole(&self) -> Option<Hole> {
+        self.groups.iter().find_map(|(&group, index)| {
+            let (below, above, place) = index.entries.hole()?;
+            Some(Hole { group, below, above, at: place.batch })
+        })
+    }
+
+    /// The oldest segment with a live entry.
+    pub fn oldest_with_entries(&self) -> Option<u64> {
+        self.live.oldest()
     }
 
     /// The oldest segment with a live entry, or `tail` when no older one has any.
     pub fn oldest_needed(&self, tail: u64) -> u64 {
-        self.pinned().map(|(_, segment)| segment).min().unwrap_or(tail).min(tail)
+        self.live.oldest().unwrap_or(tail).min(tail)
     }
 
     /// For every group with live entries, the oldest segment that holds one.
     pub fn pinned(&self) -> impl Iterator<Item = (GroupId, u64)> + '_ {
-        self.groups.iter().filter_map(|(&group, index)| Some((group, index.spans.front()?.segment)))
+        self.groups.iter().filter_map(|(&group, index)| Some((group, index.entries.oldest_segment()?)))
+    }
+
+    /// Bytes of records that must not be lost: live entries, and the newest marks.
+    pub fn live_bytes(&self) -> u64 {
+        self.live.total() + self.mark_bytes
+    }
+
+    /// Bytes of live entries in `segment`.
+    pub fn live_bytes_of(&self, segment: u64) -> u64 {
+        self.live.of(segment)
+    }
+
+    /// Where the live entry of `group` at `index` stands.
+    pub fn place(&self, group: GroupId, index: u64) -> Option<EntryPlace> {
+        self.groups.get(&group)?.entries.get(index)
+    }
+
+    /// The live entries in `segment`: where the batch begins, group and index, in this order.
+    pub fn live_entries(&self, segment: u64) -> Vec<(u64, GroupId, u64)> {
+        let groups = self.groups.iter();
+        let mut entries: Vec<_> = groups
+            .flat_map(|(&group, index)| {
+                index.entries.within(segment).map(move |(at, place)| (place.batch.offset, group, at))
+            })
+            .collect();
+        entries.sort_unstable();
+        entries
     }
 
     /// The marks that stand in a segment below `oldest`, as records to write again.
     pub fn marks_below(&self, oldest: u64) -> Vec<(GroupId, Record)> {
-        let mut records = Vec::new();
-        for (&group, index) in &self.groups {
-            let mut repeat = |mark: &Option<Mark>, record: fn(Bytes) -> Record| {
-                if let Some(mark) = mark.as_ref().filter(|mark| mark.segment < oldest) {
-                    records.push((group, record(mark.value.clone())));
-                }
-            };
-            repeat(&index.created, Record::GroupCreated);
-            repeat(&index.vote, Record::Vote);
-            repeat(&index.committed, Record::Committed);
-            repeat(&index.snapshot, Record::Snapshot);
-            if let Some(mark) = index.purged.as_ref().filter(|mark| mark.segment < oldest) {
-                let (upto, log_id) = mark.value.clone();
-                records.push((group, Record::Purge { upto, log_id }));
-            }
-        }
-        records
+        let marks = |(&group, index): (&GroupId, &GroupIndex)| index.marks(group, oldest);
+        self.groups.iter().flat_map(marks).collect()
     }
 }
 
 impl GroupIndex {
-    fn apply(&mut self, record: &Record, segment: u64) -> Result<(), &'static str> {
+    /// The marks that stand in a segment below `oldest`, as records.
+    fn marks(&self, group: GroupId, oldest: u64) -> Vec<(GroupId, Record)> {
+        let mut records = Vec::new();
+        let mut repeat = |mark: &Option<Mark>, record: fn(Bytes) -> Record| {
+            if let Some(mark) = mark.as_ref().filter(|mark| mark.segment < oldest) {
+                records.push((group, record(mark.value.clone())));
+            }
+        };
+        repeat(&self.created, Record::GroupCreated);
+        repeat(&self.vote, Record::Vote);
+        repeat(&self.committed, Record::Committed);
+        repeat(&self.snapshot, Record::Snapshot);
+        if let Some(mark) = self.purged.as_ref().filter(|mark| mark.segment < oldest) {
+            let (upto, log_id) = mark.value.clone();
+            records.push((group, Record::Purge { upto, log_id }));
+        }
+        records
+    }
+
+    fn set_mark(&mut self, record: &Record, segment: u64) {
         let mark = |value: &Bytes| Some(Mark { value: value.clone(), segment });
         match record {
-            Record::Entry { index, .. } => return self.append(*index, segment),
             Record::Vote(vote) => self.vote = mark(vote),
             Record::Committed(committed) => self.committed = mark(committed),
             Record::Snapshot(pointer) => self.snapshot = mark(pointer),
             Record::GroupCreated(facts) => self.created = mark(facts),
-            Record::Truncate { from } => self.truncate(*from),
             Record::Purge { upto, log_id } => {
                 if self.purged.as_ref().is_none_or(|mark| mark.value.0 <= *upto) {
                     self.purged = Some(Mark { value: (*upto, log_id.clone()), segment });
                 }
-                self.purge(*upto);
             }
-            Record::GroupDestroyed => unreachable!("removes the group from the index"),
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, index: u64, segment: u64) -> Result<(), &'static str> {
-        if self.purged.as_ref().is_some_and(|mark| index <= mark.value.0) {
-            return Err("an entry at or below the purge mark of its group");
-        }
-        match self.spans.back_mut() {
-            Some(last) if last.last.saturating_add(1) < index => {
-                return Err("an entry that leaves a hole behind its group's last entry");
+            Record::Entry { .. } | Record::Moved { .. } | Record::Truncate { .. } | Record::GroupDestroyed => {
+                unreachable!("no marks")
             }
-            Some(last) if last.last.saturating_add(1) == index && last.segment == segment => {
-                last.last = index;
-                return Ok(());
-            }
-            _ => {}
-        }
-        self.truncate(index);
-        self.spans.push_back(Span { segment, first: index, last: index });
-        Ok(())
-    }
-
-    fn truncate(&mut self, from: u64) {
-        while self.spans.back().is_some_and(|span| span.first >= from) {
-            self.spans.pop_back();
-        }
-        if let Some(last) = self.spans.back_mut() {
-            last.last = last.last.min(from - 1);
         }
     }
 
-    fn purge(&mut self, upto: u64) {
-        while self.spans.front().is_some_and(|span| span.last <= upto) {
-            self.spans.pop_front();
+    /// Refuses what would leave a hole.
+    fn expect_whole(&self, record: &Record) -> Result<(), &'static str> {
+        match record {
+            Record::Entry { index, .. } if self.entries.last().is_some_and(|last| last.saturating_add(1) < *index) => {
+                Err("an entry that leaves a hole behind its group's last entry")
+            }
+            Record::Moved { index, .. } if self.entries.get(*index).is_none() => {
+                Err("a copy of an entry that is not there")
+            }
+            _ => Ok(()),
         }
-        if let Some(first) = self.spans.front_mut() {
-            first.first = first.first.max(upto + 1);
-        }
+    }
+
+    /// Bytes that the marks take as records.
+    fn mark_bytes(&self) -> u64 {
+        let marks = [&self.created, &self.vote, &self.committed, &self.snapshot];
+        let values = marks.iter().filter_map(|mark| Some(mark.as_ref()?.value.len()));
+        let purged = self.purged.iter().map(|mark| mark.value.1.len());
+        values.chain(purged).map(|bytes| (RECORD_HEADER_BYTES + bytes) as u64).sum()
+    }
+
+    fn is_purged(&self, index: u64) -> bool {
+        self.purged.as_ref().is_some_and(|mark| index <= mark.value.0)
     }
 }
 
@@ -155,56 +244,111 @@ mod tests {
         Record::Purge { upto, log_id: Bytes::from_static(b"id") }
     }
 
+    fn moved(index: u64) -> Record {
+        Record::Moved { index, meta: [0; 16], payload: Bytes::new() }
+    }
+
+    fn at(segment: u64) -> Position {
+        Position::first_in(segment)
+    }
+
     fn spans(index: &Index, group: GroupId) -> Vec<(u64, u64, u64)> {
-        index.groups[&group].spans.iter().map(|span| (span.segment, span.first, span.last)).collect()
+        index.groups[&group].entries.ranges()
     }
 
     #[test]
     fn spans_follow_appends_truncations_and_purges() {
         let mut index = Index::default();
         for (first, last, segment) in [(1, 5, 1), (6, 9, 2), (10, 12, 3)] {
-            (first..=last).for_each(|at| index.apply(1, &entry(at), segment).expect("contiguous"));
+            (first..=last).for_each(|one| index.apply(1, &entry(one), at(segment)).expect("contiguous"));
         }
         assert_eq!(spans(&index, 1), [(1, 1, 5), (2, 6, 9), (3, 10, 12)]);
-        index.apply(1, &Record::Truncate { from: 8 }, 3).expect("always");
+        index.apply(1, &Record::Truncate { from: 8 }, at(3)).expect("always");
         assert_eq!(spans(&index, 1), [(1, 1, 5), (2, 6, 7)]);
-        index.apply(1, &entry(4), 3).expect("supersedes");
+        index.apply(1, &entry(4), at(3)).expect("supersedes");
         assert_eq!(spans(&index, 1), [(1, 1, 3), (3, 4, 4)]);
-        index.apply(1, &purge(2), 3).expect("always");
+        index.apply(1, &purge(2), at(3)).expect("always");
         assert_eq!(spans(&index, 1), [(1, 3, 3), (3, 4, 4)]);
         assert_eq!(index.oldest_needed(9), 1);
-        index.apply(1, &purge(3), 3).expect("always");
+        index.apply(1, &purge(3), at(3)).expect("always");
         assert_eq!(index.oldest_needed(9), 3);
-        index.apply(1, &purge(100), 3).expect("a snapshot may be ahead of the log");
+        index.apply(1, &purge(100), at(3)).expect("a snapshot may be ahead of the log");
         assert_eq!(index.oldest_needed(9), 9);
-        index.apply(1, &entry(101), 4).expect("goes on behind the mark");
+        index.apply(1, &entry(101), at(4)).expect("goes on behind the mark");
         assert_eq!(index.oldest_needed(9), 4);
     }
 
     #[test]
     fn holes_and_purged_entries_are_named() {
         let mut index = Index::default();
-        index.apply(1, &entry(7), 1).expect("a log starts anywhere");
-        assert!(index.apply(1, &entry(9), 1).is_err());
-        index.apply(1, &purge(7), 1).expect("always");
-        assert!(index.apply(1, &entry(7), 1).is_err());
-        index.apply(1, &Record::GroupDestroyed, 1).expect("always");
-        index.apply(1, &entry(3), 1).expect("a new life");
+        index.apply(1, &entry(7), at(1)).expect("a log starts anywhere");
+        assert!(index.apply(1, &entry(9), at(1)).is_err());
+        index.apply(1, &purge(7), at(1)).expect("always");
+        assert!(index.apply(1, &entry(7), at(1)).is_err());
+        index.apply(1, &Record::GroupDestroyed, at(1)).expect("always");
+        index.apply(1, &entry(3), at(1)).expect("a new life");
     }
 
     #[test]
     fn marks_are_repeated_once_they_are_older_than_the_oldest_segment() {
         let mut index = Index::default();
-        index.apply(1, &Record::Vote(Bytes::from_static(b"old")), 1).expect("always");
-        index.apply(1, &Record::Vote(Bytes::from_static(b"new")), 2).expect("always");
-        index.apply(1, &purge(5), 3).expect("always");
-        index.apply(1, &purge(4), 4).expect("a lower mark changes nothing");
+        index.apply(1, &Record::Vote(Bytes::from_static(b"old")), at(1)).expect("always");
+        index.apply(1, &Record::Vote(Bytes::from_static(b"new")), at(2)).expect("always");
+        index.apply(1, &purge(5), at(3)).expect("always");
+        index.apply(1, &purge(4), at(4)).expect("a lower mark changes nothing");
         assert_eq!(index.marks_below(2), []);
         assert_eq!(index.marks_below(3), [(1, Record::Vote(Bytes::from_static(b"new")))]);
         assert_eq!(index.marks_below(4).len(), 2);
         for (group, record) in index.marks_below(4) {
-            index.apply(group, &record, 4).expect("marks repeat");
+            index.apply(group, &record, at(4)).expect("marks repeat");
         }
         assert_eq!(index.marks_below(4), []);
+    }
+
+    #[test]
+    fn a_moved_entry_changes_its_place_and_nothing_else() {
+        let mut index = Index::default();
+        for (first, last, segment) in [(1, 4, 1), (5, 6, 2)] {
+            (first..=last).for_each(|one| index.apply(1, &entry(one), at(segment)).expect("contiguous"));
+        }
+        let live = index.live_bytes();
+        for one in [1, 2] {
+            index.apply(1, &moved(one), at(5)).expect("it is live");
+        }
+        assert_eq!(spans(&index, 1), [(5, 1, 2), (1, 3, 4), (2, 5, 6)]);
+        assert_eq!((index.oldest_needed(9), index.live_bytes_of(1)), (1, 72));
+        // From the middle of a span, too.
+        index.apply(1, &moved(5), at(5)).expect("it is live");
+        index.apply(1, &moved(4), at(5)).expect("it is live");
+        assert_eq!(spans(&index, 1), [(5, 1, 2), (1, 3, 3), (5, 4, 4), (5, 5, 5), (2, 6, 6)]);
+        assert_eq!(index.live_entries(5), [1, 2, 4, 5].map(|one| (4096, 1, one)));
+        index.apply(1, &moved(3), at(6)).expect("it is live");
+        assert_eq!((index.oldest_needed(9), index.live_bytes_of(1)), (2, 0));
+        assert_eq!(index.pinned().collect::<Vec<_>>(), [(1, 2)]);
+        assert_eq!((index.live_bytes(), index.hole()), (live, None));
+        assert!(index.apply(1, &moved(7), at(6)).is_err(), "it is not there");
+        index.apply(1, &purge(2), at(6)).expect("always");
+        assert!(index.apply(1, &moved(2), at(6)).is_err(), "it was purged");
+        index.apply(1, &Record::Truncate { from: 3 }, at(6)).expect("always");
+        assert_eq!((spans(&index, 1), index.oldest_needed(9)), (vec![], 9));
+        index.apply(1, &Record::GroupDestroyed, at(6)).expect("always");
+        assert_eq!(index.live_bytes(), 0);
+    }
+
+    #[test]
+    fn a_replay_may_meet_newer_entries_first_but_holes_must_close() {
+        let mut index = Index::default();
+        for record in [moved(50), entry(100), entry(101), moved(51)] {
+            index.replay(1, &record, at(4)).expect("holes may close");
+        }
+        let hole = Hole { group: 1, below: 51, above: 100, at: at(4) };
+        assert_eq!(index.hole(), Some(hole));
+        (52..100).for_each(|one| index.replay(1, &moved(one), at(5)).expect("holes may close"));
+        assert_eq!(index.hole(), None);
+        assert_eq!(spans(&index, 1), [(4, 50, 51), (5, 52, 99), (4, 100, 101)]);
+        index.replay(1, &purge(60), at(6)).expect("always");
+        index.replay(1, &moved(60), at(6)).expect("it is ignored");
+        assert_eq!(spans(&index, 1), [(5, 61, 99), (4, 100, 101)]);
+        assert!(index.replay(1, &entry(60), at(6)).is_err(), "entries never stand below the mark");
     }
 }

@@ -10,6 +10,7 @@
 mod append;
 mod handle;
 mod index;
+mod mover;
 mod open;
 mod prepare;
 mod queue;
@@ -24,7 +25,7 @@ mod writer;
 
 pub use append::Appended;
 pub use handle::Log;
-pub use index::Index;
+pub use index::{Hole, Index};
 pub use prepare::{segment_of, segment_path};
 pub use space::Space;
 pub use stats::LogStats;

@@ -12,11 +12,9 @@ use super::queue::Queue;
 use super::release::Release;
 use super::space::Pool;
 use super::state::{Shared, State};
-use crate::format::Position;
 use crate::format::segment::SegmentHeader;
-use crate::recovery::{
-    End, Recovered, RecoveryReport, Refusal, Replay, Scan, Survey, check_header, claims_or_empty, survey,
-};
+use crate::format::{FORMAT_VERSION, Position};
+use crate::recovery::{Recovered, RecoveryReport, Refusal, Scan, Survey, Whole, check_header, claims_or_empty, survey};
 use crate::{AlignedBuf, Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
 
 /// The files of a log's directory, by what their names say.
@@ -34,8 +32,7 @@ struct Files {
 /// A log that was judged whole.
 struct Judged {
     claims: Survey,
-    replay: Replay,
-    end: End,
+    whole: Whole,
     /// The highest run found in any header.
     run: u64,
     /// The header of the segment where the log ends, when it has one.
@@ -61,7 +58,7 @@ pub async fn open<D: Disk>(
     if !found {
         disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
     }
-    let Judged { claims, replay, end, run, .. } = judged;
+    let Judged { claims, whole: Whole { groups, index, end }, run, .. } = judged;
     let fresh = end.batches == 0;
     let report = RecoveryReport {
         fresh,
@@ -77,11 +74,12 @@ pub async fn open<D: Disk>(
     let release = Release::new(claims.oldest_segment);
     let mut pool = Pool::new(&options);
     pool.allocated_bytes = files.bytes;
-    let state = State::new(queue, replay.index, end.position, end.next_sequence - 1, release, pool);
+    let state = State::new(queue, index, end.position, end.next_sequence - 1, release, pool);
     let shared = Shared::new(disk, dir, identity, options, run + 1, state);
+    shared.state().moves_from = judged.tail.map_or(0, |header| header.first_with_moved());
     shared.settle(&files, &claims, end.position, judged.tail, judged.next).await?;
     shared.begin_run().await?;
-    Ok((shared, Recovered { groups: replay.groups, report }))
+    Ok((shared, Recovered { groups, report }))
 }
 
 async fn list<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Files, OpenError> {
@@ -137,11 +135,12 @@ impl<D: Disk> Reader<'_, D> {
             headers.push(header);
             scan.segment(&header, &bytes).map_err(|refusal| self.refused(refusal))?;
         }
-        let (replay, end) = scan.finish().map_err(|refusal| self.refused(refusal))?;
+        let whole = scan.finish().map_err(|refusal| self.refused(refusal))?;
+        let end = whole.end.position;
         let of = |segment: u64| move |header: &&SegmentHeader| header.sequence == segment;
-        let tail = headers.iter().chain(&unwritten).find(of(end.position.segment)).copied();
-        let next = unwritten.iter().find(of(end.position.segment + 1)).copied();
-        Ok(Judged { claims, replay, end, run: run.max(claims.run), tail, next })
+        let tail = headers.iter().chain(&unwritten).find(of(end.segment)).copied();
+        let next = unwritten.iter().find(of(end.segment + 1)).copied();
+        Ok(Judged { claims, whole, run: run.max(claims.run), tail, next })
     }
 
     async fn read(&self, segment: u64) -> Result<(SegmentHeader, AlignedBuf), OpenError> {
@@ -162,11 +161,9 @@ impl<D: Disk> Reader<'_, D> {
             Refusal::Foreign { segment, found } => {
                 OpenError::Foreign { file: segment_path(self.dir, segment), found, expected: self.identity }
             }
-            Refusal::Newer { segment, found } => OpenError::NewerFormat {
-                file: segment_path(self.dir, segment),
-                found,
-                supported: crate::FORMAT_VERSION,
-            },
+            Refusal::Newer { segment, found } => {
+                OpenError::NewerFormat { file: segment_path(self.dir, segment), found, supported: FORMAT_VERSION }
+            }
         }
     }
 }
@@ -195,7 +192,9 @@ impl<D: Disk> Shared<D> {
         // An opening that ended before it recorded its run has used names of that run, which is this one's again.
         let used = files.spares.iter().filter_map(|path| generation_of(path, self.run)).max();
         self.state().next_generation = used.map_or(1, |used| used + 1);
-        let next = next.filter(|header| header.segment_bytes == self.options.segment_bytes && tail.is_some());
+        let next = next.filter(|header| {
+            header.version == FORMAT_VERSION && header.segment_bytes == self.options.segment_bytes && tail.is_some()
+        });
         for &segment in &files.segments {
             let behind = segment > end.segment && next.is_none_or(|header| header.sequence != segment);
             if segment < claims.oldest_segment || behind {

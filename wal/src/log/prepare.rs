@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::state::{Prepared, Shared, State};
+use crate::format::FORMAT_VERSION;
 use crate::format::segment::SegmentHeader;
 use crate::{AlignedBuf, Disk, DiskFile, Durability, LogError, OpenMode};
 
@@ -92,6 +93,7 @@ impl<D: Disk> Shared<D> {
     pub async fn prepare(&self, segment: u64) -> Result<bool, LogError> {
         let Some((path, file)) = self.unused_file().await? else { return Ok(false) };
         let header = SegmentHeader {
+            version: FORMAT_VERSION,
             identity: self.identity,
             sequence: segment,
             generation: self.state().new_generation(self.run),

@@ -62,12 +62,12 @@ impl Queue {
         Self { closed, open, next, next_sequence, tail_bytes, segment_bytes, max_batch_bytes, pool }
     }
 
-    /// Adds a record and returns the segment it will stand in. The record fits in a segment.
-    pub fn push(&mut self, group: GroupId, record: &Record) -> u64 {
+    /// Adds a record and returns where its batch will begin. The record fits in a segment.
+    pub fn push(&mut self, group: GroupId, record: &Record) -> Position {
         let batch = self.open_with_room(record.encoded_bytes());
         record.encode(group, |piece| batch.buf.extend_from_slice(piece));
         batch.records += 1;
-        batch.position.segment
+        batch.position
     }
 
     /// The batch that records go to now; opened when there is none.

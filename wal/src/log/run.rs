@@ -1,4 +1,4 @@
-//! Writer and preparer as one future, so that the shard spawns one task.
+//! Writer, preparer and mover as one future, so that the shard spawns one task.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,17 +13,19 @@ impl<D: Disk> Shared<D> {
         assert!(!std::mem::replace(&mut self.state().running, true), "a log has one writer");
         let mut writer = pin!(self.write_loop());
         let mut preparer = pin!(self.prepare_loop());
+        let mut mover = pin!(self.move_loop());
         let ended = poll_fn(|context| {
             if let Poll::Ready(ended) = writer.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
-            match preparer.as_mut().poll(context) {
-                Poll::Ready(error) => {
-                    self.fail(&error);
-                    Poll::Ready(Err(error))
-                }
-                Poll::Pending => Poll::Pending,
+            let mut failed = preparer.as_mut().poll(context);
+            if failed.is_pending() {
+                failed = mover.as_mut().poll(context);
             }
+            failed.map(|error| {
+                self.fail(&error);
+                Err(error)
+            })
         })
         .await;
         // Nothing is written any more. Whoever opens this log next, in this process or another, waits for its files to be

@@ -61,6 +61,10 @@ pub struct State<D: Disk> {
     pub release: Release,
     /// Files that may be reused, and what is known of the room on the disk.
     pub pool: Pool,
+    /// The first segment that may hold copies of entries: older ones are of an older format version.
+    pub moves_from: u64,
+    /// A segment with an entry that is too long to be copied, because segments were longer once.
+    pub immovable: Option<u64>,
     /// The number of the next use of a file.
     pub next_generation: u32,
     pub failed: Option<LogError>,
@@ -122,6 +126,8 @@ impl<D: Disk> State<D> {
             waiters: Waiters::default(),
             release,
             pool,
+            moves_from: 0,
+            immovable: None,
             next_generation: 1,
             failed: None,
             closing: false,

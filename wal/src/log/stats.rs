@@ -13,6 +13,10 @@ pub struct LogStats {
     pub records: u64,
     /// Records repeated so that an old segment could go.
     pub repeated: u64,
+    /// Entries copied so that an old segment could go.
+    pub moved: u64,
+    /// Bytes of the records that must not be lost: live entries, and the newest marks.
+    pub live_bytes: u64,
     /// Segments between the oldest that recovery needs and the one written to, both included.
     pub segments: u64,
     /// The segment that is written to.

@@ -18,8 +18,7 @@ mod scan;
 mod survey;
 
 pub use recovered::{GroupLog, LogEntry, Recovered, RecoveryReport};
-pub(crate) use replay::Replay;
 pub use salvage::{Beyond, Damage, GroupBeyond, Prefix, Salvage, Salvaged, salvage};
 pub use scan::{End, Refusal, scan, scan_with};
-pub(crate) use scan::{Scan, check_header, claims_or_empty};
+pub(crate) use scan::{Scan, Whole, check_header, claims_or_empty};
 pub(crate) use survey::{Survey, header_at, place, survey};

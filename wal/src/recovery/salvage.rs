@@ -206,9 +206,9 @@ impl Prefix {
                     self.scan = Some(scan);
                 }
                 Err(Refusal::Corrupt { at, why }) => {
-                    let (replay, end, _) = scan.give_up();
+                    let (groups, end, _) = scan.give_up();
                     self.look_beyond(&end, 0, &header, &bytes);
-                    self.broken = Some((replay.groups, end, Damage { at, why }));
+                    self.broken = Some((groups, end, Damage { at, why }));
                 }
                 Err(other) => return Err(other),
             }
@@ -224,8 +224,8 @@ impl Prefix {
         let (groups, end, damage) = match (self.broken, self.scan) {
             (Some((groups, end, damage)), _) => (groups, end, Some(damage)),
             (None, Some(scan)) => {
-                let (replay, end, damage) = scan.give_up();
-                (replay.groups, end, damage.map(|(at, why)| Damage { at, why }))
+                let (groups, end, damage) = scan.give_up();
+                (groups, end, damage.map(|(at, why)| Damage { at, why }))
             }
             (None, None) => unreachable!("a scan is kept until it breaks"),
         };
@@ -254,7 +254,7 @@ impl Prefix {
                 self.beyond.records += 1;
                 let group = self.beyond.groups.entry(record.group).or_default();
                 group.records += 1;
-                if matches!(record.kind, kind::ENTRY | kind::PURGE) {
+                if matches!(record.kind, kind::ENTRY | kind::MOVED | kind::PURGE) {
                     group.index = group.index.max(Some(record.index));
                 }
             }

@@ -11,6 +11,7 @@ use crate::format::batch::BatchHeader;
 use crate::format::record::GroupId;
 use crate::format::segment::{SegmentHeader, SegmentHeaderError};
 use crate::format::{BLOCK_BYTES, Position};
+use crate::log::{Hole, Index};
 
 /// Why a log must be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,13 @@ pub struct End {
     pub records: u64,
     /// Whether an unfinished batch stood at the end.
     pub torn: bool,
+}
+
+/// A log that is whole: what it holds, what it goes on with, and where.
+pub struct Whole {
+    pub groups: BTreeMap<GroupId, GroupLog>,
+    pub index: Index,
+    pub end: End,
 }
 
 /// The second pass over a log: feed it the segments from the oldest needed one upwards, then ask for the end.
@@ -114,7 +122,8 @@ impl Scan {
         }
         let mut at = first.offset;
         while let Some((batch, records)) = self.next_batch(header, at, bytes) {
-            let replayed = self.replay.batch(header.sequence, batch.records, records);
+            let here = Position { segment: header.sequence, offset: at };
+            let replayed = self.replay.batch(here, header.version, batch.records, records);
             replayed.map_err(|why| Refusal::corrupt(header.sequence, at, why))?;
             at += batch.padded_bytes();
             self.run = batch.run;
@@ -146,9 +155,12 @@ impl Scan {
     }
 
     /// The verdict: the state, or damage below what was claimed durable.
-    pub fn finish(self) -> Result<(Replay, End), Refusal> {
+    pub fn finish(self) -> Result<Whole, Refusal> {
         match self.damage() {
-            None => Ok((self.replay, self.end)),
+            None => {
+                let (groups, index) = self.replay.finish();
+                Ok(Whole { groups, index, end: self.end })
+            }
             Some((at, why)) => Err(Refusal::Corrupt { at, why }),
         }
     }
@@ -163,17 +175,19 @@ impl Scan {
         self.run
     }
 
-    /// What was replayed so far, whatever stands behind it, and the damage that ended it, if any did.
-    pub fn give_up(self) -> (Replay, End, Option<(Position, String)>) {
+    /// What was replayed so far, whatever stands behind it, and the damage that ended it, if any did. Where older entries of
+    /// a group would have followed as copies, those above the hole are left out.
+    pub fn give_up(self) -> (BTreeMap<GroupId, GroupLog>, End, Option<(Position, String)>) {
         let damage = self.damage();
-        (self.replay, self.end, damage)
+        (self.replay.finish().0, self.end, damage)
     }
 
-    /// Where the log is damaged, and how that shows: it ends below what was claimed durable.
+    /// Where the log is damaged, and how that shows: it ends below what was claimed durable, or entries are missing.
     fn damage(&self) -> Option<(Position, String)> {
         let durable = self.claims.durable;
         if self.end.position >= durable {
-            return None;
+            let Hole { group, below, above, at } = self.replay.hole()?;
+            return Some((at, format!("group {group} has entry {above} here, and none between it and entry {below}")));
         }
         let gone = Position { segment: self.end.position.segment.saturating_add(1), offset: 0 };
         let at =
@@ -232,7 +246,7 @@ pub fn scan_with<B: AsRef<[u8]>, E: From<Refusal>>(
         let bytes = read(segment)?;
         scan.segment(&check_header(identity, segment, bytes.as_ref())?, bytes.as_ref())?;
     }
-    Ok(scan.finish().map(|(replay, end)| (replay.groups, end))?)
+    Ok(scan.finish().map(|Whole { groups, end, .. }| (groups, end))?)
 }
 
 /// Without any batch only the very first segment may exist: later ones are prepared when the first has batches.

@@ -12,6 +12,8 @@ use std::task::{Context, Poll, Waker};
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, FileEntry, OpenMode};
 
 type Contents = Rc<RefCell<Vec<u8>>>;
+/// What a process that dies leaves behind.
+pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Default)]
@@ -31,6 +33,8 @@ struct Image {
     refusal: Cell<Option<io::ErrorKind>>,
     /// What every write into a file answers.
     write_error: Cell<Option<io::ErrorKind>>,
+    /// The contents after each change, when they are wanted.
+    history: RefCell<Option<Vec<Files>>>,
 }
 
 pub struct MemoryFile {
@@ -44,6 +48,19 @@ impl MemoryDisk {
         let disk = Self::default();
         disk.image.capacity.set(Some(capacity));
         disk
+    }
+
+    /// A disk that holds what another one held.
+    pub fn holding(files: Files) -> Self {
+        let disk = Self::default();
+        let contents = files.into_iter().map(|(path, bytes)| (path, Rc::new(RefCell::new(bytes))));
+        disk.image.files.borrow_mut().extend(contents);
+        disk
+    }
+
+    /// Begins to keep the contents after each change, and takes what was kept before.
+    pub fn take_history(&self) -> Vec<Files> {
+        self.image.history.replace(Some(Vec::new())).unwrap_or_default()
     }
 
     pub fn set_capacity(&self, capacity: u64) {
@@ -81,6 +98,15 @@ impl MemoryDisk {
         let files = self.image.files.borrow();
         let (_, contents) = files.iter().find(|(path, _)| path.ends_with(name)).expect("the file is there");
         change(&mut contents.borrow_mut());
+    }
+}
+
+impl Image {
+    fn changed(&self) {
+        if let Some(history) = &mut *self.history.borrow_mut() {
+            let copy = |(path, contents): (&PathBuf, &Contents)| (path.clone(), contents.borrow().clone());
+            history.push(self.files.borrow().iter().map(copy).collect());
+        }
     }
 }
 
@@ -130,11 +156,15 @@ impl Disk for MemoryDisk {
         let mut files = self.image.files.borrow_mut();
         let contents = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         files.insert(to.to_owned(), contents);
+        drop(files);
+        self.image.changed();
         Ok(())
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        self.image.files.borrow_mut().remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        self.image.files.borrow_mut().remove(path).ok_or(io::ErrorKind::NotFound)?;
+        self.image.changed();
+        Ok(())
     }
 
     async fn sync_dir(&self, _: &Path) -> io::Result<()> {
@@ -160,6 +190,7 @@ impl DiskFile for MemoryFile {
         }
         let from = offset as usize;
         self.contents.borrow_mut()[from..from + buf.len()].copy_from_slice(&buf);
+        self.image.changed();
         Ok(buf)
     }
 
@@ -182,6 +213,7 @@ impl DiskFile for MemoryFile {
             return Err(image.refusal.get().unwrap_or(io::ErrorKind::StorageFull).into());
         }
         *self.contents.borrow_mut() = vec![0; len as usize];
+        image.changed();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 pub mod dying;
 pub mod held;
 pub mod memory;
+pub mod model;
 
 use std::fs;
 use std::future::{Future, poll_fn};

@@ -32,6 +32,7 @@ fn given(block: u64, run: u64, sequence: u64, durable: (u64, u64)) -> Given {
 impl Segment {
     fn new(sequence: u64, batches: &[Given]) -> Self {
         let header = SegmentHeader {
+            version: crate::FORMAT_VERSION,
             identity: IDENTITY,
             sequence,
             generation: 100 + sequence,
