@@ -35,8 +35,9 @@ impl<D: Disk> Log<D> {
         Ok((Self { shared }, recovered))
     }
 
-    /// The one writer: everything queued becomes one batch, one durable write, one flush; two at once when much waits. Returns after
-    /// [`Log::close`] with all flushed and sealed, or with the error that poisoned the log. Dropping it stops the log.
+    /// The one writer: everything queued becomes one batch, one durable write, one flush; a second one goes out beside it
+    /// when much waits. Returns after [`Log::close`] with all flushed and sealed, or with the error that poisoned the log.
+    /// Dropping it stops the log.
     pub async fn run(&self) -> Result<(), LogError> {
         self.shared.run().await
     }
