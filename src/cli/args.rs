@@ -63,9 +63,9 @@ enum Verb {
     /// Look into files of a node, whole or damaged, of a running node too
     #[command(subcommand)]
     Inspect(InspectVerb),
-    /// Say what an error code means and what to do
+    /// Say what an error code, or a node's exit code, means and what to do
     Explain {
-        /// Its name or number
+        /// Its name or number; an exit code as exit-65
         code: String,
     },
 }

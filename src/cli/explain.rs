@@ -1,12 +1,15 @@
-//! `explain`: what an error code says, and what to do.
+//! `explain`: what an error code, or the exit code of a process, says, and what to do.
 
 use kahuna_client::protocol::{Advice, ErrorCode, Fate};
 
 use super::exit::{Exit, Failure};
 use super::output::{Format, Record, print};
 
-/// Prints what is known of a code, given by its name or number.
+/// Prints what is known of a code, given by its name or number; an exit code is given as `exit-65`.
 pub fn run(code: &str, format: Format) -> Result<Exit, Failure> {
+    if let Some(exit) = code.strip_prefix("exit-") {
+        return explain_exit(exit, format);
+    }
     let by_number = code.parse().ok().and_then(ErrorCode::from_number);
     let by_name = || ErrorCode::ALL.iter().copied().find(|known| known.name().eq_ignore_ascii_case(code));
     let Some(found) = by_number.or_else(by_name) else {
@@ -23,6 +26,32 @@ pub fn run(code: &str, format: Format) -> Result<Exit, Failure> {
         .field("exit_meaning", exit.meaning())
         .field("meaning", meaning(found));
     print(&record, format)?;
+    Ok(Exit::Ok)
+}
+
+/// The exit codes of a node that does not start or does not go on.
+const NODE_EXITS: &[(u8, &str, &str)] = &[
+    (
+        65,
+        "data damaged",
+        "Stored data does not verify; the message names file and offset. With a majority of the other nodes up, follow \
+         what the message says. Without one, or for a single node: `kahuna recover --dry-run` says what can be kept.",
+    ),
+    (70, "bug", "A broken invariant. Keep the message and the data directory, report it, and start the node again."),
+    (74, "disk failed", "A write or a flush failed. Mend the disk, then start the node again."),
+    (78, "host not fit", "The host lacks something. `kahuna check` names it, and the command that mends it."),
+];
+
+fn explain_exit(code: &str, format: Format) -> Result<Exit, Failure> {
+    let found = code.parse().ok().and_then(|number: u8| NODE_EXITS.iter().find(|(exit, ..)| *exit == number));
+    let Some((number, name, meaning)) = found else {
+        let all: Vec<String> = NODE_EXITS.iter().map(|(exit, ..)| format!("exit-{exit}")).collect();
+        return Err(Failure::Usage(format!("no exit code {code:?} is explained; there are {}", all.join(", "))));
+    };
+    print(
+        &Record::new("exit").field("exit_code", *number).field("exit_meaning", *name).field("meaning", *meaning),
+        format,
+    )?;
     Ok(Exit::Ok)
 }
 

@@ -93,5 +93,8 @@ fn every_code_is_explained() {
             assert!(ended.json()["meaning"].as_str().is_some_and(|text| text.len() > 20));
         }
     }
+    let exit = Ended::of(kahuna().args(["explain", "exit-65", "-o", "json"]).output().expect("the binary runs"));
+    assert!(exit.json()["meaning"].as_str().is_some_and(|text| text.contains("kahuna recover")), "{exit:?}");
+    assert_eq!(Ended::of(kahuna().args(["explain", "exit-99"]).output().expect("the binary runs")).code, 2);
     assert_eq!(Ended::of(kahuna().args(["explain", "gremlins"]).output().expect("the binary runs")).code, 2);
 }

@@ -172,3 +172,81 @@ fn nothing_to_recover() {
     let damaged = run(&["recover", "--yes"], &node.data());
     assert_eq!(damaged.code, 65, "{damaged:?}");
 }
+
+/// Claim: whatever is broken in a data directory, `recover` ends with a node that serves, and says what it did not find.
+#[test]
+fn whatever_is_broken_a_node_comes_out() {
+    let mut node = Node::start_with(&["--snapshot-log-size", "4KiB", "--segment-size", "1MiB"]);
+    node.expect("bench set --ops 3000 --keys 50 --value-bytes 40 --in-flight 8", 0, "measured");
+    node.expect("set kept value", 0, "set");
+    assert_eq!(node.terminate(), Some(0));
+    let original = node.dir.path().join("original");
+    fs::rename(node.data(), &original).expect("our own directory");
+    let files: Vec<PathBuf> =
+        image(&original).into_iter().filter(|(name, _)| name != Path::new("manifest")).map(|(name, _)| name).collect();
+    let snapshots: Vec<&PathBuf> =
+        files.iter().filter(|name| name.extension().is_some_and(|end| end == "snap")).collect();
+    assert!(snapshots.len() >= 3, "there are snapshots: {files:?}");
+    let restore = || {
+        for (name, bytes) in image(&original) {
+            let path = node.data().join(name);
+            fs::create_dir_all(path.parent().expect("below the data directory")).expect("our own directory");
+            fs::write(path, bytes).expect("our own directory");
+        }
+    };
+    let mut seed = 0x9e37_79b9_u64;
+    let mut below = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % bound
+    };
+    for round in 0..12 {
+        restore();
+        match round {
+            0 => fs::remove_dir_all(node.data().join("logs-0")).expect("the logs"),
+            1 => fs::remove_dir_all(node.data().join("snapshots")).expect("the snapshots"),
+            2 => {
+                fs::remove_dir_all(node.data().join("snapshots")).expect("the snapshots");
+                fs::remove_dir_all(node.data().join("logs-0")).expect("the logs");
+            }
+            3 => snapshots.iter().for_each(|name| fs::write(node.data().join(name), "").expect("a snapshot")),
+            _ => {
+                for _ in 0..4 {
+                    let path = node.data().join(&files[below(files.len())]);
+                    let mut bytes = fs::read(&path).expect("a file");
+                    match below(3) {
+                        0 => bytes.truncate(below(bytes.len() + 1)),
+                        _ if bytes.is_empty() => {}
+                        _ => {
+                            let at = below(bytes.len());
+                            bytes[at] ^= 1 << below(8);
+                        }
+                    }
+                    fs::write(&path, bytes).expect("a file");
+                }
+            }
+        }
+        let ended = run(&["recover", "--yes", "-o", "json"], &node.data());
+        assert_eq!(ended.code, 0, "round {round}: {ended:?}");
+        let report = ended.json();
+        let states: Vec<&str> = report["groups"]
+            .as_array()
+            .expect("groups")
+            .iter()
+            .map(|group| group["state"].as_str().expect("text"))
+            .collect();
+        let data = &states[1..];
+        match round {
+            0 => assert!(data.iter().all(|state| state.ends_with("cut")), "no log: {states:?}"),
+            1..=3 => assert!(data.iter().all(|state| *state == "empty"), "no snapshot, round {round}: {states:?}"),
+            _ => {}
+        }
+        node.start_again();
+        node.expect("set after recovery", 0, "set");
+        assert_eq!(node.expect("get after", 0, "value")["value"], "recovery", "round {round}");
+        if round == 0 {
+            node.expect("get bench-7", 0, "value");
+        }
+        assert_eq!(node.terminate(), Some(0));
+        fs::remove_dir_all(node.data()).expect("our own directory");
+    }
+}

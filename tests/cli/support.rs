@@ -47,14 +47,20 @@ impl Ended {
 /// A node of one partition, on ports that the kernel picked, in a directory of its own.
 pub struct Node {
     child: Option<Child>,
+    flags: Vec<&'static str>,
     pub endpoint: String,
     pub dir: TempDir,
 }
 
 impl Node {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more flags.
+    pub fn start_with(flags: &[&'static str]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let mut node = Self { child: None, endpoint: String::new(), dir };
+        let mut node = Self { child: None, flags: flags.to_vec(), endpoint: String::new(), dir };
         node.start_again();
         node
     }
@@ -63,7 +69,7 @@ impl Node {
     pub fn start_again(&mut self) {
         let mut command = kahuna();
         command.args(["serve", "--partitions", "4", "--shards", "1", "--data-dir"]).arg(self.data());
-        command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]).args(&self.flags);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let listening = lines.map_while(Result::ok).find(|line| line.starts_with("listening on"));

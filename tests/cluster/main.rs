@@ -12,4 +12,5 @@ mod durability;
 mod failover;
 mod faults;
 mod frames;
+mod recover;
 mod start;
