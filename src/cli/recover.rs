@@ -95,6 +95,7 @@ fn log_json(log: &LogReport) -> Json {
     json!({
         "shard": log.shard,
         "directory": log.dir.display().to_string(),
+        "given_up": log.given_up,
         "batches": log.batches,
         "records": log.records,
         "end_file": log.end.as_ref().map(|(file, _)| file.display().to_string()),
@@ -178,8 +179,11 @@ fn text(report: &Report, aside: Option<&PathBuf>) -> String {
 fn log_lines(log: &LogReport) -> Vec<String> {
     let LogReport { shard, batches, records, end, beyond, .. } = log;
     let end = end.as_ref().map(|(file, offset)| format!(", up to {} offset {offset}", file.display()));
-    let mut lines =
-        vec![format!("shard {shard}: {batches} batches with {records} records kept{}", end.unwrap_or_default())];
+    let given_up = if log.given_up { " (a log that was given up before)" } else { "" };
+    let mut lines = vec![format!(
+        "shard {shard}{given_up}: {batches} batches with {records} records kept{}",
+        end.unwrap_or_default()
+    )];
     if let Some(damage) = &log.damage {
         lines.push(format!("  DAMAGED at {} offset {}: {}", damage.file.display(), damage.offset, damage.why));
         lines.push(format!(

@@ -187,9 +187,10 @@ fn whatever_is_broken_a_node_comes_out() {
     let snapshots: Vec<&PathBuf> =
         files.iter().filter(|name| name.extension().is_some_and(|end| end == "snap")).collect();
     assert!(snapshots.len() >= 3, "there are snapshots: {files:?}");
+    let data = node.data();
     let restore = || {
         for (name, bytes) in image(&original) {
-            let path = node.data().join(name);
+            let path = data.join(name);
             fs::create_dir_all(path.parent().expect("below the data directory")).expect("our own directory");
             fs::write(path, bytes).expect("our own directory");
         }

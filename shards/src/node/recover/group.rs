@@ -152,6 +152,11 @@ fn apply(
         let Ok(entry) = stored_entry(stored.index, &stored.meta, stored.payload.clone()) else {
             return Ok(Err(stored.index));
         };
+        if rebuilt.last.is_some_and(|last| last.leader_id > entry.log_id.leader_id) {
+            rebuilt.cut = true;
+            notes.push(format!("entry {next} is older than the snapshot before it; it and what follows is not used"));
+            break;
+        }
         if let Payload::Normal(Proposal(batch)) = &entry.payload {
             match rebuilt.machine.apply(batch) {
                 Ok(_) => {}
@@ -187,4 +192,72 @@ pub fn snapshot_dirs(dir: &Path) -> std::io::Result<BTreeMap<u32, Vec<PathBuf>>>
     }
     found.values_mut().for_each(|dirs| dirs.sort());
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kahuna_machine::Range;
+    use kahuna_protocol::batch::BatchBuilder;
+    use kahuna_protocol::key::{Condition, KeySet};
+    use kahuna_protocol::meta::Settings;
+    use kahuna_protocol::{Hlc, Request, RequestPrelude};
+    use kahuna_wal::{LogEntry, UringDisk, block_on};
+
+    use super::*;
+    use crate::linux::Linux;
+    use crate::raft::encoding::{entry_meta, entry_payload};
+    use crate::raft::types::{Entry, log_id};
+
+    /// Sets a key of its own.
+    fn entry(term: u64, index: u64) -> LogEntry {
+        let key = format!("key-{index}").into_bytes();
+        let set = KeySet { key, value: vec![1], ttl_ms: None, condition: Condition::default(), no_history: false };
+        let request = Request::from(set);
+        let mut body = Vec::new();
+        request.encode_body(&mut body);
+        let mut batch = BatchBuilder::new();
+        batch.push(request.kind(), 0, &RequestPrelude::default(), &body);
+        let batch = batch.finish(Hlc::from_millis(1_000 + index));
+        let entry = Entry { log_id: log_id(term, index), payload: Payload::Normal(Proposal(batch)) };
+        LogEntry { index, meta: entry_meta(&entry), payload: entry_payload(&entry.payload) }
+    }
+
+    fn rebuilt(entries: impl IntoIterator<Item = LogEntry>) -> Rebuilt {
+        let content = GroupLog { entries: entries.into_iter().collect(), ..GroupLog::default() };
+        let disk = UringDisk::new(8).expect("io_uring is allowed here");
+        let empty = || Machine::new(Settings::default(), Range::all(1));
+        let rebuilt = block_on(&disk, rebuild::<Linux>(&disk, 1, &content, &[], empty));
+        rebuilt.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn outcome(rebuilt: &Rebuilt) -> (Option<u64>, usize, bool) {
+        (rebuilt.last.map(|last| last.index), rebuilt.machine.len(), rebuilt.cut)
+    }
+
+    #[test]
+    fn entries_are_used_up_to_the_first_hole() {
+        let whole = rebuilt((0..5).map(|index| entry(2, index)));
+        assert_eq!((outcome(&whole), whole.term), ((Some(4), 5, false), 2));
+        let holed = rebuilt([0, 1, 4, 5].map(|index| entry(1, index)));
+        assert_eq!((outcome(&holed), holed.known), ((Some(1), 2, true), Some(5)));
+        let headless = rebuilt((7..9).map(|index| entry(1, index)));
+        assert_eq!((outcome(&headless), headless.known), ((None, 0, true), Some(8)));
+        let backwards = rebuilt([entry(3, 0), entry(2, 1)]);
+        assert_eq!((outcome(&backwards), backwards.term), ((Some(0), 1, true), 3));
+    }
+
+    #[test]
+    fn what_cannot_be_applied_leaves_no_trace() {
+        for garble in [
+            |entry: &mut LogEntry| entry.payload = Bytes::from_static(b"no batch"),
+            |entry: &mut LogEntry| entry.meta[8] = 77,
+        ] {
+            let mut entries: Vec<LogEntry> = (0..6).map(|index| entry(1, index)).collect();
+            garble(&mut entries[3]);
+            let cut = rebuilt(entries);
+            assert_eq!((outcome(&cut), cut.known), ((Some(2), 3, true), Some(5)));
+            assert!(cut.notes.iter().any(|note| note.contains("entry 3")), "{:?}", cut.notes);
+        }
+    }
 }

@@ -167,7 +167,7 @@ impl Job {
 fn judge(group: u32, found: &Found, rebuilt: &Rebuilt) -> GroupReport {
     let lost_records = found.beyond.records;
     let last_index = rebuilt.last.map(|last| last.index);
-    let known_index = rebuilt.known.max(found.beyond.index).max(last_index);
+    let known_index = rebuilt.known.max(found.known).max(last_index);
     let loss = match rebuilt.last {
         None => Loss::All,
         Some(_) if rebuilt.cut || lost_records > 0 || known_index > last_index => Loss::Some,

@@ -1,7 +1,7 @@
 //! The logs of a data directory, as far as they can be read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kahuna_wal::recovery::{GroupBeyond, Salvaged};
 use kahuna_wal::{Disk, GroupLog, Log, OpenError};
@@ -11,6 +11,7 @@ use super::report::{Beyond, Damage, LogReport};
 use crate::node::groups::log_identity;
 use crate::node::manifest::Manifest;
 use crate::raft::encoding::Reader;
+use crate::raft::snapshot::Pointer;
 
 /// What the logs hold of one group.
 #[derive(Debug, Default)]
@@ -23,16 +24,41 @@ pub struct Found {
     pub beyond: GroupBeyond,
     /// The log is damaged.
     pub damaged: bool,
+    /// The highest index that any log speaks of.
+    pub known: Option<u64>,
 }
 
 impl Found {
-    /// The term and the index of the last entry kept, or of the snapshot that the log names.
-    fn reach(&self) -> (u64, u64) {
+    /// The term and the index of the last entry kept, or of what the log counts as purged or in a snapshot.
+    fn reach(&self) -> Option<(u64, u64)> {
+        let GroupLog { entries, purged, snapshot, .. } = &self.content;
         let term = |meta: &[u8; 16]| u64::from_le_bytes(*meta.first_chunk().expect("sixteen bytes"));
-        let last = self.content.entries.back().map(|entry| (term(&entry.meta), entry.index));
-        let purged = self.content.purged.as_ref().and_then(|(_, id)| Reader::new(id, "log id").log_id().ok().flatten());
-        last.or(purged.map(|id| (id.leader_id.term, id.index))).unwrap_or_default()
+        let last = entries.back().map(|entry| (term(&entry.meta), entry.index));
+        let purged = purged.as_ref().and_then(|(_, id)| Reader::new(id, "log id").log_id().ok().flatten());
+        let pointer = snapshot.as_ref().and_then(|bytes| Pointer::read(bytes).ok()).map(|pointer| pointer.last);
+        last.max(purged.max(pointer).map(|id| (id.leader_id.term, id.index)))
     }
+
+    /// The one of both that has seen more, as Raft tells it; of equals this one.
+    fn or(self, other: Self) -> Self {
+        let known = self.known.max(other.known);
+        let further = if other.reach() > self.reach() { other } else { self };
+        Self { known, ..further }
+    }
+}
+
+/// A log of the data directory.
+struct Place {
+    shard: u16,
+    dir: PathBuf,
+    given_up: bool,
+}
+
+/// The logs that are in use, then those that were given up.
+fn places(dir: &Path, manifest: &Manifest) -> Vec<Place> {
+    let used = (0..manifest.shards).map(|shard| Place { shard, dir: manifest.log_dir(dir, shard), given_up: false });
+    let lost = manifest.lost_logs.iter().zip(manifest.lost_log_dirs(dir));
+    used.chain(lost.map(|(lost, dir)| Place { shard: lost.shard, dir, given_up: true })).collect()
 }
 
 /// Salvages every log of the data directory. What a log held that was given up before counts where the one in its place has
@@ -44,47 +70,46 @@ pub async fn salvage<D: Disk>(
 ) -> Result<(Vec<LogReport>, BTreeMap<u32, Found>), RecoverError> {
     let mut reports = Vec::new();
     let mut groups: BTreeMap<u32, Found> = BTreeMap::new();
-    let valid = (0..manifest.shards).map(|shard| (shard, manifest.log_dir(dir, shard), true));
-    let lost = manifest.lost_logs.iter().zip(manifest.lost_log_dirs(dir)).map(|(lost, dir)| (lost.shard, dir, false));
-    for (shard, log_dir, is_valid) in valid.chain(lost) {
-        let salvaged = match Log::salvage(disk, &log_dir, log_identity(manifest, shard)).await {
+    for place in places(dir, manifest) {
+        let salvaged = match Log::salvage(disk, &place.dir, log_identity(manifest, place.shard)).await {
             Ok(salvaged) => salvaged,
-            Err(OpenError::Missing { .. }) if !is_valid => continue,
-            Err(OpenError::Missing { dir }) => {
-                reports.push(missing(shard, &dir));
+            // The operator may remove what was given up.
+            Err(OpenError::Missing { .. }) if place.given_up => continue,
+            Err(OpenError::Missing { .. }) => {
+                reports.push(missing(place));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        let report = report::<D>(shard, &log_dir, &salvaged);
-        let mut of_use = is_valid;
-        let Salvaged { groups: kept, mut beyond, damage, .. } = salvaged;
-        let damaged = damage.is_some();
+        let shard = Some(place.shard);
+        let damaged = salvaged.damage.is_some();
+        reports.push(report::<D>(place, &salvaged));
+        let Salvaged { groups: mut kept, beyond, .. } = salvaged;
+        // Of a group that is only behind the damage, nothing was kept.
+        for group in beyond.groups.keys() {
+            kept.entry(*group).or_default();
+        }
         for (group, content) in kept {
-            let beyond = beyond.groups.remove(&group).unwrap_or_default();
-            let found = Found { shard: Some(shard), content, beyond, damaged };
-            if groups.get(&group).is_none_or(|known| known.reach() < found.reach()) {
-                groups.insert(group, found);
-                of_use = true;
-            }
-        }
-        for (group, beyond) in beyond.groups {
-            let found = Found { shard: Some(shard), content: GroupLog::default(), beyond, damaged };
-            groups.entry(group).or_insert(found);
-        }
-        if of_use {
-            reports.push(report);
+            let beyond = beyond.groups.get(&group).copied().unwrap_or_default();
+            let mut found = Found { shard, content, beyond, damaged, known: beyond.index };
+            found.known = found.known.max(found.reach().map(|(_, index)| index));
+            let found = match groups.remove(&group) {
+                Some(before) => before.or(found),
+                None => found,
+            };
+            groups.insert(group, found);
         }
     }
     Ok((reports, groups))
 }
 
-fn report<D: Disk>(shard: u16, dir: &Path, salvaged: &Salvaged) -> LogReport {
-    let file = |segment| Log::<D>::segment_file(dir, segment);
+fn report<D: Disk>(place: Place, salvaged: &Salvaged) -> LogReport {
+    let Place { shard, dir, given_up } = place;
+    let file = |segment| Log::<D>::segment_file(&dir, segment);
     let Salvaged { end, damage, beyond, .. } = salvaged;
     LogReport {
         shard,
-        dir: dir.to_owned(),
+        given_up,
         batches: end.batches,
         records: end.records,
         end: Some((file(end.position.segment), end.position.offset)),
@@ -94,18 +119,21 @@ fn report<D: Disk>(shard: u16, dir: &Path, salvaged: &Salvaged) -> LogReport {
             why: damage.why.clone(),
         }),
         beyond: Beyond { batches: beyond.batches, bytes: beyond.bytes, records: beyond.records },
+        dir,
     }
 }
 
-fn missing(shard: u16, dir: &Path) -> LogReport {
-    let why = "the log is gone".to_owned();
+fn missing(place: Place) -> LogReport {
+    let Place { shard, dir, given_up } = place;
+    let damage = Damage { file: dir.clone(), offset: 0, why: "the log is gone".to_owned() };
     LogReport {
         shard,
-        dir: dir.to_owned(),
+        dir,
+        given_up,
         batches: 0,
         records: 0,
         end: None,
-        damage: Some(Damage { file: dir.to_owned(), offset: 0, why }),
+        damage: Some(damage),
         beyond: Beyond::default(),
     }
 }

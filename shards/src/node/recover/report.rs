@@ -28,7 +28,8 @@ pub struct Report {
 impl Report {
     /// Whether this node lost nothing that it ever stored.
     pub fn is_whole(&self) -> bool {
-        self.logs.iter().all(|log| log.damage.is_none()) && self.groups.iter().all(|group| group.loss == Loss::None)
+        self.logs.iter().all(|log| log.given_up || log.damage.is_none())
+            && self.groups.iter().all(|group| group.loss == Loss::None)
     }
 }
 
@@ -39,6 +40,8 @@ pub struct LogReport {
     pub shard: u16,
     /// Its directory.
     pub dir: PathBuf,
+    /// It was given up before, in favour of an empty one that other nodes were to feed.
+    pub given_up: bool,
     /// Batches kept.
     pub batches: u64,
     /// Records kept.
