@@ -42,7 +42,11 @@ impl Cluster {
     /// Hosts with empty disks, on which nothing runs. The world's seed decides over the disks too.
     pub fn new(world: &World, shape: Shape) -> Self {
         let host = |node| {
-            let options = DiskOptions { seed: mix(world.seed()) ^ node, ..DiskOptions::default() };
+            let options = DiskOptions {
+                seed: mix(world.seed()) ^ node,
+                latency_nanos: shape.disk_nanos,
+                ..DiskOptions::default()
+            };
             (node, Host { disk: SimDisk::new(options), shards: 1, running: None })
         };
         let hosts = shape.numbers().map(host).collect();

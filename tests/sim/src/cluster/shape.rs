@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use kahuna_protocol::{Limits, NodeId as NodeNumber, meta::Settings};
 use kahuna_shards::config::{NodeConfig, PeerSpec, Timing};
 
-use crate::exec::NodeId;
+use crate::{DiskOptions, exec::NodeId};
 
 /// Where every node keeps its data; each has a disk of its own.
 pub(super) const DATA_DIR: &str = "/data";
@@ -23,6 +23,8 @@ pub struct Shape {
     pub segment_bytes: u64,
     /// A group takes a snapshot when its log since the last one is longer than this, in bytes.
     pub snapshot_log_bytes: u64,
+    /// The least and the most that an operation of a disk takes, in nanoseconds of virtual time.
+    pub disk_nanos: (u64, u64),
     /// What every replica agrees on.
     pub settings: Settings,
 }
@@ -35,6 +37,7 @@ impl Shape {
             partitions: 3,
             segment_bytes: 64 << 10,
             snapshot_log_bytes: 8 << 10,
+            disk_nanos: DiskOptions::default().latency_nanos,
             settings: Settings { history_revisions: 4, ..Settings::default() },
         }
     }

@@ -1,8 +1,9 @@
 //! The schedule.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     time::Duration,
 };
 
@@ -19,6 +20,8 @@ pub struct Nemesis<'a> {
     pub(super) clients: u64,
     pub(super) rng: SimRng,
     temper: Temper,
+    /// Answers that clients got so far.
+    pub(super) acks: Rc<Cell<u64>>,
     counts: RefCell<BTreeMap<Fault, u64>>,
     /// Nodes whose process or disk some fault has in hand.
     taken: RefCell<BTreeSet<NodeId>>,
@@ -31,12 +34,14 @@ pub struct Nemesis<'a> {
 }
 
 impl<'a> Nemesis<'a> {
-    /// A nemesis that draws from `rng` what it does to `cluster` and its first `clients` clients.
-    pub fn new(cluster: &'a Cluster, clients: u64, rng: SimRng) -> Self {
+    /// A nemesis that draws from `rng` what it does to `cluster` and its first `clients` clients, whose answers are counted
+    /// in `acks`.
+    pub fn new(cluster: &'a Cluster, clients: u64, acks: Rc<Cell<u64>>, rng: SimRng) -> Self {
         Self {
             cluster,
             clients,
             temper: Temper::draw(&rng),
+            acks,
             rng,
             counts: RefCell::default(),
             taken: RefCell::default(),
@@ -91,7 +96,7 @@ impl<'a> Nemesis<'a> {
     /// One fault, from its beginning until it is undone. Nothing happens when all that it could strike is in hand already.
     async fn happen(&self, fault: Fault) {
         let happened = match fault {
-            Fault::KillAll | Fault::PowerLossAll => self.strike_all(fault).await,
+            Fault::KillAll | Fault::PowerLossAll | Fault::PowerLossAtAck => self.strike_all(fault).await,
             Fault::Kill
             | Fault::PowerLoss
             | Fault::KillWhileStarting

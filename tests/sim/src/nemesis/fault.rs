@@ -14,6 +14,8 @@ pub enum Fault {
     PowerLoss,
     /// All hosts lose their power at once.
     PowerLossAll,
+    /// A majority of the hosts loses its power right after a client was answered.
+    PowerLossAtAck,
     /// A process is killed again and again while it starts.
     KillWhileStarting,
     /// A process is asked to stop, and starts again.
@@ -48,11 +50,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 19] = [
+    pub const ALL: [(Self, u64); 20] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
         (Self::PowerLossAll, 1),
+        (Self::PowerLossAtAck, 2),
         (Self::KillWhileStarting, 2),
         (Self::Restart, 2),
         (Self::Reshard, 2),

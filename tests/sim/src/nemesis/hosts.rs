@@ -2,15 +2,18 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use kahuna_shards::env::ExitCode;
+use kahuna_shards::env::{Env, ExitCode};
 
 use super::{Fault, Nemesis};
-use crate::{DiskOp, DiskOptions, NodeId};
+use crate::{DiskOp, NodeId, Sim};
 
 /// How long a node may take to stop when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long a start may go on before it is killed again, in milliseconds.
 const STARTING_MS: (u64, u64) = (0, 60);
+/// How long an answer to strike at is waited for, and how often is looked for it.
+const ACK_LIMIT: Duration = Duration::from_secs(1);
+const ACK_LOOK: Duration = Duration::from_micros(50);
 /// Of a slow disk, in nanoseconds.
 const SLOW_NANOS: (u64, u64) = (5_000_000, 60_000_000);
 /// Most operations that a failing disk still carries out.
@@ -26,15 +29,30 @@ const DRIFT_NANOS: i64 = 5_000_000;
 impl Nemesis<'_> {
     pub(super) async fn strike_all(&self, fault: Fault) -> bool {
         let Some(nodes) = self.take_all() else { return false };
-        for &node in &nodes {
+        let mut struck = nodes.clone();
+        if fault == Fault::PowerLossAtAck {
+            let acks = self.acks.get();
+            Sim::timeout(ACK_LIMIT, async {
+                while self.acks.get() == acks {
+                    Sim::sleep(ACK_LOOK).await;
+                }
+            })
+            .await;
+            while struck.len() > nodes.len() / 2 + 1 {
+                struck.swap_remove(self.rng.below(struck.len() as u64) as usize);
+            }
+        }
+        for &node in &struck {
             match fault {
                 Fault::KillAll => self.cluster.kill(node),
                 _ => self.cluster.cut_power(node),
             }
         }
         for node in nodes {
-            self.pause(STARTING_MS).await;
-            self.cluster.start(node);
+            if !self.cluster.is_up(node) {
+                self.pause(STARTING_MS).await;
+                self.cluster.start(node);
+            }
             self.give_back(node);
         }
         true
@@ -137,7 +155,7 @@ impl Nemesis<'_> {
     }
 
     pub(super) fn normal_disk(&self, node: NodeId) {
-        let (least, most) = DiskOptions::default().latency_nanos;
+        let (least, most) = self.cluster.shape().disk_nanos;
         self.cluster.disk(node).set_latency_nanos(least, most);
     }
 

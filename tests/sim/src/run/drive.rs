@@ -78,9 +78,9 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     let began = Instant::now();
     let world = World::new(plan.seed);
     let cluster = Cluster::new(&world, plan.shape.clone());
-    let nemesis = Nemesis::new(&cluster, plan.clients, plan.nemesis_rng());
     let watch = Watch::new(&cluster);
     let crowd = Crowd { recorder: Rc::default(), stop: Rc::default(), running: Rc::default() };
+    let nemesis = Nemesis::new(&cluster, plan.clients, crowd.recorder.acks(), plan.nemesis_rng());
     let (mut problems, virtual_ms) = world.block_on(async {
         let began = Sim::boot_clock();
         let problems = match select(pin!(watch.run()), pin!(play(plan, &cluster, &nemesis, &watch, &crowd))).await {

@@ -10,6 +10,10 @@ const STREAM_CLIENTS: u64 = 1000;
 /// The shortest and the longest log that makes a snapshot due, in bytes.
 const SNAPSHOT_LOG_BYTES: (u64, u64) = (3 << 10, 16 << 10);
 
+/// Disks of a cluster: an operation takes from so many to so many nanoseconds. On a slow one much is under way at any
+/// moment, and lost with the power.
+const DISK_NANOS: [(u64, u64); 3] = [(20_000, 200_000), (200_000, 4_000_000), (2_000_000, 20_000_000)];
+
 /// A run before it runs.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -32,6 +36,7 @@ impl Plan {
         let mut shape = Shape::small(if rng.below(3) == 0 { 5 } else { 3 });
         shape.partitions = rng.between(1, 4) as u32;
         shape.snapshot_log_bytes = rng.between(SNAPSHOT_LOG_BYTES.0, SNAPSHOT_LOG_BYTES.1);
+        shape.disk_nanos = DISK_NANOS[rng.below(DISK_NANOS.len() as u64) as usize];
         let shards = shape.numbers().map(|_| rng.between(1, 3) as u16).collect();
         Self { seed, shape, shards, clients: rng.between(4, 8), faults_for }
     }

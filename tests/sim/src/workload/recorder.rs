@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    rc::Rc,
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ pub struct Recorder {
     events: RefCell<Vec<Event>>,
     problems: RefCell<Vec<String>>,
     open: RefCell<BTreeMap<u64, Open>>,
-    acks: Cell<u64>,
+    acks: Rc<Cell<u64>>,
     /// Until when each process may rely on a lock, by lock: the client's own promise.
     pub(super) safe: RefCell<BTreeMap<String, BTreeMap<u64, Duration>>>,
     /// Operations that begin from now on must be answered within the bound.
@@ -51,8 +52,8 @@ impl Recorder {
     }
 
     /// Answers so far.
-    pub fn acks(&self) -> u64 {
-        self.acks.get()
+    pub fn acks(&self) -> Rc<Cell<u64>> {
+        self.acks.clone()
     }
 
     /// Operations that were sent twice and answered twice.
