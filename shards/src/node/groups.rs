@@ -131,7 +131,7 @@ impl<E: Env> Runner<E> {
         match opened {
             Ok(replica) => self.shard.insert_group(Group::new(group, replica, &self.shard)),
             Err(error @ ReplicaError::SnapshotLost { .. }) => self.give_up_group(log, group, &error.to_string()).await,
-            Err(error) => E::abort(ExitCode::DataDamaged, &format!("cannot open group {group}: {error}")),
+            Err(error) => E::abort(error.exit_code(), &format!("cannot open group {group}: {error}")),
         }
     }
 

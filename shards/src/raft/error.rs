@@ -6,6 +6,7 @@ use kahuna_protocol::Incarnation;
 
 use super::encoding::Malformed;
 use super::snapshot::SnapshotFault;
+use crate::env::ExitCode;
 
 /// Why a replica cannot be opened. The node must not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,19 @@ pub enum OpenError {
         /// As openraft says it.
         why: String,
     },
+}
+
+impl OpenError {
+    /// What the process ends with: a disk that does not answer is not damaged data.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Snapshot { source: SnapshotFault::Io { .. } | SnapshotFault::NoRoom { .. }, .. } => {
+                ExitCode::DiskFailed
+            }
+            Self::Snapshot { source: SnapshotFault::Newer { .. }, .. } => ExitCode::HostNotFit,
+            _ => ExitCode::DataDamaged,
+        }
+    }
 }
 
 /// Why a proposal has no outcomes.

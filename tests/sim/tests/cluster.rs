@@ -1,14 +1,16 @@
 //! Whole nodes, as the binary starts them, in one thread.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::lock::LockAcquire;
 use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
 use kahuna_protocol::{Outcome, Request};
+use kahuna_shards::env::ExitCode;
 use kahuna_shards::env::local::LocalOneshot;
-use kahuna_sim::World;
 use kahuna_sim::cluster::{Cluster, Shape, SimClient};
+use kahuna_sim::{DiskOp, World};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,4 +72,36 @@ fn a_cluster_forms_and_serves() {
         });
         assert_eq!(world.exits(), []);
     }
+}
+
+/// Claim: a node whose disk fails while it starts says that its disk failed, whichever operation it is, and starts when the
+/// disk works again.
+#[test]
+fn a_disk_that_fails_during_a_start_is_called_by_its_name() {
+    let world = World::new(6);
+    let cluster = Cluster::new(&world, Shape { snapshot_log_bytes: 2 << 10, ..Shape::small(1) });
+    cluster.start(1);
+    run(&cluster, |client| async move {
+        for number in 0..100 {
+            assert!(matches!(outcome(&client, set(&format!("key-{number}"), &"x".repeat(200))).await, Outcome::Set(_)));
+        }
+    });
+    cluster.kill(1);
+    let disk = cluster.disk(1);
+    for op in [DiskOp::Open, DiskOp::Read, DiskOp::Write, DiskOp::Sync, DiskOp::Meta] {
+        for after in 0..12 {
+            disk.fail(op, after, ErrorKind::Other);
+            cluster.start(1);
+            world.run_for(Duration::from_secs(1));
+            disk.mend();
+            cluster.kill(1);
+        }
+    }
+    let exits = world.exits();
+    assert!(exits.len() > 20, "only {} starts failed", exits.len());
+    assert!(exits.iter().any(|exit| exit.message.contains("snapshot")), "no start got as far as a snapshot");
+    let others: Vec<_> = exits.iter().filter(|exit| exit.code != ExitCode::DiskFailed).collect();
+    assert!(others.is_empty(), "{others:#?}");
+    cluster.start(1);
+    run(&cluster, |client| async move { assert_eq!(read(&client, "key-99").await, "x".repeat(200)) });
 }

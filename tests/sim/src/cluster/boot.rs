@@ -53,11 +53,17 @@ async fn prepare(disk: &SimDisk, config: &NodeConfig) -> Result<Manifest, StartE
     Ok(fitted)
 }
 
+/// Removes every set of logs but the valid one; lost logs stay.
 fn remove_other_log_sets(disk: &SimDisk, dir: &Path, manifest: &Manifest) {
     let valid = manifest.founding.as_ref().map(|_| Manifest::log_set_dir(dir, manifest.log_set));
+    let lost = manifest.lost_log_dirs(dir);
     let is_set = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("logs-"));
-    for path in disk.directories(dir).into_iter().filter(|path| is_set(path) && Some(path) != valid.as_ref()) {
-        disk.remove_tree(&path);
+    for set in disk.directories(dir).into_iter().filter(|path| is_set(path) && Some(path) != valid.as_ref()) {
+        if lost.iter().all(|log| !log.starts_with(&set)) {
+            disk.remove_tree(&set);
+            continue;
+        }
+        disk.directories(&set).iter().filter(|log| !lost.contains(log)).for_each(|log| disk.remove_tree(log));
     }
 }
 
