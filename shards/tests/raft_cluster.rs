@@ -15,7 +15,7 @@ use kahuna_shards::raft::types::{Types, Vote};
 use kahuna_shards::raft::{ProposeError, TransferError};
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use raft_support::{
-    Node, Options, flip, incarnation, introduce, leader_among, members, newest_snapshot, on_shard, replica_id,
+    Node, Options, flip, incarnation, introduce, leader_among, members, newest_snapshot, noise, on_shard, replica_id,
     revision, set_batch, start, three,
 };
 
@@ -111,21 +111,22 @@ fn a_node_that_was_away_while_the_others_purged_gets_the_snapshot() {
 #[test]
 fn a_leader_whose_snapshot_is_damaged_takes_a_fresh_one_and_sends_that() {
     on_shard(async |dir| {
-        let nodes = three(dir, SHORT_LOG).await;
+        let nodes = three(dir, Options::default()).await;
         let at = leader_among(&all(&nodes)).await;
         let (leader, away) = (&nodes[at], &nodes[(at + 1) % 3]);
         away.stop().await;
         let before = away.replica.applied_index();
         for round in 0..100 {
-            leader.set(&format!("key {round}"), &[round as u8; 1000]).await;
+            leader.set(&format!("key {round}"), &noise(round, 1000)).await;
         }
+        // The only snapshot there is, and nothing asks for another one.
         leader.replica.request_snapshot();
         while leader.replica.status().first_index <= before + 1 {
             Linux::sleep(Duration::from_millis(5)).await;
         }
         let path = newest_snapshot(dir, leader.number);
         flip(&path, 50_000);
-        let back = start(dir, away.number, SHORT_LOG).await;
+        let back = start(dir, away.number, Options::default()).await;
         let others: Vec<&Node> = nodes.iter().filter(|node| node.number != back.number).chain([&back]).collect();
         introduce(&others);
         others.iter().for_each(|node| node.replica.peer_up(incarnation(back.number)));
@@ -136,7 +137,7 @@ fn a_leader_whose_snapshot_is_damaged_takes_a_fresh_one_and_sends_that() {
         let hash = leader.hash();
         let number = leader.number;
         leader.stop().await;
-        assert_eq!(start(dir, number, SHORT_LOG).await.hash(), hash, "the fresh one is whole");
+        assert_eq!(start(dir, number, Options::default()).await.hash(), hash, "the fresh one is whole");
     });
 }
 

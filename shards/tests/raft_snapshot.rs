@@ -16,7 +16,7 @@ use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
 use kahuna_wal::UringDisk;
 use raft_support::{
-    Node, Options, leader_among, members, newest_snapshot, on_shard, replica_id, snapshot_dir, start, try_start,
+    Node, Options, leader_among, members, newest_snapshot, noise, on_shard, replica_id, snapshot_dir, start, try_start,
 };
 
 /// A whole snapshot, as the messages that carry it.
@@ -32,8 +32,8 @@ async fn parts(dir: &Path) -> Parts {
     let node = start(dir, 1, Options::default()).await;
     node.replica.initialize(&members(&[1])).await.expect("a fresh group");
     leader_among(&[&node]).await;
-    for n in 0..150u8 {
-        node.set(&format!("key {n}"), &[n; 10_000]).await;
+    for n in 0..150 {
+        node.set(&format!("key {n}"), &noise(n, 10_000)).await;
     }
     node.replica.request_snapshot();
     while node.replica.status().snapshot_index == 0 {

@@ -4,7 +4,7 @@ mod common;
 
 use common::workload::Workload;
 use common::*;
-use kahuna_machine::{Fault, Machine, Remains, Restore, SnapshotError, block_bytes};
+use kahuna_machine::{Fault, Machine, Remains, Restore, SnapshotError, block_bytes, check_block};
 use kahuna_protocol::key::KeySet;
 use kahuna_protocol::{Outcome, Request, RequestPrelude};
 
@@ -218,5 +218,64 @@ fn the_format_is_pinned() {
         ..RequestPrelude::default()
     };
     bench.run_as(prelude, next("a/sequence"));
-    assert_eq!(bench.machine.hash(), 0x378a_062b_cfea_5d56);
+    assert_eq!(bench.machine.hash(), 0x2eaa_9f0a_6a8b_713f);
+}
+
+/// What version 1 wrote; the same commands now make the same machine.
+#[test]
+fn version_1_is_still_read() {
+    let (mut bench, mut workload) = (Bench::new(), Workload::new(1));
+    drive(&mut bench, &mut workload, 100);
+    bench.set("text", &"the same words again and again, ".repeat(100));
+    let mut rest = &include_bytes!("fixtures/snapshot-v1.bin")[..];
+    let mut old = Vec::new();
+    while let Some(head) = rest.first_chunk() {
+        let (block, behind) = rest.split_at(block_bytes(*head));
+        old.push(block.to_vec());
+        rest = behind;
+    }
+    assert_eq!(old[0][20..22], [1, 0], "the version in the head");
+    let twin = restored(&old);
+    assert_eq!(twin.hash(), bench.machine.hash());
+    assert!(inside(&twin) == inside(&bench.machine));
+}
+
+#[test]
+fn blocks_are_packed_where_that_saves_an_eighth() {
+    let bytes = |value: &dyn Fn(u32) -> Vec<u8>| {
+        let mut bench = Bench::new();
+        for n in 0..2_000 {
+            let value = value(n);
+            let request: Request = KeySet { value, ..set(&format!("a/{n}"), "") }.into();
+            bench.run(request);
+        }
+        let blocks = blocks(&bench.machine);
+        assert_eq!(restored(&blocks).hash(), bench.machine.hash());
+        for (number, block) in (0..).zip(&blocks) {
+            check_block(number, block).expect("whole, packed or not");
+            assert_eq!(check_block(number + 1, block).expect_err("another one").fault, Fault::Number(number));
+        }
+        blocks.concat().len()
+    };
+    let text = bytes(&|n| format!("{{\"owner\": \"service-{n}\", \"state\": \"active\"}}").repeat(6).into());
+    let mut choices = Choices(3);
+    let noise: Vec<Vec<u8>> = (0..2_000).map(|_| (0..256).map(|_| choices.below(256) as u8).collect()).collect();
+    let noise = bytes(&|n| noise[n as usize].clone());
+    assert!(text < 2_000 * 256 / 2, "{text} bytes of text");
+    assert!((2_000 * 256..2_000 * 400).contains(&noise), "{noise} bytes of noise");
+}
+
+#[test]
+fn a_packed_block_that_lies_about_its_length_is_refused() {
+    let blocks = large();
+    let (at, packed) = blocks.iter().enumerate().find(|(_, block)| block[13] == 1).expect("a packed block");
+    for stated in [0, 1, 1 << 16, u32::MAX] {
+        let mut altered = blocks.clone();
+        let block = &mut altered[at];
+        block[16..20].copy_from_slice(&u32::to_le_bytes(stated));
+        let crc = crc32fast::hash(&[&block[0..4], &block[8..]].concat());
+        block[4..8].copy_from_slice(&crc.to_le_bytes());
+        assert!(block != packed);
+        assert_eq!(refused(&altered), SnapshotError { block: at as u32, fault: Fault::Packing });
+    }
 }

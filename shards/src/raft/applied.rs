@@ -34,6 +34,8 @@ pub struct Applied<E: Env> {
     last: Cell<Option<LogId>>,
     membership: RefCell<StoredMembership>,
     snapshot: RefCell<Option<Rc<SnapshotFile<E>>>>,
+    /// Snapshots that were replaced, and not yet removed because somebody still reads them.
+    replaced: RefCell<Vec<Rc<SnapshotFile<E>>>>,
     /// Held while the group's snapshot changes.
     adopting: LocalMutex<()>,
     /// What was applied since the last snapshot.
@@ -91,6 +93,7 @@ impl<E: Env> Applied<E> {
             last: Cell::new(None),
             membership: RefCell::default(),
             snapshot: RefCell::new(None),
+            replaced: RefCell::default(),
             adopting: LocalMutex::new(()),
             since_snapshot: Cell::default(),
             snapshot_log_bytes,
@@ -264,10 +267,24 @@ impl<E: Env> Applied<E> {
         if let Some(before) = before
             && !before.damaged.get()
         {
-            self.disk.remove(&before.path).await.map_err(SnapshotFault::failed(&before.path))?;
+            self.replaced.borrow_mut().push(before);
         }
+        self.remove_replaced().await?;
         if self.shortage.end() {
             eprintln!("group {}: there is room for snapshots again", self.group);
+        }
+        Ok(())
+    }
+
+    /// Removes the snapshots that were replaced, if nobody reads them any more. A file goes after its last handle is
+    /// closed, not with it: closing frees its blocks on this thread, which takes milliseconds.
+    async fn remove_replaced(&self) -> Result<(), SnapshotFault> {
+        let unread = |file: &mut Rc<SnapshotFile<E>>| Rc::strong_count(file) == 1;
+        let files: Vec<_> = self.replaced.borrow_mut().extract_if(.., unread).collect();
+        for file in files {
+            let path = file.path.clone();
+            drop(file);
+            self.disk.remove(&path).await.map_err(SnapshotFault::failed(&path))?;
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl<E: Env> Replica<E> {
     }
 
     async fn on_snapshot_end(&self, transfer: u64) -> Result<Vec<u8>, ErrorReply> {
-        let incoming = self.take_incoming(transfer)?;
+        let mut incoming = self.take_incoming(transfer)?;
         let vote = incoming.vote;
         if let Err(fault) = incoming.sync().await {
             self.give_up(Some(incoming)).await;

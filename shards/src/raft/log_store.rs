@@ -20,6 +20,7 @@ use openraft::{LogIdOptionExt, OptionalSend, RaftLogReader};
 
 use super::encoding::{Malformed, Reader, entry_meta, entry_payload, log_id_bytes, stored_entry, vote_bytes};
 use super::entries::Entries;
+use super::snapshot::Turn;
 use super::types::{Entry, LogId, Payload, StoredMembership, Types, Vote};
 use crate::env::{Env, ExitCode};
 
@@ -198,6 +199,13 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         let record = Record::Purge { upto: upto.index, log_id: log_id_bytes(Some(&upto)) };
         self.shared.log.append_lazily(self.shared.group.0, [record]);
         self.shared.log.release();
+        let shared = self.shared.clone();
+        E::spawn(async move {
+            let mut turn = Turn::<E>::begin();
+            while shared.entries.borrow_mut().free_purged() {
+                turn.step().await;
+            }
+        });
         Ok(())
     }
 }

@@ -5,22 +5,18 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
 use super::applied::Applied;
-use super::snapshot::{Builder, SnapshotData};
+use super::snapshot::{Builder, SnapshotData, Turn};
 use super::types::{LogId, SnapshotMeta, StoredMembership, Types};
 use crate::env::Env;
 
 /// What openraft calls a snapshot.
 pub type Snapshot<E> = openraft::alias::SnapshotOf<Types<E>, SnapshotData<E>>;
-
-/// How long applying may go on without letting others run.
-const TURN: Duration = Duration::from_millis(1);
 
 /// openraft's handle to the machine.
 pub struct StateMachine<E: Env>(pub Rc<Applied<E>>);
@@ -37,17 +33,16 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     where
         S: Stream<Item = io::Result<EntryResponder<Types<E>>>> + Unpin + OptionalSend,
     {
-        let mut turn = E::boot_clock();
+        let mut turn = Turn::<E>::begin();
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
             let outcomes = self.0.apply(&entry);
             if let Some(responder) = responder {
                 responder.send(outcomes);
             }
-            if E::boot_clock().saturating_sub(turn) >= TURN {
+            if turn.is_over() {
                 self.0.announce();
-                E::yield_now().await;
-                turn = E::boot_clock();
+                turn.step().await;
             }
         }
         self.0.announce();

@@ -90,6 +90,18 @@ pub fn newest_snapshot(dir: &Path, number: u32) -> PathBuf {
     paths.find(|path| path.extension().is_some_and(|end| end == "snap")).expect("a snapshot")
 }
 
+/// Bytes that no packing makes shorter; others for another seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 /// Damages a file, as a disk would.
 pub fn flip(path: &Path, offset: u64) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("it is there");

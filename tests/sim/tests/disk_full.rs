@@ -12,6 +12,8 @@ use kahuna_shards::env::local::LocalOneshot;
 use kahuna_sim::cluster::{Cluster, GroupView, Shape, SimClient};
 use kahuna_sim::{NodeId, World};
 use kahuna_wal::Disk;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 /// Long enough for whatever shall succeed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,8 +26,12 @@ fn set(key: String) -> Request {
     KeySet { key: key.into(), value, ttl_ms: None, condition: Condition::default(), no_history: true }.into()
 }
 
+/// Noise, which snapshots cannot pack.
 fn value_of(key: &str) -> Vec<u8> {
-    key.bytes().cycle().take(VALUE_BYTES).collect()
+    let seed = key.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(257) + u64::from(byte));
+    let mut value = vec![0; VALUE_BYTES];
+    SmallRng::seed_from_u64(seed).fill_bytes(&mut value);
+    value
 }
 
 fn get(key: &str) -> Request {

@@ -1,5 +1,6 @@
 //! Operations in flight: a slab that owns what the kernel may still touch.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::rc::Rc;
 use std::task::Waker;
@@ -14,12 +15,20 @@ pub struct Completed {
     pub buf: Option<AlignedBuf>,
 }
 
+/// What an operation is about; stays until the kernel is done.
+#[expect(dead_code, reason = "held, not read")]
+pub enum Target {
+    /// An open file, whose descriptor must not be used for another one meanwhile.
+    File(Rc<File>),
+    /// A path, whose memory the kernel may read late.
+    Path(CString),
+}
+
 /// One operation, from submission until its future took the answer.
 struct Operation {
     result: Option<i32>,
     buf: Option<AlignedBuf>,
-    /// Keeps the descriptor open for as long as the kernel uses it.
-    _file: Rc<File>,
+    _target: Target,
     waker: Option<Waker>,
     /// The future is gone: the slot is freed when the kernel is done.
     abandoned: bool,
@@ -35,8 +44,8 @@ pub struct Operations {
 
 impl Operations {
     /// Registers an operation that is about to be submitted.
-    pub fn insert(&mut self, file: Rc<File>, buf: Option<AlignedBuf>) -> usize {
-        let operation = Operation { result: None, buf, _file: file, waker: None, abandoned: false };
+    pub fn insert(&mut self, target: Target, buf: Option<AlignedBuf>) -> usize {
+        let operation = Operation { result: None, buf, _target: target, waker: None, abandoned: false };
         self.in_flight += 1;
         match self.free.pop() {
             Some(slot) => {

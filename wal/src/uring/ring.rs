@@ -1,6 +1,7 @@
 //! The ring itself: submission, completion, and its end.
 
 use std::cell::RefCell;
+use std::ffi::CString;
 use std::fs::File;
 use std::future::Future;
 use std::io;
@@ -10,10 +11,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use io_uring::{IoUring, squeue};
+use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::operation::{Completed, Operations};
+use super::operation::{Completed, Operations, Target};
 use crate::AlignedBuf;
 
 /// One io_uring with its eventfd. Lives on one thread; shared by the disk, its files and their futures.
@@ -53,7 +54,7 @@ impl Ring {
     ) -> InFlight {
         let has_buf = buf.is_some();
         let mut operations = self.operations.borrow_mut();
-        let slot = operations.insert(file.clone(), buf);
+        let slot = operations.insert(Target::File(file.clone()), buf);
         let (memory, len) = if has_buf {
             let buf = operations.buf_mut(slot);
             (buf.as_mut_ptr(), buf.len())
@@ -63,6 +64,20 @@ impl Ring {
         let entry = entry(memory, len).user_data(slot as u64);
         // SAFETY: `operations` keeps the buffer's heap memory and the file until the completion of this slot was seen, and
         // the caller promised that the entry names nothing else.
+        if let Err(error) = unsafe { self.push(&entry) } {
+            operations.complete(slot, -error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        InFlight { ring: self.clone(), slot: Some(slot) }
+    }
+
+    /// Submits the removal of the file at `path`, absolute. A thread of the kernel carries it out: giving back the blocks of
+    /// a large file takes many milliseconds.
+    pub fn submit_unlink(self: &Rc<Self>, path: CString) -> InFlight {
+        let mut operations = self.operations.borrow_mut();
+        let name = path.as_ptr();
+        let slot = operations.insert(Target::Path(path), None);
+        let entry = opcode::UnlinkAt::new(types::Fd(libc::AT_FDCWD), name).build().user_data(slot as u64);
+        // SAFETY: `operations` keeps the path's heap memory until the completion of this slot was seen.
         if let Err(error) = unsafe { self.push(&entry) } {
             operations.complete(slot, -error.raw_os_error().unwrap_or(libc::EIO));
         }

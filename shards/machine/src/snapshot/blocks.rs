@@ -8,6 +8,7 @@ use kahuna_protocol::{Hlc, Position};
 
 use super::bytes::Writer;
 use super::format::{BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockKind, seal};
+use super::pack::pack;
 use super::{head, items};
 use crate::state::{DrawKey, Key, Record, SharedMap, State};
 
@@ -76,13 +77,38 @@ impl Blocks {
     /// The hash that the trailer holds: of everything in the state.
     pub(crate) fn hash_all(mut self) -> u64 {
         while !matches!(self.cursor, Cursor::Trailer | Cursor::End) {
-            self.next();
+            self.next_plain();
         }
         self.hash
     }
 
     pub(crate) fn into_state(self) -> State {
         self.state
+    }
+
+    /// The next block before it is packed.
+    fn next_plain(&mut self) -> Option<Vec<u8>> {
+        let number = self.number;
+        let block = match self.cursor {
+            Cursor::End => return None,
+            Cursor::Head => {
+                self.cursor = Cursor::Sessions(None);
+                seal(number, BlockKind::Head, |writer| head::write(&self.state, writer))
+            }
+            Cursor::Trailer => {
+                self.cursor = Cursor::End;
+                seal(number, BlockKind::Trailer, |writer| {
+                    writer.u64(self.items);
+                    writer.u64(self.hash);
+                })
+            }
+            _ => seal(number, BlockKind::Items, |writer| self.fill(writer)),
+        };
+        self.number += 1;
+        if !matches!(self.cursor, Cursor::End) {
+            self.hash = digest(self.hash, &block);
+        }
+        Some(block)
     }
 
     /// Writes items until the block is full or there are none left.
@@ -119,27 +145,8 @@ impl Iterator for Blocks {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        let number = self.number;
-        let block = match self.cursor {
-            Cursor::End => return None,
-            Cursor::Head => {
-                self.cursor = Cursor::Sessions(None);
-                seal(number, BlockKind::Head, |writer| head::write(&self.state, writer))
-            }
-            Cursor::Trailer => {
-                self.cursor = Cursor::End;
-                seal(number, BlockKind::Trailer, |writer| {
-                    writer.u64(self.items);
-                    writer.u64(self.hash);
-                })
-            }
-            _ => seal(number, BlockKind::Items, |writer| self.fill(writer)),
-        };
-        self.number += 1;
-        if !matches!(self.cursor, Cursor::End) {
-            self.hash = digest(self.hash, &block);
-        }
-        Some(block)
+        let holds_items = !matches!(self.cursor, Cursor::Head | Cursor::Trailer);
+        self.next_plain().map(|block| if holds_items { pack(block) } else { block })
     }
 }
 

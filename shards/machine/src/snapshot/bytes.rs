@@ -45,6 +45,14 @@ impl Writer {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Room for `most` bytes that `fill` fills; it says how many of them it used.
+    pub fn extend(&mut self, most: usize, fill: impl FnOnce(&mut [u8]) -> usize) {
+        let at = self.0.len();
+        self.0.resize(at + most, 0);
+        let used = fill(&mut self.0[at..]);
+        self.0.truncate(at + used);
+    }
+
     /// A length in four bytes, then the bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.u32(u32::try_from(bytes.len()).expect("values and names are far below 4 GiB"));

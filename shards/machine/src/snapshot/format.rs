@@ -5,7 +5,9 @@ use super::bytes::{Reader, Writer};
 /// `KAHS`, the first bytes of the first block's payload.
 pub const MAGIC: [u8; 4] = *b"KAHS";
 /// The version this crate writes; it reads the earlier ones too.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
+/// In a block's kind: its payload is packed. Versions 1 and 2 had none.
+pub const PACKED: u32 = 0x100;
 /// The bytes before a block's payload.
 pub const BLOCK_HEADER_BYTES: usize = 16;
 /// The payload at which a block is closed; one item may exceed it.
@@ -54,6 +56,9 @@ pub enum Fault {
     /// A head, items or a trailer where none can be.
     #[error("a block of kind {0} cannot stand here")]
     Kind(u8),
+    /// It is marked as packed, and cannot be unpacked.
+    #[error("it cannot be unpacked")]
+    Packing,
     /// The payload is not what its kind says.
     #[error("its {0} cannot be read")]
     Content(&'static str),
@@ -102,16 +107,21 @@ pub fn block_bytes(head: [u8; 4]) -> usize {
 /// # Errors
 /// What is wrong with it.
 pub fn check_block(number: u32, block: &[u8]) -> Result<(), SnapshotError> {
-    open(number, block).map(drop).map_err(|fault| SnapshotError { block: number, fault })
+    frame(number, block).map(drop).map_err(|fault| SnapshotError { block: number, fault })
 }
 
 /// Makes one block.
 pub fn seal(number: u32, kind: BlockKind, payload: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    seal_word(number, kind as u32, payload)
+}
+
+/// Makes one block of that kind word.
+pub fn seal_word(number: u32, kind: u32, payload: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.u32(0);
     writer.u32(0);
     writer.u32(number);
-    writer.u32(kind as u32);
+    writer.u32(kind);
     payload(&mut writer);
     let mut block = writer.into_bytes();
     let length =
@@ -122,11 +132,11 @@ pub fn seal(number: u32, kind: BlockKind, payload: impl FnOnce(&mut Writer)) -> 
     block
 }
 
-/// Checks a block that shall be the one numbered `number`; its kind and payload.
+/// Checks a block that shall be the one numbered `number`; its kind word and payload.
 ///
 /// # Errors
-/// `Length`, `Crc`, `Number`, `Kind`.
-pub fn open(number: u32, block: &[u8]) -> Result<(BlockKind, Reader<'_>), Fault> {
+/// `Length`, `Crc`, `Number`.
+pub fn frame(number: u32, block: &[u8]) -> Result<(u32, &[u8]), Fault> {
     let actual = block.len();
     let Some((head, payload)) = block.split_first_chunk::<BLOCK_HEADER_BYTES>() else {
         return Err(Fault::Length { stated: 0, actual });
@@ -143,11 +153,20 @@ pub fn open(number: u32, block: &[u8]) -> Result<(BlockKind, Reader<'_>), Fault>
     if word(8) != number {
         return Err(Fault::Number(word(8)));
     }
-    let kind = match word(12) {
+    Ok((word(12), payload))
+}
+
+/// Checks a plain block that shall be the one numbered `number`; its kind and payload.
+///
+/// # Errors
+/// `Length`, `Crc`, `Number`, `Kind`.
+pub fn open(number: u32, block: &[u8]) -> Result<(BlockKind, Reader<'_>), Fault> {
+    let (kind, payload) = frame(number, block)?;
+    let kind = match kind {
         1 => BlockKind::Head,
         2 => BlockKind::Items,
         3 => BlockKind::Trailer,
-        _ => return Err(Fault::Kind(head[12])),
+        kind => return Err(Fault::Kind(kind.to_le_bytes()[0])),
     };
     Ok((kind, Reader::new(payload)))
 }

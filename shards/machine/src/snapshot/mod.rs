@@ -9,6 +9,7 @@ mod bytes;
 mod format;
 mod head;
 mod items;
+mod pack;
 mod restore;
 
 pub use blocks::{Blocks, Frozen};

@@ -8,6 +8,7 @@ use kahuna_protocol::position::Kind;
 
 use super::bytes::Reader;
 use super::format::{BlockKind, Fault, SnapshotError, open};
+use super::pack::unpack;
 use super::{head, items};
 use crate::Machine;
 use crate::state::{Index, Key, Record, Version};
@@ -60,6 +61,7 @@ impl Restore {
     }
 
     fn take(&mut self, block: &[u8]) -> Result<(), Fault> {
+        let block = &*unpack(self.number, block)?;
         let (kind, mut reader) = open(self.number, block)?;
         match (kind, self.machine.is_some(), self.complete) {
             (BlockKind::Head, false, _) => {

@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-use kahuna_machine::{Blocks, Frozen, Remains};
-use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
+use kahuna_machine::{Frozen, Remains};
+use kahuna_wal::{Disk, OpenMode};
 use openraft::RaftSnapshotBuilder;
 
 use super::file::{SnapshotData, SnapshotFault};
 use super::header::{Header, file_name};
 use super::turn::Turn;
+use super::writer::Writer;
 use crate::env::Env;
 use crate::raft::applied::Applied;
 use crate::raft::state_machine::Snapshot;
@@ -62,31 +63,20 @@ pub async fn write_file<E: Env>(
     header: &Header,
     frozen: Frozen,
 ) -> Result<(), SnapshotFault> {
-    let file = disk.open(path, OpenMode::Create).await.map_err(SnapshotFault::io(path))?;
+    let file = disk.open(path, OpenMode::CreateDirect).await.map_err(SnapshotFault::io(path))?;
+    let mut writer = Writer::new(file);
     let mut blocks = frozen.into_blocks();
-    let written = write_blocks::<E>(path, &file, header, &mut blocks).await;
-    free::<E>(blocks.into()).await;
-    written?;
-    file.sync().await.map_err(SnapshotFault::io(path))
-}
-
-async fn write_blocks<E: Env>(
-    path: &Path,
-    file: &<E::Disk as Disk>::File,
-    header: &Header,
-    blocks: &mut Blocks,
-) -> Result<(), SnapshotFault> {
-    let mut buf = AlignedBuf::copy_of(&header.encode());
-    let mut offset = 0;
-    loop {
-        let length = buf.len() as u64;
-        buf = file.write_at(offset, buf, Durability::Buffered).await.map_err(SnapshotFault::io(path))?;
-        offset += length;
-        E::yield_now().await;
-        let Some(block) = blocks.next() else { return Ok(()) };
-        buf.clear();
-        buf.extend_from_slice(&block);
+    let mut turn = Turn::<E>::begin();
+    let mut written = writer.push(&header.encode()).await;
+    while written.is_ok()
+        && let Some(block) = blocks.next()
+    {
+        written = writer.push(&block).await;
+        turn.step().await;
     }
+    free::<E>(blocks.into()).await;
+    written.map_err(SnapshotFault::io(path))?;
+    writer.sync().await.map_err(SnapshotFault::io(path))
 }
 
 impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {

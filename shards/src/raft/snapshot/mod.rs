@@ -28,6 +28,7 @@ mod read;
 mod receive;
 mod shortage;
 mod turn;
+mod writer;
 
 pub use build::{Builder, free, write_file};
 pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};
@@ -35,3 +36,4 @@ pub use header::{Header, Pointer, file_name};
 pub use read::{BlockReader, load};
 pub use receive::Incoming;
 pub use shortage::Shortage;
+pub use turn::Turn;

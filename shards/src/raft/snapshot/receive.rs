@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kahuna_machine::Restore;
-use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
+use kahuna_wal::{Disk, OpenMode};
 
 use super::build::free;
 use super::file::{SnapshotData, SnapshotFault};
 use super::header::{Header, file_name};
 use super::read::blocks;
 use super::turn::Turn;
+use super::writer::Writer;
 use crate::env::Env;
 use crate::raft::messages::SnapshotBegin;
 use crate::raft::types::Vote;
@@ -27,10 +28,8 @@ pub struct Incoming<E: Env> {
     /// What the snapshot is of.
     pub header: Header,
     path: PathBuf,
-    file: <E::Disk as Disk>::File,
+    writer: Writer<<E::Disk as Disk>::File>,
     file_bytes: u64,
-    /// Bytes written.
-    offset: u64,
     restore: Restore,
     /// When the last part came, as time since boot.
     heard: Duration,
@@ -49,15 +48,14 @@ impl<E: Env> Incoming<E> {
         }
         let name = file_name(&header.last);
         let path = dir.join(format!("{}-{:016x}.tmp", name.trim_end_matches(".snap"), begin.transfer));
-        let file = disk.open(&path, OpenMode::Create).await.map_err(SnapshotFault::io(&path))?;
+        let file = disk.open(&path, OpenMode::CreateDirect).await.map_err(SnapshotFault::io(&path))?;
         let mut this = Self {
             vote: begin.vote,
             transfer: begin.transfer,
             header,
             path,
-            file,
+            writer: Writer::new(file),
             file_bytes: begin.file_bytes,
-            offset: 0,
             restore: Restore::new(),
             heard: E::boot_clock(),
         };
@@ -76,8 +74,9 @@ impl<E: Env> Incoming<E> {
     /// # Errors
     /// `Header` when they do not follow what is there; `Block` when one is damaged; `Io`. The transfer is over then.
     pub async fn chunk(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SnapshotFault> {
-        if offset != self.offset || self.offset + bytes.len() as u64 > self.file_bytes {
-            return Err(self.broken(format!("a chunk at {offset}, where {} is next", self.offset)));
+        let next = self.writer.bytes();
+        if offset != next || next + bytes.len() as u64 > self.file_bytes {
+            return Err(self.broken(format!("a chunk at {offset}, where {next} is next")));
         }
         let mut taken = 0;
         let mut turn = Turn::<E>::begin();
@@ -97,14 +96,14 @@ impl<E: Env> Incoming<E> {
     ///
     /// # Errors
     /// When something is missing, or the file cannot be synced.
-    pub async fn sync(&self) -> Result<(), SnapshotFault> {
-        if self.offset != self.file_bytes {
-            return Err(self.broken(format!("{} of {} bytes came", self.offset, self.file_bytes)));
+    pub async fn sync(&mut self) -> Result<(), SnapshotFault> {
+        if self.writer.bytes() != self.file_bytes {
+            return Err(self.broken(format!("{} of {} bytes came", self.writer.bytes(), self.file_bytes)));
         }
         if !self.restore.is_complete() {
             return Err(self.broken("the trailer did not come".to_owned()));
         }
-        self.file.sync().await.map_err(SnapshotFault::io(&self.path))
+        self.writer.sync().await.map_err(SnapshotFault::io(&self.path))
     }
 
     /// The file, synced, with the machine that is in it.
@@ -133,9 +132,7 @@ impl<E: Env> Incoming<E> {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), SnapshotFault> {
-        let written = self.file.write_at(self.offset, AlignedBuf::copy_of(bytes), Durability::Buffered).await;
-        written.map_err(SnapshotFault::io(&self.path))?;
-        self.offset += bytes.len() as u64;
+        self.writer.push(bytes).await.map_err(SnapshotFault::io(&self.path))?;
         self.heard = E::boot_clock();
         Ok(())
     }

@@ -21,9 +21,14 @@ impl<E: Env> Turn<E> {
         Self { began: E::boot_clock(), env: PhantomData }
     }
 
+    /// Whether this one ran for long enough.
+    pub fn is_over(&self) -> bool {
+        E::boot_clock().saturating_sub(self.began) >= LIMIT
+    }
+
     /// Between two steps: lets the shard's other tasks run if this one ran for long enough.
     pub async fn step(&mut self) {
-        if E::boot_clock().saturating_sub(self.began) >= LIMIT {
+        if self.is_over() {
             E::yield_now().await;
             self.began = E::boot_clock();
         }

@@ -1,0 +1,201 @@
+//! What is measured, one after the other.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use kahuna_protocol::ReplicaId;
+use kahuna_shards::env::Env;
+use kahuna_shards::linux::{Linux, ShardOptions, spawn_shard};
+use kahuna_shards::raft::messages::{SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, put_chunk_head};
+use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
+use kahuna_shards::raft::types::Vote;
+
+use crate::node::Node;
+use crate::probe::{Probe, Running, nanoseconds};
+use crate::values::Workload;
+
+/// How long a phase lasts that has no end of its own.
+const PHASE: Duration = Duration::from_secs(4);
+/// Sets in a batch, and batches under way.
+const BATCH: usize = 64;
+const WRITERS: usize = 4;
+
+/// One phase.
+pub struct Measured {
+    /// What went on.
+    pub name: &'static str,
+    /// How long it took.
+    pub seconds: f64,
+    /// Nanoseconds between two turns of a task that is always ready.
+    pub gaps: Histogram<u64>,
+    /// Nanoseconds until a batch was durable and applied.
+    pub writes: Histogram<u64>,
+}
+
+/// Tasks that write for as long as this lives.
+struct Writers {
+    stopped: Rc<Cell<bool>>,
+    taken: Rc<RefCell<Histogram<u64>>>,
+}
+
+impl Writers {
+    fn start(node: &Rc<Node>, workload: &Rc<RefCell<Workload>>) -> Self {
+        let this = Self { stopped: Rc::default(), taken: Rc::new(RefCell::new(nanoseconds())) };
+        for _ in 0..WRITERS {
+            let (node, workload) = (node.clone(), workload.clone());
+            let (stopped, taken) = (this.stopped.clone(), this.taken.clone());
+            Linux::spawn(async move {
+                while !stopped.get() {
+                    let before = Instant::now();
+                    let batch = workload.borrow_mut().random_batch(BATCH, node.clock.now());
+                    node.replica.propose(batch).await.expect("it leads");
+                    taken.borrow_mut().saturating_record(before.elapsed().as_nanos() as u64);
+                }
+            });
+        }
+        this
+    }
+
+    fn take(&self) -> Histogram<u64> {
+        self.taken.replace(nanoseconds())
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.stopped.set(true);
+    }
+}
+
+/// Fills a group, and takes two snapshots of it while it is written to: their files.
+pub fn build(dir: &Path, workload: Workload) -> Result<([PathBuf; 2], Vec<Measured>), Box<dyn Error>> {
+    let dir = dir.to_owned();
+    let shard = spawn_shard(ShardOptions::new(0), move || async move { build_here(&dir, workload).await })?;
+    Ok(shard.join())
+}
+
+async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measured>) {
+    let node = Rc::new(Node::start(dir, 1).await);
+    node.lead().await;
+    let workload = Rc::new(RefCell::new(workload));
+    let keys = workload.borrow().keys;
+    for first in (0..keys).step_by(1000) {
+        let batch = workload.borrow_mut().batch(first..(first + 1000).min(keys), node.clock.now());
+        node.replica.propose(batch).await.expect("it leads");
+    }
+    let running = Running(Probe::start());
+    let probe = &running.0;
+    let mut measured = Vec::new();
+    let mut note = |name, began: Instant, writes| {
+        let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
+        measured.push(Measured { name, seconds, gaps, writes });
+    };
+
+    Linux::sleep(Duration::from_secs(1)).await;
+    drop(probe.take());
+    let began = Instant::now();
+    Linux::sleep(PHASE).await;
+    note("idle", began, nanoseconds());
+
+    let began = Instant::now();
+    let writers = Writers::start(&node, &workload);
+    Linux::sleep(PHASE).await;
+    note("writes", began, writers.take());
+
+    let began = Instant::now();
+    snapshot(&node).await;
+    note("writes, snapshot", began, writers.take());
+    let first = keep(&node, dir, "first");
+
+    let began = Instant::now();
+    snapshot(&node).await;
+    note("writes, second snapshot", began, writers.take());
+    let second = keep(&node, dir, "second");
+
+    drop(writers);
+    Linux::sleep(Duration::from_millis(500)).await;
+    drop(probe.take());
+    let began = Instant::now();
+    snapshot(&node).await;
+    note("snapshot alone", began, nanoseconds());
+    ([first, second], measured)
+}
+
+/// Takes a snapshot of all that is applied now.
+async fn snapshot(node: &Node) {
+    let applied = node.replica.applied_index();
+    node.replica.request_snapshot();
+    while node.replica.status().snapshot_index < applied {
+        Linux::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Another name for the node's snapshot, that stays when the node replaces it.
+fn keep(node: &Node, dir: &Path, name: &str) -> PathBuf {
+    let kept = dir.join(name);
+    let index = node.replica.status().snapshot_index;
+    let file = std::fs::read_dir(&node.snapshots)
+        .expect("it is there")
+        .map(|file| file.expect("readable").path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{index}-"))))
+        .expect("the snapshot");
+    std::fs::hard_link(file, &kept).expect("the same file system");
+    kept
+}
+
+/// Installs one snapshot after the other on a fresh replica.
+pub fn install(dir: &Path, files: [PathBuf; 2]) -> Result<Vec<Measured>, Box<dyn Error>> {
+    let dir = dir.to_owned();
+    let shard = spawn_shard(ShardOptions::new(1), move || async move { install_here(&dir, files).await })?;
+    Ok(shard.join())
+}
+
+async fn install_here(dir: &Path, files: [PathBuf; 2]) -> Vec<Measured> {
+    let node = Node::start(dir, 2).await;
+    let running = Running(Probe::start());
+    let probe = &running.0;
+    let mut measured = Vec::new();
+    for (file, name, after) in [
+        (&files[0], "install on an empty replica", "after that"),
+        (&files[1], "install on a full replica", "after that, the old state is freed"),
+    ] {
+        drop(probe.take());
+        let began = Instant::now();
+        send(&node, file).await;
+        let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
+        measured.push(Measured { name, seconds, gaps, writes: nanoseconds() });
+        let began = Instant::now();
+        Linux::sleep(PHASE).await;
+        let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
+        measured.push(Measured { name: after, seconds, gaps, writes: nanoseconds() });
+    }
+    measured
+}
+
+/// Does what a leader does that sends `path`.
+async fn send(node: &Node, path: &Path) {
+    let file = SnapshotFile::<Linux>::open(&node.disk, path).await.expect("a snapshot");
+    let transfer = file.header.last.index;
+    let vote = Vote::new_committed(file.header.last.leader_id.term + 10, 1);
+    let begin = SnapshotBegin { vote, transfer, file_bytes: file.bytes, header: file.header.encode().into() };
+    let mut body = Vec::new();
+    begin.put(&mut body);
+    message(node, SNAPSHOT_BEGIN, body).await;
+    let mut reader = BlockReader::checking(&file);
+    while let Some((offset, blocks)) = reader.next().await.expect("whole") {
+        let mut body = Vec::new();
+        put_chunk_head(&mut body, transfer, offset);
+        body.extend_from_slice(blocks);
+        message(node, SNAPSHOT_CHUNK, body).await;
+    }
+    message(node, SNAPSHOT_END, transfer.to_le_bytes().to_vec()).await;
+    assert_eq!(node.replica.status().snapshot_index, file.header.last.index, "it was installed");
+}
+
+async fn message(node: &Node, kind: u16, body: Vec<u8>) {
+    node.replica.on_message(ReplicaId(1), kind, body.into()).await.expect("it is taken");
+}

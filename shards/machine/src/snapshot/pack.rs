@@ -1,0 +1,50 @@
+//! Packed blocks: LZ4 where it pays.
+
+use std::borrow::Cow;
+
+use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
+
+use super::format::{BLOCK_HEADER_BYTES, Fault, PACKED, frame, seal_word};
+
+/// The length of the payload before it was packed.
+const LENGTH_BYTES: usize = 4;
+/// LZ4 packs no better than this.
+const MAX_RATIO: usize = 255;
+
+/// `block`, or a shorter form of it if that saves an eighth.
+pub fn pack(block: Vec<u8>) -> Vec<u8> {
+    let payload = &block[BLOCK_HEADER_BYTES..];
+    let word = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("a header has sixteen bytes"));
+    let packed = seal_word(word(8), word(12) | PACKED, |writer| {
+        writer.u32(word(0));
+        writer.extend(get_maximum_output_size(payload.len()), |out| {
+            compress_into(payload, out).expect("room for the worst case")
+        });
+    });
+    if packed.len() <= block.len() - block.len() / 8 { packed } else { block }
+}
+
+/// The plain form of the block numbered `number`.
+///
+/// # Errors
+/// `Length`, `Crc`, `Number` of its frame; `Packing`.
+pub fn unpack(number: u32, block: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
+    let (kind, payload) = frame(number, block)?;
+    if kind & PACKED == 0 {
+        return Ok(Cow::Borrowed(block));
+    }
+    let (length, packed) = payload.split_first_chunk::<LENGTH_BYTES>().ok_or(Fault::Packing)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > packed.len().saturating_mul(MAX_RATIO) {
+        return Err(Fault::Packing);
+    }
+    let mut unpacked = None;
+    let plain = seal_word(number, kind & !PACKED, |writer| {
+        writer.extend(length, |out| {
+            let written = decompress_into(packed, out).ok().filter(|&written| written == length);
+            unpacked = written;
+            written.unwrap_or(0)
+        });
+    });
+    unpacked.map(|_| Cow::Owned(plain)).ok_or(Fault::Packing)
+}
