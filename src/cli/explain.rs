@@ -80,7 +80,9 @@ fn meaning(code: ErrorCode) -> &'static str {
         ErrorCode::WrongCluster => "The address belongs to another cluster. Correct --endpoints.",
         ErrorCode::Busy => "Too much is in flight here. Wait as the hint says, send less at once.",
         ErrorCode::Overloaded => "A memory budget or the session limit is reached. Delete data, or add nodes.",
-        ErrorCode::NotReady => "The node waits for its peers. `kahuna status` says whom it misses.",
+        ErrorCode::NotReady => {
+            "The node waits for its peers, or to be fed again after damage to its disk. `kahuna status` says what it misses."
+        }
         ErrorCode::NoLeader => "The group has no leader: a majority of its nodes is down or just starting.",
         ErrorCode::NotLeader => "Another node leads. Clients follow by themselves; an old map mends itself.",
         ErrorCode::Moved => "The name belongs to another partition now. Clients read the map again by themselves.",

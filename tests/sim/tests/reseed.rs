@@ -22,8 +22,6 @@ use rand::{RngExt, SeedableRng};
 
 /// Shards of every node.
 const SHARDS: u16 = 2;
-/// Faults of one run.
-const FAULTS: u32 = 6;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -184,7 +182,7 @@ async fn as_client<T: 'static, F: Future<Output = T> + 'static>(
     ended.await.expect("the script runs to its end")
 }
 
-async fn storm(cluster: &Cluster, seed: u64) -> u32 {
+async fn storm(cluster: &Cluster, seed: u64, faults: u32) -> u32 {
     for node in cluster.shape().numbers() {
         cluster.start_with_shards(node, SHARDS);
     }
@@ -196,7 +194,7 @@ async fn storm(cluster: &Cluster, seed: u64) -> u32 {
     let victim = rng.random_range(1..4);
     let mut run = Run { cluster, victim, rng, dead: BTreeSet::new(), lost_logs: 0 };
     run.live(1500).await;
-    for _ in 0..FAULTS {
+    for _ in 0..faults {
         run.fault().await;
     }
     run.healed().await;
@@ -224,13 +222,13 @@ async fn storm(cluster: &Cluster, seed: u64) -> u32 {
     run.lost_logs
 }
 
-fn storms(seeds: std::ops::Range<u64>) {
+fn storms(seeds: std::ops::Range<u64>, faults: u32) {
     let mut lost_logs = 0;
     for seed in seeds.clone() {
         println!("seed {seed}, {lost_logs} logs lost before it");
         let world = World::new(seed);
         let cluster = Cluster::new(&world, Shape::small(3));
-        lost_logs += world.block_on(storm(&cluster, seed));
+        lost_logs += world.block_on(storm(&cluster, seed, faults));
     }
     assert!(lost_logs as usize >= seeds.count(), "only {lost_logs} logs were lost");
 }
@@ -241,12 +239,12 @@ fn storms(seeds: std::ops::Range<u64>) {
 /// from a quorum that needs the node's copy.
 #[test]
 fn a_node_that_loses_logs_is_fed_again() {
-    storms(1..3);
+    storms(1..3, 4);
 }
 
 /// The same for many seeds: `cargo nextest run --release -p kahuna-sim --run-ignored only -E 'test(reseed_storms)'`.
 #[test]
 #[ignore = "minutes"]
 fn reseed_storms() {
-    storms(100..300);
+    storms(100..300, 8);
 }
