@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use common::{disk, temp_dir};
-use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode, block_on};
+use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, LogOptions, OpenMode, block_on};
+use rustix::fs::{FlockOperation, flock};
 
 #[test]
 fn bytes_come_back_and_a_read_ends_with_the_file() {
@@ -95,4 +96,20 @@ fn completions_ring_the_eventfd_and_drain_wakes() {
         assert_eq!((u64::from_ne_bytes(count), ring.drain()), (1, 1));
     }
     assert!(write.as_mut().poll(&mut context).is_ready());
+}
+
+/// The reserve is still being made when the log closes: no file of it stays open behind the end, under an operation whose
+/// answer nobody takes.
+#[test]
+fn a_closed_log_leaves_no_file_open_for_writing() {
+    let (dir, ring) = (temp_dir(), disk());
+    let options = LogOptions { segment_bytes: 8 << 20, ..LogOptions::default() };
+    let (log, _) = common::open(&ring, &ring, dir.path(), &options).expect("the log opens");
+    block_on(&ring, common::close(&log)).expect("closed");
+    for entry in std::fs::read_dir(dir.path()).expect("readable") {
+        let path = entry.expect("an entry").path();
+        let file = std::fs::File::open(&path).expect("readable");
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
 }

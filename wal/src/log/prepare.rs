@@ -50,13 +50,13 @@ impl<D: Disk> Shared<D> {
         self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"))
     }
 
-    /// Keeps one segment ready behind the tail, the reserve whole, and gives old segments free, until dropped. Returns when something failed.
-    pub async fn prepare_loop(&self) -> LogError {
-        loop {
-            if let Err(error) = self.prepare_once().await {
-                return error;
-            }
+    /// Keeps one segment ready behind the tail, the reserve whole, and gives old segments free. Returns between two steps
+    /// once the writer has finished, so that no file stays open under an operation in flight, or when something failed.
+    pub async fn prepare_loop(&self) -> Result<(), LogError> {
+        while !self.state().finished {
+            self.prepare_once().await?;
         }
+        Ok(())
     }
 
     async fn prepare_once(&self) -> Result<(), LogError> {
@@ -75,7 +75,8 @@ impl<D: Disk> Shared<D> {
     async fn something_to_prepare(&self) -> Result<(), LogError> {
         poll_fn(|context| {
             let mut state = self.state();
-            if state.segment_to_prepare().is_some() || state.pool.wants_refill() || state.release.has_free() {
+            let work = state.segment_to_prepare().is_some() || state.pool.wants_refill() || state.release.has_free();
+            if work || state.finished {
                 return Poll::Ready(Ok(()));
             }
             if state.closing && state.is_exhausted() {

@@ -8,24 +8,29 @@ use super::state::Shared;
 use crate::{Disk, LogError};
 
 impl<D: Disk> Shared<D> {
-    /// Runs until the log is closed and everything is flushed and sealed, or until it is poisoned.
+    /// Runs until the log is closed, everything is flushed and sealed, and no file is being made ready any more; or until it
+    /// is poisoned.
     pub async fn run(&self) -> Result<(), LogError> {
         assert!(!std::mem::replace(&mut self.state().running, true), "a log has one writer");
         let mut writer = pin!(self.write_loop());
         let mut preparer = pin!(self.prepare_loop());
         let mut mover = pin!(self.move_loop());
         let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = writer.as_mut().poll(context) {
-                return Poll::Ready(ended);
+            if !self.state().finished {
+                match writer.as_mut().poll(context) {
+                    Poll::Ready(Ok(())) => self.state().finished = true,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {}
+                }
             }
-            let mut failed = preparer.as_mut().poll(context);
-            if failed.is_pending() {
-                failed = mover.as_mut().poll(context);
+            let prepared = preparer.as_mut().poll(context);
+            if self.state().finished {
+                // All records are durable: a file that could not be made ready behind them is missed by nobody.
+                return prepared.map(|_| Ok(()));
             }
-            failed.map(|error| {
-                self.fail(&error);
-                Err(error)
-            })
+            let moved = mover.as_mut().poll(context).map(Err);
+            let failed = if prepared.is_ready() { prepared } else { moved };
+            failed.map(|failed| failed.inspect_err(|error| self.fail(error)))
         })
         .await;
         // Nothing is written any more. Whoever opens this log next, in this process or another, waits for its files to be

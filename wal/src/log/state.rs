@@ -70,6 +70,8 @@ pub struct State<D: Disk> {
     pub failed: Option<LogError>,
     pub closing: bool,
     pub running: bool,
+    /// The writer has returned: the log was closed, and all of it is durable.
+    pub finished: bool,
     pub stats: LogStats,
     /// `stats.records` when it was last asked whether the log is idle.
     pub idle_mark: u64,
@@ -132,6 +134,7 @@ impl<D: Disk> State<D> {
             failed: None,
             closing: false,
             running: false,
+            finished: false,
             stats: LogStats::default(),
             idle_mark: 0,
             waker: None,
