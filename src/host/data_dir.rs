@@ -6,9 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kahuna_shards::node::LOCK_FILE;
-use kahuna_shards::node::manifest::{Manifest, ManifestError};
+use kahuna_shards::node::manifest::{MANIFEST, Manifest, ManifestError};
 use kahuna_wal::{AlignedBuf, BLOCK_BYTES, UringDisk, block_on};
-use rustix::fs::{Access, FlockOperation, FsWord, access, flock, statfs};
+use rustix::fs::{Access, FlockOperation, FsWord, access, flock, statfs, statvfs};
 
 use super::finding::{Finding, Trouble};
 
@@ -84,7 +84,9 @@ pub(super) fn direct(dir: &Path, allow_tmpfs: bool) -> Finding {
     let there = nearest(dir);
     let result = match write_directly(&there) {
         Ok(()) => Ok("O_DIRECT writes work".to_owned()),
-        Err(error) if error.kind() == ErrorKind::StorageFull => Err(Trouble::new(
+        // A node that was at work here opens its files, and says itself what it can go on with.
+        Err(error) if is_full(&error) && has_data(dir) => Ok("the disk is full; free space, or delete keys".to_owned()),
+        Err(error) if is_full(&error) => Err(Trouble::new(
             format!("no space is left on the file system of {}", there.display()),
             format!("make room (`df '{}'`), or choose another one with --data-dir", there.display()),
         )),
@@ -97,6 +99,41 @@ pub(super) fn direct(dir: &Path, allow_tmpfs: bool) -> Finding {
         )),
     };
     Finding::new("direct writes", result)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+fn has_data(dir: &Path) -> bool {
+    dir.join(MANIFEST).exists()
+}
+
+/// A fresh node's logs fit. One that has data allocated its logs, and starts on a full disk too.
+pub(super) fn room(dir: &Path, needed: u64) -> Option<Finding> {
+    if has_data(dir) {
+        return None;
+    }
+    let there = nearest(dir);
+    let result = match statvfs(&there) {
+        Ok(found) if found.f_bavail.saturating_mul(found.f_frsize) >= needed => {
+            Ok(format!("{} MiB needed", needed >> 20))
+        }
+        Ok(found) => Err(Trouble::new(
+            format!(
+                "{} MiB are free on the file system of {}, and a fresh node's logs take {} MiB",
+                found.f_bavail.saturating_mul(found.f_frsize) >> 20,
+                there.display(),
+                needed >> 20
+            ),
+            "make room, choose another one with --data-dir, or give a smaller --segment-size or fewer --shards",
+        )),
+        Err(error) => Err(Trouble::new(
+            format!("{} cannot be looked at: {error}", there.display()),
+            "choose another one with --data-dir",
+        )),
+    };
+    Some(Finding::new("room", result))
 }
 
 /// Writes one block to a file without a name, so that nothing is left behind however this ends.

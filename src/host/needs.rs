@@ -8,6 +8,9 @@ use kahuna_shards::config::NodeConfig;
 use super::finding::Finding;
 use super::{data_dir, ports, resources, uring};
 
+/// Files of a log that has just been made: the one it writes to, the next one, and the reserve.
+const LOG_SEGMENTS: u64 = 4;
+
 /// What is checked.
 #[derive(Clone, Debug)]
 pub struct Needs {
@@ -15,6 +18,8 @@ pub struct Needs {
     pub shards: u16,
     /// Where the data shall live.
     pub data_dir: PathBuf,
+    /// How much room a fresh node's logs take, in bytes.
+    pub log_bytes: u64,
     /// The addresses that shall be listened on, each with the flag that sets it.
     pub listen: Vec<(&'static str, SocketAddr)>,
     /// Whether data in memory is accepted.
@@ -27,6 +32,7 @@ impl Needs {
         Self {
             shards: config.shards,
             data_dir: config.data_dir.clone(),
+            log_bytes: u64::from(config.shards) * config.segment_bytes * LOG_SEGMENTS,
             listen: vec![("--listen", config.listen), ("--peer-listen", config.peer_listen)],
             allow_tmpfs,
         }
@@ -45,6 +51,7 @@ pub fn check(needs: &Needs) -> Vec<Finding> {
     findings.push(data_dir::durable(&needs.data_dir, needs.allow_tmpfs));
     if has_dir {
         findings.push(data_dir::direct(&needs.data_dir, needs.allow_tmpfs));
+        findings.extend(data_dir::room(&needs.data_dir, needs.log_bytes));
         findings.push(data_dir::unlocked(&needs.data_dir));
     }
     // The manifest is read through io_uring.

@@ -8,6 +8,7 @@ mod nodes;
 mod progress;
 
 mod damage;
+mod disk_full;
 mod durability;
 mod failover;
 mod faults;

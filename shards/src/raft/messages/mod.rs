@@ -5,7 +5,7 @@
 //! 0x1101 append          0 17 vote      17 17 log id before the entries   34 17 leader's commit   51 4 count
 //!                        per entry: 8 term, 1 kind, 4 payload length; then all payloads, in order
 //! 0x9101 appended        0 1 status: 0 all, 1 up to the log id, 2 conflict, 3 higher vote
-//!                        1 17 log id (status 1) or vote (status 3)
+//!                        1 17 log id (status 1) or vote (status 3); last 1 the disk is full (0 or 1)
 //! 0x1102 vote            0 17 vote      17 17 last log id                 34 1 the leader handed over (0 or 1)
 //! 0x9102 voted           0 17 vote      17 17 last log id                 34 1 granted (0 or 1)
 //! 0x1103 pre-vote        as vote

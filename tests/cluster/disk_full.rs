@@ -1,0 +1,161 @@
+//! Real file systems that fill up: small ext4 images on loop devices. That needs root; without it the tests say so and
+//! pass.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kahuna_client::blocking::Client;
+use kahuna_client::call::{DeleteAnswer, GetAnswer, ReleaseAnswer, SetAnswer};
+use kahuna_client::{ClientError, Options};
+use kahuna_protocol::ErrorCode;
+
+use super::nodes::{Cluster, PATIENCE};
+
+const IMAGE_BYTES: u64 = 40 << 20;
+/// How long a write that shall be refused is repeated.
+const BRIEF: Duration = Duration::from_secs(1);
+
+/// A file system in a file, mounted until this is dropped.
+struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    /// Why not, when this process may not mount.
+    fn new(image: &Path, at: &Path) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        File::create(image).and_then(|file| file.set_len(IMAGE_BYTES)).map_err(|error| error.to_string())?;
+        // No blocks that only root may take: the nodes are root's here.
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-J", "size=4"], &[image])?;
+        run("mount", &["-o", "loop"], &[image, at])?;
+        Ok(Self { at: at.to_owned() })
+    }
+
+    /// Takes all but some `left` bytes with a file of that name.
+    fn fill(&self, name: &str, left: u64) -> PathBuf {
+        let path = self.at.join(name);
+        let free = rustix::fs::statvfs(&self.at).expect("it is mounted");
+        let taken = (free.f_bavail * free.f_frsize).saturating_sub(left);
+        let mut file = File::create(&path).expect("an inode is free");
+        let zeros = vec![0; 64 << 10];
+        for _ in 0..taken / zeros.len() as u64 {
+            if file.write_all(&zeros).is_err() {
+                break;
+            }
+        }
+        file.sync_all().expect("a loop device takes it");
+        path
+    }
+}
+
+impl Drop for Mount {
+    /// Lazily: nodes may run on it still, and the device goes when they do.
+    fn drop(&mut self) {
+        if let Err(error) = run("umount", &["--lazy"], &[&self.at]) {
+            eprintln!("{} stays mounted: {error}", self.at.display());
+        }
+    }
+}
+
+fn run(program: &str, flags: &[&str], paths: &[&Path]) -> Result<(), String> {
+    let output =
+        Command::new(program).args(flags).args(paths).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// A file system for each node, below which its data goes; `None` where this process may not mount.
+fn mounts(cluster: &mut Cluster) -> Option<Vec<Mount>> {
+    let dir = cluster.dir().to_owned();
+    let mounted = cluster.nodes.iter_mut().map(|node| {
+        let at = dir.join(format!("disk-{}", node.id));
+        node.data_dir = at.join("data");
+        Mount::new(&dir.join(format!("disk-{}.img", node.id)), &at)
+    });
+    match mounted.collect() {
+        Ok(mounts) => Some(mounts),
+        Err(why) => {
+            eprintln!("skipped: this needs root and loop devices: {why}");
+            None
+        }
+    }
+}
+
+fn brief(cluster: &Cluster) -> Client {
+    Client::new(Options { timeout: BRIEF, ..Options::new(cluster.endpoints()) }).expect("a client starts")
+}
+
+fn expect_all(client: &Client, count: usize, value: &[u8]) {
+    for number in 0..count {
+        let answer = client.get(format!("key/{number}")).expect("reads are served");
+        assert!(matches!(answer, GetAnswer::Value(read) if read.value == value), "key/{number} was acknowledged");
+    }
+}
+
+/// Claim: three nodes on disks that fill up refuse what grows, serve the rest, lose nothing, live, open again while the
+/// disks are full, and take writes by themselves once there is room.
+#[test]
+fn nodes_live_through_full_disks() {
+    let mut cluster = Cluster::new(3, 1, 2);
+    let Some(mounts) = mounts(&mut cluster) else { return };
+    (0..3).for_each(|at| cluster.start(at));
+    cluster.wait_until_led();
+    let (patient, hurried) = (cluster.client(), brief(&cluster));
+    patient.lock_acquire("held", "me", Duration::from_secs(600)).expect("served");
+    let fillers: Vec<PathBuf> = mounts.iter().map(|mount| mount.fill("filler", 3 << 20)).collect();
+    let value = vec![7; 20_000];
+    let mut acknowledged = 0;
+    let refusal = loop {
+        match hurried.set(format!("key/{acknowledged}"), value.clone(), None) {
+            Ok(SetAnswer::Set(_)) => acknowledged += 1,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 3000, "the disks never were full");
+    };
+    let ClientError::Refused(refusal) = refusal else { panic!("a refusal was expected: {refusal}") };
+    assert_eq!(refusal.code(), ErrorCode::DiskFull, "{}", refusal.text);
+    expect_all(&patient, acknowledged, &value);
+    let last = acknowledged - 1;
+    assert!(matches!(patient.delete(format!("key/{last}")), Ok(DeleteAnswer::Deleted(_))));
+    assert!(matches!(patient.lock_release("held", "me"), Ok(ReleaseAnswer::Released(_))));
+
+    let full: Vec<usize> =
+        (0..3).filter(|&at| cluster.printed(at).contains("is full: the log lives on its reserve")).collect();
+    assert!(full.len() > 1, "a majority is full: {full:?}");
+
+    for (at, mount) in mounts.iter().enumerate() {
+        cluster.kill(at);
+        mount.fill("more", 0);
+        cluster.start(at);
+    }
+    cluster.wait_until_led();
+    expect_all(&cluster.client(), last, &value);
+
+    for (mount, filler) in mounts.iter().zip(fillers) {
+        fs::remove_file(filler).expect("it was made");
+        fs::remove_file(mount.at.join("more")).expect("it was made");
+    }
+    let client = Client::new(Options { timeout: PATIENCE, ..Options::new(cluster.endpoints()) }).expect("a client");
+    for number in 0..100 {
+        client.set(format!("after/{number}"), value.clone(), None).expect("there is room again");
+    }
+    expect_all(&client, last, &value);
+}
+
+/// Claim: a fresh node on a disk that is too small says how much it needs.
+#[test]
+fn a_fresh_node_says_how_much_room_it_needs() {
+    let mut cluster = Cluster::new(1, 1, 1);
+    let Some(mounts) = mounts(&mut cluster) else { return };
+    mounts[0].fill("filler", 2 << 20);
+    cluster.start(0);
+    assert_eq!(cluster.wait_for_exit(0), Some(78), "{}", cluster.printed(0));
+    assert!(cluster.printed(0).contains("a fresh node's logs take 4 MiB"), "{}", cluster.printed(0));
+}
