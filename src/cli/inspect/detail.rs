@@ -14,7 +14,7 @@ pub fn detail(record: &RecordView<'_>) -> String {
 
 fn described(record: &RecordView<'_>) -> Result<String, Malformed> {
     match record.kind_name {
-        "entry" => entry(record),
+        "entry" | "moved" => entry(record),
         "vote" => {
             let mut reader = Reader::new(record.body, "vote");
             let vote = reader.vote()?;

@@ -71,9 +71,9 @@ fn inspect(bytes: &[u8]) {
         end = offset + 1;
         let Part::Batch { header, records, .. } = part else { continue };
         let Ok(records) = records.collect::<Result<Vec<_>, _>>() else { continue };
-        let records = records.into_iter().flat_map(|it| {
-            Record { kind: it.kind, group: it.group, index: it.index, body: it.body.to_vec() }.encode()
-        });
+        let records = records
+            .into_iter()
+            .flat_map(|it| Record { kind: it.kind, group: it.group, index: it.index, body: it.body.to_vec() }.encode());
         let again = BatchHeader {
             length: header.length,
             sequence: header.sequence,

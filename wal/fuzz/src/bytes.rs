@@ -10,6 +10,7 @@ pub const IDENTITY: LogIdentity = LogIdentity { cluster: *b"the fuzzed one..", i
 /// What a segment's header says, as far as it varies here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    pub version: u32,
     pub sequence: u64,
     pub generation: u64,
     pub run: u64,
@@ -63,7 +64,7 @@ impl SegmentHeader {
     pub fn encode(&self) -> Vec<u8> {
         let mut block = vec![0; BLOCK];
         put(&mut block, 0, b"KAHUNAWL");
-        put(&mut block, 8, &kahuna_wal::FORMAT_VERSION.to_le_bytes());
+        put(&mut block, 8, &self.version.to_le_bytes());
         put(&mut block, 12, &4096u32.to_le_bytes());
         put(&mut block, 16, &IDENTITY.cluster);
         put(&mut block, 32, &IDENTITY.incarnation.to_le_bytes());
@@ -80,12 +81,13 @@ impl SegmentHeader {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let block = bytes.get(..BLOCK)?;
         let header = Self {
+            version: u32_at(block, 8),
             sequence: u64_at(block, 48),
             generation: u64_at(block, 56),
             run: u64_at(block, 64),
             len: u64_at(block, 72),
         };
-        (header.encode() == block).then_some(header)
+        (header.encode() == block && (1..=2).contains(&header.version)).then_some(header)
     }
 }
 
@@ -201,7 +203,7 @@ impl Record {
 
     fn is_canonical(&self) -> bool {
         match self.kind {
-            1 => self.body.len() >= 16,
+            1 | 9 => self.body.len() >= 16,
             2 | 3 | 6 | 7 => self.index == 0,
             4 => self.body.is_empty(),
             5 => true,

@@ -70,7 +70,7 @@ pub fn recover(segments: &[(u64, Vec<u8>)]) -> Option<Log> {
         let mut at = FIRST;
         while let Some((batch, records)) = next(&header, at, &segment.1, last.as_ref()) {
             for record in Record::decode_all(records, batch.records)? {
-                apply(&mut log.groups, record)?;
+                apply(&mut log.groups, header.version, record)?;
             }
             at += batch.padded();
             log.batches += 1;
@@ -83,7 +83,7 @@ pub fn recover(segments: &[(u64, Vec<u8>)]) -> Option<Log> {
         }
         next_segment = segment.0.saturating_add(1);
     }
-    (log.end >= durable).then_some(log)
+    (log.end >= durable && log.groups.values().all(is_contiguous)).then_some(log)
 }
 
 fn next<'a>(
@@ -99,19 +99,23 @@ fn next<'a>(
     (follows && at + batch.padded() <= header.len).then_some((batch, records))
 }
 
-/// What one record does; `None` when it breaks a rule.
-fn apply(groups: &mut BTreeMap<u32, Group>, record: Record) -> Option<()> {
+/// Whether a group's entries are without a hole.
+fn is_contiguous(group: &Group) -> bool {
+    group.entries.keys().zip(group.entries.keys().skip(1)).all(|(one, next)| one.checked_add(1) == Some(*next))
+}
+
+/// What one record does in a segment of this version; `None` when it breaks a rule.
+fn apply(groups: &mut BTreeMap<u32, Group>, version: u32, record: Record) -> Option<()> {
     let Record { kind, group, index, body } = record;
     if kind == 8 {
         groups.remove(&group);
         return Some(());
     }
     let group = groups.entry(group).or_default();
+    let is_purged = group.purged.as_ref().is_some_and(|(upto, _)| index <= *upto);
     match kind {
         1 => {
-            let purged = group.purged.as_ref().map(|(upto, _)| *upto);
-            let last = group.entries.last_key_value().map(|(last, _)| *last);
-            if purged.is_some_and(|upto| index <= upto) || last.is_some_and(|last| index > last.saturating_add(1)) {
+            if is_purged {
                 return None;
             }
             group.entries.split_off(&index);
@@ -128,6 +132,13 @@ fn apply(groups: &mut BTreeMap<u32, Group>, record: Record) -> Option<()> {
         }
         6 => group.snapshot = Some(body),
         7 => group.created = Some(body),
+        9 if version < 2 => return None,
+        9 if is_purged => {}
+        9 => {
+            if *group.entries.entry(index).or_insert_with(|| body.clone()) != body {
+                return None;
+            }
+        }
         _ => unreachable!("decoding refuses other kinds"),
     }
     Some(())

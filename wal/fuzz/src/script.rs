@@ -1,5 +1,7 @@
 //! Logs that the fuzzer's bytes describe: mostly valid ones, then bent, with checksums that hold all the same.
 
+use std::collections::BTreeMap;
+
 use arbitrary::Arbitrary;
 
 use crate::bytes::{BLOCK, BatchHeader, Place, Record, SegmentHeader, seal_segment, u32_at};
@@ -11,6 +13,8 @@ const LEN: u64 = BLOCKS * BLOCK as u64;
 /// One log: how it is written, and what happens to it then.
 #[derive(Arbitrary, Debug)]
 pub struct Script {
+    /// So many segments are of the format's first version.
+    old: u8,
     steps: Vec<Step>,
     bends: Vec<Bend>,
 }
@@ -36,29 +40,84 @@ enum Claims {
 /// A record, by and large a sensible one.
 #[derive(Arbitrary, Debug)]
 enum Given {
-    Entry { group: u8, len: u8 },
-    EntryAt { group: u8, index: u8, len: u8 },
-    Mark { kind: u8, group: u8, byte: u8 },
-    Truncate { group: u8, from: u8 },
-    Purge { group: u8, upto: u8 },
-    Destroyed { group: u8 },
-    Any { kind: u8, group: u8, index: u64, body: Vec<u8> },
+    Entry {
+        group: u8,
+        len: u8,
+    },
+    EntryAt {
+        group: u8,
+        index: u8,
+        len: u8,
+    },
+    /// The copy of an entry so far back, or of one that never was.
+    Moved {
+        group: u8,
+        back: u8,
+    },
+    Mark {
+        kind: u8,
+        group: u8,
+        byte: u8,
+    },
+    Truncate {
+        group: u8,
+        from: u8,
+    },
+    Purge {
+        group: u8,
+        upto: u8,
+    },
+    Destroyed {
+        group: u8,
+    },
+    Any {
+        kind: u8,
+        group: u8,
+        index: u64,
+        body: Vec<u8>,
+    },
 }
 
 /// What happens to the written bytes.
 #[derive(Arbitrary, Debug)]
 enum Bend {
-    Flip { segment: u8, offset: u16, mask: u8 },
+    Flip {
+        segment: u8,
+        offset: u16,
+        mask: u8,
+    },
     /// Zeros over a block.
-    Wipe { segment: u8, block: u8 },
+    Wipe {
+        segment: u8,
+        block: u8,
+    },
     /// One block lands where another stood.
-    Misdirect { from: u8, from_block: u8, to: u8, to_block: u8 },
-    Cut { segment: u8, offset: u16 },
-    Remove { segment: u8 },
+    Misdirect {
+        from: u8,
+        from_block: u8,
+        to: u8,
+        to_block: u8,
+    },
+    Cut {
+        segment: u8,
+        offset: u16,
+    },
+    Remove {
+        segment: u8,
+    },
     /// Another value in a batch or its records, and checksums that hold.
-    Forge { segment: u8, block: u8, offset: u16, value: u8 },
+    Forge {
+        segment: u8,
+        block: u8,
+        offset: u16,
+        value: u8,
+    },
     /// Another value in a segment's header, and a checksum that holds.
-    ForgeHeader { segment: u8, offset: u8, value: u8 },
+    ForgeHeader {
+        segment: u8,
+        offset: u8,
+        value: u8,
+    },
 }
 
 /// A log in the making.
@@ -71,6 +130,10 @@ struct Writer {
     oldest: u64,
     /// The last index of each of four groups.
     last: [u64; 4],
+    /// What was last written at a group's index.
+    written: BTreeMap<(u32, u64), Vec<u8>>,
+    /// Segments up to this number are of version 1.
+    old: u64,
 }
 
 /// Bytes of segments, by rising number.
@@ -79,16 +142,18 @@ pub type Segments = Vec<(u64, Vec<u8>)>;
 impl Script {
     /// The log that comes of it.
     pub fn segments(&self) -> Segments {
-        let first = (1, Writer::fresh(1, 1));
         let mut writer = Writer {
-            segments: vec![first],
+            segments: Vec::new(),
             offset: BLOCK as u64,
             sequence: 1,
             run: 1,
             durable: (1, BLOCK as u64),
             oldest: 1,
             last: [0; 4],
+            written: BTreeMap::new(),
+            old: u64::from(self.old % 4),
         };
+        writer.segments.push((1, writer.fresh(1)));
         for step in self.steps.iter().take(24) {
             writer.step(step);
         }
@@ -101,8 +166,10 @@ impl Script {
 }
 
 impl Writer {
-    fn fresh(sequence: u64, run: u64) -> Vec<u8> {
-        let mut bytes = SegmentHeader { sequence, generation: 100 + sequence, run, len: LEN }.encode();
+    fn fresh(&self, sequence: u64) -> Vec<u8> {
+        let version = if sequence <= self.old { 1 } else { 2 };
+        let header = SegmentHeader { version, sequence, generation: 100 + sequence, run: self.run, len: LEN };
+        let mut bytes = header.encode();
         bytes.resize(LEN as usize, 0);
         bytes
     }
@@ -114,7 +181,7 @@ impl Writer {
     fn roll(&mut self, skip: bool) {
         let next = self.number() + 1 + u64::from(skip);
         if self.segments.len() < 6 {
-            self.segments.push((next, Self::fresh(next, self.run)));
+            self.segments.push((next, self.fresh(next)));
             self.offset = BLOCK as u64;
         }
     }
@@ -129,8 +196,7 @@ impl Writer {
                 }
             }
             Step::Batch { records, claims, long } => {
-                let mut bytes: Vec<u8> =
-                    records.iter().take(8).flat_map(|given| self.record(given).encode()).collect();
+                let mut bytes: Vec<u8> = records.iter().take(8).flat_map(|given| self.record(given).encode()).collect();
                 let mut count = records.len().min(8) as u32;
                 if *long {
                     bytes.extend(Record { kind: 2, group: 9, index: 0, body: vec![7; 5000] }.encode());
@@ -170,11 +236,11 @@ impl Writer {
     }
 
     fn record(&mut self, given: &Given) -> Record {
-        let entry = |group: u8, index: u64, len: u8| Record {
-            kind: 1,
-            group: u32::from(group % 4),
-            index,
-            body: vec![index as u8; 16 + usize::from(len)],
+        let written = &mut self.written;
+        let mut entry = |group: u8, index: u64, len: u8| {
+            let (group, body) = (u32::from(group % 4), vec![index as u8; 16 + usize::from(len)]);
+            written.insert((group, index), body.clone());
+            Record { kind: 1, group, index, body }
         };
         match *given {
             Given::Entry { group, len } => {
@@ -185,6 +251,12 @@ impl Writer {
             Given::EntryAt { group, index, len } => {
                 self.last[usize::from(group % 4)] = u64::from(index);
                 entry(group, u64::from(index), len)
+            }
+            Given::Moved { group, back } => {
+                let index = self.last[usize::from(group % 4)].saturating_sub(u64::from(back));
+                let group = u32::from(group % 4);
+                let body = self.written.get(&(group, index)).cloned().unwrap_or_else(|| vec![back; 20]);
+                Record { kind: 9, group, index, body }
             }
             Given::Mark { kind, group, byte } => {
                 let kind = [2, 3, 6, 7][usize::from(kind % 4)];

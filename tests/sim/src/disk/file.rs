@@ -17,16 +17,23 @@ use crate::{Sim, exec::SimRng};
 /// Streams of randomness of a disk.
 const STREAM_LOSSES: u64 = 1;
 const STREAM_DELAYS: u64 = 2;
+/// How often a held operation looks whether it may go on.
+const HELD_LOOK: Duration = Duration::from_millis(1);
 
 struct Shared {
     image: RefCell<Image>,
     delays: SimRng,
     latency_nanos: Cell<(u64, u64)>,
+    /// Operations of this kind wait.
+    held: Cell<Option<DiskOp>>,
 }
 
 impl Shared {
     /// Lets the time of one operation pass, then checks that it may succeed.
     async fn admit(&self, op: DiskOp) -> io::Result<()> {
+        while self.held.get() == Some(op) {
+            Sim::sleep(HELD_LOOK).await;
+        }
         let (least, most) = self.latency_nanos.get();
         if most > 0 {
             Sim::sleep(Duration::from_nanos(self.delays.between(least, most))).await;
@@ -47,6 +54,7 @@ impl SimDisk {
             image: RefCell::new(image),
             delays: SimRng::new(options.seed, STREAM_DELAYS),
             latency_nanos: Cell::new(options.latency_nanos),
+            held: Cell::new(None),
         }))
     }
 
@@ -63,6 +71,16 @@ impl SimDisk {
     /// Makes the disk so large that this many bytes more fit on it; `u64::MAX` for no bound.
     pub fn leave_room(&self, bytes: u64) {
         self.0.image.borrow_mut().leave_room(bytes);
+    }
+
+    /// Lets operations of kind `op` wait from now on, until [`let_go`](Self::let_go). Only within a world.
+    pub fn hold(&self, op: DiskOp) {
+        self.0.held.set(Some(op));
+    }
+
+    /// Lets what is held go on.
+    pub fn let_go(&self) {
+        self.0.held.set(None);
     }
 
     /// Takes all injected faults back.
