@@ -305,7 +305,10 @@ impl Disk for FaultyDisk {
 
 impl FaultyFile {
     fn expect_blocks(&self, offset: u64, len: usize) {
-        assert!(!self.direct || (offset % 4096 == 0 && len.is_multiple_of(4096)), "direct I/O is by whole blocks");
+        assert!(
+            !self.direct || (offset.is_multiple_of(4096) && len.is_multiple_of(4096)),
+            "direct I/O is by whole blocks"
+        );
     }
 
     /// Each sector is durable, or seen and doomed, or never arrived.
