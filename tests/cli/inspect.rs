@@ -1,4 +1,4 @@
-//! `inspect`: files of running, stopped and damaged nodes.
+//! `inspect`: logs and snapshots of running, stopped and damaged nodes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,32 @@ use serde_json::Value as Json;
 use super::support::{Ended, Node, kahuna};
 
 fn inspect(path: &Path, more: &[&str]) -> Ended {
-    let output = kahuna().args(["inspect", "wal"]).arg(path).args(more).output();
+    inspect_a("wal", path, more)
+}
+
+fn inspect_a(what: &str, path: &Path, more: &[&str]) -> Ended {
+    let output = kahuna().args(["inspect", what]).arg(path).args(more).output();
     Ended::of(output.expect("the binary runs"))
+}
+
+/// The files below `dir` with this extension.
+fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let (mut dirs, mut found) = (vec![dir.to_owned()], Vec::new());
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(&dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|it| it == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 /// The one directory that holds segments.
 fn log_of(node: &Node) -> PathBuf {
-    let mut dirs = vec![node.data()];
-    while let Some(dir) = dirs.pop() {
-        for path in fs::read_dir(&dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
-            match path.extension() {
-                Some(extension) if extension == "seg" => return dir,
-                _ if path.is_dir() => dirs.push(path),
-                _ => {}
-            }
-        }
-    }
-    panic!("no log below {:?}", node.data())
+    files_below(&node.data(), "seg")[0].parent().expect("a directory").to_owned()
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
@@ -121,4 +130,44 @@ fn a_damaged_log() {
     fs::remove_file(&path).expect("our own directory");
     assert_eq!(inspect(&path, &[]).code, 3);
     assert_eq!(inspect(&node.data(), &[]).code, 3, "a directory without segments");
+}
+
+/// Claim: a snapshot is shown with what it is of and what it holds; a damaged one with the offset, and 65.
+#[test]
+fn snapshots() {
+    let mut node = Node::start_with(&["--snapshot-log-size", "64KiB"]);
+    for number in 0..200 {
+        node.expect(&format!("set bucket/{number} {}", "v".repeat(1024)), 0, "set");
+        if !files_below(&node.data(), "snap").is_empty() {
+            break;
+        }
+    }
+    assert_eq!(node.terminate(), Some(0));
+    let snapshots = files_below(&node.data(), "snap").into_iter();
+    let size = |path: &PathBuf| fs::metadata(path).expect("it is there").len();
+    let path = snapshots.max_by_key(size).expect("64 KiB of log make a snapshot");
+    let ended = inspect_a("snapshot", &path, &["-o", "json"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let json = ended.json();
+    assert_eq!(json["outcome"], "whole");
+    assert!(json["records"].as_u64().expect("a count") > 20 && json["index"].as_u64().expect("an index") > 20);
+    let blocks = json["blocks"].as_array().expect("rows");
+    assert_eq!((&blocks[0]["kind"], &blocks[blocks.len() - 1]["kind"]), (&"head".into(), &"trailer".into()));
+    let limited = json_lines(&inspect_a("snapshot", &path, &["--limit", "1", "-o", "jsonl"]));
+    assert_eq!(limited.len(), 2, "a block and the verdict");
+
+    let whole = fs::read(&path).expect("the snapshot can be read");
+    let at = blocks[1]["offset"].as_u64().expect("an offset");
+    for (offset, cut, expected) in [(at + 20, whole.len(), at), (14, whole.len(), 0), (0, 100, 0), (0, 3, 0)] {
+        let mut bytes = whole[..cut].to_vec();
+        bytes[offset as usize] ^= 1;
+        fs::write(&path, &bytes).expect("our own directory");
+        let ended = inspect_a("snapshot", &path, &["-o", "json"]);
+        assert_eq!((ended.code, &ended.json()["damaged_offset"]), (65, &expected.into()), "{ended:?}");
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).expect("our own directory");
+    let last = blocks[blocks.len() - 1]["offset"].clone();
+    assert_eq!(inspect_a("snapshot", &path, &["-o", "json"]).json()["damaged_offset"], last);
+    fs::remove_file(&path).expect("our own directory");
+    assert_eq!(inspect_a("snapshot", &path, &[]).code, 3);
 }

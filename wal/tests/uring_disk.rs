@@ -113,3 +113,59 @@ fn a_closed_log_leaves_no_file_open_for_writing() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }
+
+/// A pipe by name: the one file whose reads and writes the kernel really does in parts.
+fn named_pipe(dir: &std::path::Path) -> std::path::PathBuf {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let path = dir.join("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe can be made");
+    path
+}
+
+#[test]
+fn a_read_that_the_kernel_does_in_parts_goes_on() {
+    let (dir, ring) = (temp_dir(), disk());
+    let path = named_pipe(dir.path());
+    let sent: Vec<u8> = (0..100u8).collect();
+    let writer = std::thread::spawn({
+        let (path, sent) = (path.clone(), sent.clone());
+        move || {
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(path).expect("the reader is there");
+            for part in sent.chunks(30) {
+                std::io::Write::write_all(&mut pipe, part).expect("the reader is there");
+                // The next part follows once this one was taken: no read can give more than one.
+                while rustix::io::ioctl_fionread(&pipe).expect("a pipe") > 0 {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    });
+    let read = block_on(&ring, async {
+        let file = ring.open(&path, OpenMode::Read).await.expect("opened");
+        file.read_at(0, sent.len()).await.expect("read")
+    });
+    writer.join().expect("all was sent");
+    assert_eq!(read[..], sent);
+}
+
+#[test]
+fn a_write_that_the_kernel_does_in_parts_goes_on() {
+    let (dir, ring) = (temp_dir(), disk());
+    let path = named_pipe(dir.path());
+    // Several times what a pipe holds.
+    let sent: Vec<u8> = (0..1 << 20).map(|at: u32| (at / 1000) as u8).collect();
+    let reader = std::thread::spawn({
+        let (path, count) = (path.clone(), sent.len());
+        move || {
+            let mut received = vec![0; count];
+            let mut pipe = std::fs::File::open(path).expect("the writer is there");
+            std::io::Read::read_exact(&mut pipe, &mut received).expect("all is sent");
+            received
+        }
+    });
+    block_on(&ring, async {
+        let file = ring.open(&path, OpenMode::Create).await.expect("opened");
+        file.write_at(0, AlignedBuf::copy_of(&sent), Durability::Buffered).await.expect("written");
+    });
+    assert!(reader.join().expect("all was received") == sent);
+}

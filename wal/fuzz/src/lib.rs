@@ -1,6 +1,7 @@
 //! What the fuzz targets share: a second reading of the log's format, written from the tables in the log's README alone
-//! ([`bytes`], [`model`]), and logs that the fuzzer's bytes describe ([`script`]).
+//! ([`bytes`], [`model`]), logs that the fuzzer's bytes describe ([`script`]), and snapshots to bend ([`snapshot`]).
 
 pub mod bytes;
 pub mod model;
 pub mod script;
+pub mod snapshot;

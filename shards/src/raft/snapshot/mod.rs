@@ -24,6 +24,7 @@
 mod build;
 mod file;
 mod header;
+mod inspect;
 mod read;
 mod receive;
 mod shortage;
@@ -33,6 +34,7 @@ mod writer;
 pub use build::{Builder, free, write_file};
 pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};
 pub use header::{Header, Pointer, file_name};
+pub use inspect::{BlockView, View};
 pub use read::{BlockReader, load};
 pub use receive::Incoming;
 pub use shortage::Shortage;

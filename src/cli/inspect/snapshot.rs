@@ -1,0 +1,63 @@
+//! `inspect snapshot`: a group's state in a file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kahuna_shards::raft::snapshot::{BlockView, View};
+
+use super::super::exit::{Exit, Failure};
+use super::super::output::{Format, Record};
+use super::files::{read, unreadable};
+use super::rows::{Rows, finish};
+
+#[derive(Args, Debug)]
+pub struct SnapshotArgs {
+    /// A snapshot file (*.snap, *.damaged)
+    path: PathBuf,
+    /// At most this many blocks; the verdict is of all of them
+    #[arg(long)]
+    limit: Option<u64>,
+}
+
+/// Shows what is there, then says whether it is whole.
+pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
+    let bytes = read(&args.path)?.ok_or_else(|| unreadable(&args.path, &std::io::ErrorKind::NotFound.into()))?;
+    let view = View::of(&bytes);
+    let mut rows = Rows::new(format, &["offset", "outcome", "kind", "packed", "bytes"], args.limit);
+    view.blocks.iter().try_for_each(|block| rows.add(block_row(block)))?;
+    let exit = if view.damage.is_some() { Exit::DataDamaged } else { Exit::Ok };
+    let mut summary = Record::new(if exit == Exit::Ok { "whole" } else { "damaged" })
+        .field("path", args.path.display().to_string())
+        .field("bytes_total", bytes.len())
+        .field("blocks_total", view.blocks.len())
+        .field("rows_left_out", rows.left_out);
+    if let Some(header) = &view.header {
+        let voters: Vec<u64> = header.membership.voter_ids().collect();
+        summary = summary
+            .field("group", header.group)
+            .field("term", header.last.leader_id.term)
+            .field("index", header.last.index)
+            .field("voters", voters);
+    }
+    if let Some(machine) = &view.machine {
+        summary = summary
+            .field("records", machine.len())
+            .field("answers", machine.answers())
+            .field("time", machine.time().to_string())
+            .field("hash", format!("{:016x}", machine.hash()));
+    }
+    if let Some((offset, why)) = view.damage {
+        eprintln!("kahuna: {}: damaged at offset {offset}: {why}", args.path.display());
+        summary = summary.field("damaged_offset", offset).field("why", why);
+    }
+    finish(summary, &[("blocks", &rows)], format)?;
+    Ok(exit)
+}
+
+fn block_row(block: &BlockView) -> Record {
+    Record::new(if block.intact { "block" } else { "damaged" })
+        .field("offset", block.offset)
+        .field("kind", block.kind)
+        .field("packed", block.packed)
+        .field("bytes", block.bytes)
+}
