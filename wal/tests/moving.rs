@@ -73,6 +73,22 @@ fn a_group_that_never_purges_cannot_keep_the_log_long() {
     assert!(oldest > 100, "they stand in young segments: {oldest}");
 }
 
+#[test]
+fn of_two_entries_of_one_index_in_a_batch_the_last_moves() {
+    let disk = MemoryDisk::default();
+    let (log, _) = open(&disk).expect("the log opens");
+    let mut model = Groups::new();
+    spin(beside(&log, async {
+        let both = [entry(1, "superseded"), entry(1, "live")];
+        both.iter().for_each(|record| apply(&mut model, SLOW, record));
+        log.append_durable(SLOW, both).await.expect("the append succeeds");
+        churn(&log, &mut model, 1, 200).await;
+    }));
+    assert!(log.stats().moved > 1, "{:?}", log.stats());
+    drop(log);
+    assert_eq!(open(&disk).expect("the log opens").1.groups, model);
+}
+
 /// Appends a record, and looks at every state that a process dying meanwhile could leave behind: each holds what was there
 /// before the record, or with it. Returns how many states there were.
 async fn append_watched(

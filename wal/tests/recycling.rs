@@ -172,3 +172,36 @@ fn every_opening_of_an_idle_log_keeps_it_short() {
         assert!(log.stats().segments <= 3, "{:?}", log.stats());
     }
 }
+
+#[test]
+fn the_last_vote_of_an_idle_group_survives_every_recycling_of_its_segment() {
+    let dir = temp_dir();
+    let ring = disk();
+    let options = LogOptions::small();
+    let vote = |log: &Log<UringDisk>, text: &'static str| {
+        log.append_durable(7, [Record::Vote(Bytes::from_static(text.as_bytes()))])
+    };
+    let mut released = 0;
+    for life in 0..5 {
+        let (log, recovered) = open(&ring, &ring, dir.path(), &options).expect("the log opens");
+        if life > 0 {
+            assert_eq!(recovered.groups[&7].vote, Some(Bytes::from_static(b"the last")), "life {life}");
+        }
+        block_on(
+            &ring,
+            beside(&log, async {
+                if life == 0 {
+                    vote(&log, "the first").await.expect("the append succeeds");
+                    vote(&log, "the last").await.expect("the append succeeds");
+                }
+                churn(&log, life * 300 + 1, life * 300 + 300).await;
+            }),
+        );
+        let stats = log.stats();
+        assert!(stats.released > 3 && stats.repeated > 3, "the vote was carried on several times: {stats:?}");
+        released += stats.released;
+    }
+    let recovered = recover(dir.path(), &options).expect("the log opens");
+    assert_eq!(recovered.groups[&7].vote, Some(Bytes::from_static(b"the last")));
+    assert!(recovered.report.segments < released, "no file is left that it was written to");
+}

@@ -10,6 +10,7 @@
 mod append;
 mod handle;
 mod index;
+mod judge;
 mod mover;
 mod open;
 mod prepare;

@@ -7,15 +7,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of, segment_path};
+use super::judge::{Judged, Reader};
+use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of};
 use super::queue::Queue;
 use super::release::Release;
 use super::space::Pool;
 use super::state::{Shared, State};
 use crate::format::segment::SegmentHeader;
 use crate::format::{FORMAT_VERSION, Position};
-use crate::recovery::{Recovered, RecoveryReport, Refusal, Scan, Survey, Whole, check_header, claims_or_empty, survey};
-use crate::{AlignedBuf, Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
+use crate::recovery::{Recovered, RecoveryReport, Survey, Whole};
+use crate::{Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
 
 /// The files of a log's directory, by what their names say.
 #[derive(Default)]
@@ -27,18 +28,6 @@ struct Files {
     useless: Vec<PathBuf>,
     /// Bytes of the segments and the spares.
     bytes: u64,
-}
-
-/// A log that was judged whole.
-struct Judged {
-    claims: Survey,
-    whole: Whole,
-    /// The highest run found in any header.
-    run: u64,
-    /// The header of the segment where the log ends, when it has one.
-    tail: Option<SegmentHeader>,
-    /// The segment behind the end was prepared and never written.
-    next: Option<SegmentHeader>,
 }
 
 pub async fn open<D: Disk>(
@@ -97,75 +86,6 @@ async fn list<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Fil
     }
     files.segments.sort_unstable();
     Ok(files)
-}
-
-/// Reads segments for the pure judge.
-struct Reader<'a, D: Disk> {
-    disk: &'a D,
-    dir: &'a Path,
-    identity: LogIdentity,
-}
-
-impl<D: Disk> Reader<'_, D> {
-    async fn judge(&self, segments: &[u64]) -> Result<Judged, OpenError> {
-        let mut run = 0;
-        let mut claims = None;
-        let mut last_read = None;
-        let mut unwritten = Vec::new();
-        for &segment in segments.iter().rev() {
-            let (header, bytes) = self.read(segment).await?;
-            run = run.max(header.run);
-            claims = survey(&header, &bytes);
-            if claims.is_some() {
-                last_read = Some((header, bytes));
-                break;
-            }
-            unwritten.push(header);
-        }
-        let claims = claims_or_empty(claims, segments.first().copied()).map_err(|refusal| self.refused(refusal))?;
-        let mut scan = Scan::new(claims);
-        let mut headers = Vec::new();
-        for &segment in segments.iter().filter(|&&segment| segment >= claims.oldest_segment) {
-            let (header, bytes) = match last_read.take_if(|(header, _)| header.sequence == segment) {
-                Some(read) => read,
-                None if unwritten.iter().any(|header| header.sequence == segment) => continue,
-                None => self.read(segment).await?,
-            };
-            run = run.max(header.run);
-            headers.push(header);
-            scan.segment(&header, &bytes).map_err(|refusal| self.refused(refusal))?;
-        }
-        let whole = scan.finish().map_err(|refusal| self.refused(refusal))?;
-        let end = whole.end.position;
-        let of = |segment: u64| move |header: &&SegmentHeader| header.sequence == segment;
-        let tail = headers.iter().chain(&unwritten).find(of(end.segment)).copied();
-        let next = unwritten.iter().find(of(end.segment + 1)).copied();
-        Ok(Judged { claims, whole, run: run.max(claims.run), tail, next })
-    }
-
-    async fn read(&self, segment: u64) -> Result<(SegmentHeader, AlignedBuf), OpenError> {
-        let path = segment_path(self.dir, segment);
-        let file = self.disk.open(&path, OpenMode::Read).await.map_err(OpenError::io("open", &path))?;
-        let len = file.len().await.map_err(OpenError::io("stat", &path))?;
-        let len = usize::try_from(len).expect("a segment is far smaller than the address space");
-        let bytes = file.read_at(0, len).await.map_err(OpenError::io("read", &path))?;
-        let header = check_header(&self.identity, segment, &bytes).map_err(|refusal| self.refused(refusal))?;
-        Ok((header, bytes))
-    }
-
-    fn refused(&self, refusal: Refusal) -> OpenError {
-        match refusal {
-            Refusal::Corrupt { at, why } => {
-                OpenError::Corrupt { file: segment_path(self.dir, at.segment), offset: at.offset, why }
-            }
-            Refusal::Foreign { segment, found } => {
-                OpenError::Foreign { file: segment_path(self.dir, segment), found, expected: self.identity }
-            }
-            Refusal::Newer { segment, found } => {
-                OpenError::NewerFormat { file: segment_path(self.dir, segment), found, supported: FORMAT_VERSION }
-            }
-        }
-    }
 }
 
 impl<D: Disk> Shared<D> {

@@ -132,3 +132,64 @@ impl Replayed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FORMAT_VERSION;
+
+    fn entry(index: u64) -> Record {
+        Record::Entry { index, meta: [1; 16], payload: Bytes::from(index.to_string()) }
+    }
+
+    fn moved(index: u64) -> Record {
+        Record::Moved { index, meta: [1; 16], payload: Bytes::from(index.to_string()) }
+    }
+
+    fn purge(upto: u64) -> Record {
+        Record::Purge { upto, log_id: Bytes::new() }
+    }
+
+    fn replay(to: &mut Replay, version: u32, records: &[Record]) -> Result<(), &'static str> {
+        let mut bytes = Vec::new();
+        records.iter().for_each(|record| record.encode(1, |piece| bytes.extend_from_slice(piece)));
+        to.batch(Position::first_in(4), version, records.len() as u32, &bytes)
+    }
+
+    fn indices(replay: Replay) -> Vec<u64> {
+        replay.finish().0[&1].entries.iter().map(|entry| entry.index).collect()
+    }
+
+    #[test]
+    fn copies_may_come_before_and_after_entries_above_them() {
+        let mut log = Replay::default();
+        replay(&mut log, FORMAT_VERSION, &[moved(3), moved(4), entry(7), moved(5)]).expect("holes may close");
+        let hole = Hole { group: 1, below: 5, above: 7, at: Position::first_in(4) };
+        assert_eq!(log.hole(), Some(hole));
+        replay(&mut log, FORMAT_VERSION, &[moved(6), moved(7), entry(8)]).expect("the hole closes");
+        assert_eq!((log.hole(), indices(log)), (None, vec![3, 4, 5, 6, 7, 8]));
+    }
+
+    #[test]
+    fn what_stands_above_a_hole_is_left_out() {
+        let mut log = Replay::default();
+        replay(&mut log, FORMAT_VERSION, &[moved(3), entry(7), entry(8)]).expect("holes may close");
+        assert_eq!(indices(log), [3]);
+    }
+
+    #[test]
+    fn a_copy_supersedes_nothing_and_adds_nothing_below_the_purge_mark() {
+        let mut log = Replay::default();
+        replay(&mut log, FORMAT_VERSION, &[entry(1), entry(2), entry(3), moved(2), purge(1), moved(1)]).expect("valid");
+        assert_eq!(indices(log), [2, 3]);
+    }
+
+    #[test]
+    fn a_copy_that_differs_or_that_the_version_does_not_know_is_refused() {
+        let mut log = Replay::default();
+        let other = Record::Moved { index: 1, meta: [2; 16], payload: Bytes::from_static(b"1") };
+        assert!(replay(&mut log, FORMAT_VERSION, &[entry(1), other]).is_err());
+        assert!(replay(&mut Replay::default(), 1, &[moved(1)]).is_err());
+        assert!(replay(&mut Replay::default(), 1, &[entry(1)]).is_ok());
+    }
+}

@@ -1,0 +1,131 @@
+//! Reading a log's files for the pure judge, each while the one before it is replayed.
+
+use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
+
+use super::prepare::segment_path;
+use crate::format::FORMAT_VERSION;
+use crate::format::segment::SegmentHeader;
+use crate::recovery::{Refusal, Scan, Survey, Whole, check_header, claims_or_empty, survey};
+use crate::{AlignedBuf, Disk, DiskFile, LogIdentity, OpenError, OpenMode};
+
+/// A log that was judged whole.
+pub struct Judged {
+    pub claims: Survey,
+    pub whole: Whole,
+    /// The highest run found in any header.
+    pub run: u64,
+    /// The header of the segment where the log ends, when it has one.
+    pub tail: Option<SegmentHeader>,
+    /// The segment behind the end was prepared and never written.
+    pub next: Option<SegmentHeader>,
+}
+
+/// Reads segments for the pure judge.
+pub struct Reader<'a, D: Disk> {
+    pub disk: &'a D,
+    pub dir: &'a Path,
+    pub identity: LogIdentity,
+}
+
+impl<D: Disk> Reader<'_, D> {
+    /// Judges the log that the `segments`, rising, hold.
+    pub async fn judge(&self, segments: &[u64]) -> Result<Judged, OpenError> {
+        let mut run = 0;
+        let mut claims = None;
+        let mut last_read = None;
+        let mut unwritten = Vec::new();
+        for &segment in segments.iter().rev() {
+            let (header, bytes) = self.read(segment).await?;
+            run = run.max(header.run);
+            claims = survey(&header, &bytes);
+            if claims.is_some() {
+                last_read = Some((header, bytes));
+                break;
+            }
+            unwritten.push(header);
+        }
+        let claims = claims_or_empty(claims, segments.first().copied()).map_err(|refusal| self.refused(refusal))?;
+        let is_needed = |segment: &u64| {
+            *segment >= claims.oldest_segment && unwritten.iter().all(|header| header.sequence != *segment)
+        };
+        let needed: Vec<u64> = segments.iter().copied().filter(is_needed).collect();
+        // Two segments are held at once: one that is replayed, and the next, which is read meanwhile.
+        let mut last_read = last_read.filter(|_| needed.len() <= 2);
+        let mut ahead: Option<Begun<_>> = None;
+        let mut scan = Scan::new(claims);
+        let mut headers = Vec::new();
+        for (at, &segment) in needed.iter().enumerate() {
+            let (header, bytes) = match (ahead.take(), last_read.take_if(|(header, _)| header.sequence == segment)) {
+                (_, Some(read)) => read,
+                (Some(reading), None) => reading.end().await?,
+                (None, None) => self.read(segment).await?,
+            };
+            if let Some(&next) = needed.get(at + 1)
+                && last_read.is_none()
+            {
+                ahead = Some(Begun::begin(self.read(next)).await);
+            }
+            run = run.max(header.run);
+            headers.push(header);
+            scan.segment(&header, &bytes).map_err(|refusal| self.refused(refusal))?;
+        }
+        let whole = scan.finish().map_err(|refusal| self.refused(refusal))?;
+        let end = whole.end.position;
+        let of = |segment: u64| move |header: &&SegmentHeader| header.sequence == segment;
+        let tail = headers.iter().chain(&unwritten).find(of(end.segment)).copied();
+        let next = unwritten.iter().find(of(end.segment + 1)).copied();
+        Ok(Judged { claims, whole, run: run.max(claims.run), tail, next })
+    }
+
+    async fn read(&self, segment: u64) -> Result<(SegmentHeader, AlignedBuf), OpenError> {
+        let path = segment_path(self.dir, segment);
+        let file = self.disk.open(&path, OpenMode::Read).await.map_err(OpenError::io("open", &path))?;
+        let len = file.len().await.map_err(OpenError::io("stat", &path))?;
+        let len = usize::try_from(len).expect("a segment is far smaller than the address space");
+        let bytes = file.read_at(0, len).await.map_err(OpenError::io("read", &path))?;
+        let header = check_header(&self.identity, segment, &bytes).map_err(|refusal| self.refused(refusal))?;
+        Ok((header, bytes))
+    }
+
+    fn refused(&self, refusal: Refusal) -> OpenError {
+        match refusal {
+            Refusal::Corrupt { at, why } => {
+                OpenError::Corrupt { file: segment_path(self.dir, at.segment), offset: at.offset, why }
+            }
+            Refusal::Foreign { segment, found } => {
+                OpenError::Foreign { file: segment_path(self.dir, segment), found, expected: self.identity }
+            }
+            Refusal::Newer { segment, found } => {
+                OpenError::NewerFormat { file: segment_path(self.dir, segment), found, supported: FORMAT_VERSION }
+            }
+        }
+    }
+}
+
+/// A future that was polled once, so that what it asks the disk for is under way.
+struct Begun<F: Future> {
+    future: Pin<Box<F>>,
+    output: Option<F::Output>,
+}
+
+impl<F: Future> Begun<F> {
+    async fn begin(future: F) -> Self {
+        let mut future = Box::pin(future);
+        let output = poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await;
+        Self { future, output }
+    }
+
+    async fn end(self) -> F::Output {
+        match self.output {
+            Some(output) => output,
+            None => self.future.await,
+        }
+    }
+}
