@@ -154,18 +154,16 @@ fn a_write_that_the_kernel_does_in_parts_goes_on() {
     let path = named_pipe(dir.path());
     // Several times what a pipe holds.
     let sent: Vec<u8> = (0..1 << 20).map(|at: u32| (at / 1000) as u8).collect();
-    let reader = std::thread::spawn({
-        let (path, count) = (path.clone(), sent.len());
-        move || {
-            let mut received = vec![0; count];
-            let mut pipe = std::fs::File::open(path).expect("the writer is there");
-            std::io::Read::read_exact(&mut pipe, &mut received).expect("all is sent");
-            received
-        }
+    let file = block_on(&ring, ring.open(&path, OpenMode::Create)).expect("opened");
+    let mut pipe = std::fs::File::open(&path).expect("the writer is there");
+    let count = sent.len();
+    let reader = std::thread::spawn(move || {
+        let mut received = vec![0; count];
+        std::io::Read::read_exact(&mut pipe, &mut received).expect("all is sent");
+        received
     });
-    block_on(&ring, async {
-        let file = ring.open(&path, OpenMode::Create).await.expect("opened");
-        file.write_at(0, AlignedBuf::copy_of(&sent), Durability::Buffered).await.expect("written");
-    });
+    block_on(&ring, file.write_at(0, AlignedBuf::copy_of(&sent), Durability::Buffered)).expect("written");
+    // Ends the reader if anything is missing.
+    drop(file);
     assert!(reader.join().expect("all was received") == sent);
 }
