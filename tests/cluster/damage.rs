@@ -13,6 +13,8 @@ use super::nodes::{Cluster, PATIENCE};
 
 /// How many requests must be acknowledged between two faults.
 const BETWEEN_FAULTS: u64 = 100;
+/// How many at the end of a test, so that its history has operations enough that overlap.
+const ENOUGH_TO_JUDGE: u64 = 400;
 
 /// The log of a shard that was never lost.
 fn first_log(cluster: &Cluster, at: usize, shard: u16) -> PathBuf {
@@ -138,7 +140,7 @@ fn a_log_that_is_lost_twice_is_replaced_twice() {
     cluster.start(0);
     wait_until_healed(&cluster, 0, &[first, ids(&begun)], |_| true);
     cluster.kill(2);
-    load.progress.wait_for(BETWEEN_FAULTS);
+    load.progress.wait_for(ENOUGH_TO_JUDGE);
     load.finish(&mut cluster);
 }
 
@@ -170,7 +172,7 @@ fn a_group_with_a_damaged_snapshot_is_fed_again() {
     start_with_short_logs(&mut cluster, 0);
     wait_until_healed(&cluster, 0, &[before], |group| group == 3);
     cluster.kill(1);
-    load.progress.wait_for(BETWEEN_FAULTS);
+    load.progress.wait_for(ENOUGH_TO_JUDGE);
     load.finish(&mut cluster);
 }
 
