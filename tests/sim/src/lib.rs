@@ -4,6 +4,7 @@ pub mod check;
 pub mod cluster;
 mod disk;
 mod exec;
+pub mod finding;
 pub mod nemesis;
 mod net;
 pub mod run;

@@ -15,6 +15,7 @@ use crate::{
     Sim, World,
     check::{self, Event, History, Limits, Verdict},
     cluster::Cluster,
+    finding::{Finding, Judge},
     nemesis::Nemesis,
     workload::{Process, Recorder},
 };
@@ -91,7 +92,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     });
     problems.extend(watch.problems());
     problems.extend(crowd.recorder.problems());
-    problems.extend(nemesis.late());
+    problems.extend(nemesis.late().into_iter().map(|text| Finding::new(Judge::Liveness, text)));
     problems.extend(watch.ends(|node, at| nemesis.excuses(node, at)));
     let events = crowd.recorder.events();
     let mut report = RunReport {
@@ -120,7 +121,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
             report.judge(&check::check(&history, &limits), &nemesis.counts());
         }
         Err(error) => {
-            report.problems.push(format!("the history is malformed: {error}"));
+            report.problems.push(Finding::new(Judge::History, error.to_string()));
             report.outcome = Verdict::Invalid;
         }
     }
@@ -129,14 +130,15 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
 }
 
 /// The run itself; what went wrong on the way.
-async fn play(plan: &Plan, cluster: &Cluster, nemesis: &Nemesis<'_>, watch: &Watch<'_>, crowd: &Crowd) -> Vec<String> {
+async fn play(plan: &Plan, cluster: &Cluster, nemesis: &Nemesis<'_>, watch: &Watch<'_>, crowd: &Crowd) -> Vec<Finding> {
     let mut problems = Vec::new();
+    let late = |text: String| Finding::new(Judge::Liveness, text);
     for (node, shards) in plan.shape.numbers().zip(&plan.shards) {
         cluster.start_with_shards(node, *shards);
     }
     crowd.start(cluster, plan, 0, |mut process| async move { process.prepare().await });
     if !crowd.ended().await {
-        problems.push(format!("the cluster does not form: {}", watch.describe()));
+        problems.push(late(format!("the cluster does not form: {}", watch.describe())));
         return problems;
     }
     for number in 0..plan.clients {
@@ -153,17 +155,17 @@ async fn play(plan: &Plan, cluster: &Cluster, nemesis: &Nemesis<'_>, watch: &Wat
     Sim::sleep(DEMAND_FOR).await;
     crowd.stop.set(true);
     if !crowd.ended().await {
-        problems.push(format!("operations without an end: {:?}", crowd.recorder.open()));
+        problems.push(late(format!("operations without an end: {:?}", crowd.recorder.open())));
     }
     if crowd.recorder.demanded() == 0 {
-        problems.push("the cluster is whole, and nobody asked it anything".into());
+        problems.push(late("the cluster is whole, and nobody asked it anything".into()));
     }
     if !reached(AGREE_LIMIT, || watch.look_at_states()).await {
-        problems.push(format!("the replicas do not come to agree: {}", watch.describe()));
+        problems.push(late(format!("the replicas do not come to agree: {}", watch.describe())));
     }
     crowd.start(cluster, plan, plan.clients, |mut process| async move { process.read_all().await });
     if !crowd.ended().await {
-        problems.push("the last reads are not answered".into());
+        problems.push(late("the last reads are not answered".into()));
     }
     problems
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod drive;
+mod inside;
 mod plan;
 mod report;
 mod watch;

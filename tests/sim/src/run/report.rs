@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    check::{Counts, Report, Verdict},
+    check::{Counts, Problem, Report, Verdict},
+    finding::{Finding, Judge},
     nemesis::Fault,
 };
 
@@ -50,7 +51,7 @@ pub struct RunReport {
     /// What it took, in milliseconds.
     pub elapsed_ms: u64,
     /// What must not be and was.
-    pub problems: Vec<String>,
+    pub problems: Vec<Finding>,
     /// What is missing for a verdict.
     pub shortfalls: Vec<String>,
 }
@@ -62,7 +63,8 @@ impl RunReport {
         (self.acks, self.unknown, self.failed) = (ok, unknown, failed);
         self.faults = faults.iter().map(|(fault, count)| (fault.name(), *count)).collect();
         let problems = report.problems.iter();
-        self.problems.extend(problems.map(|it| format!("{} {:?}: {}", it.kind, it.name, it.text)));
+        let finding = |it: &Problem| Finding::new(judge_of(it.kind), format!("{:?}: {}", it.name, it.text));
+        self.problems.extend(problems.map(finding));
         self.shortfalls.extend(report.shortfalls.clone());
         let mut at_least = |name: &str, seen: u64, least: u64| {
             if seen < least {
@@ -79,5 +81,14 @@ impl RunReport {
             (true, false) => Verdict::Unknown,
             (true, true) => Verdict::Valid,
         };
+    }
+}
+
+/// Whose findings the checker of histories reports under that kind.
+fn judge_of(kind: &str) -> Judge {
+    match kind {
+        "key" => Judge::Key,
+        "lock" => Judge::Lock,
+        _ => Judge::Sequence,
     }
 }

@@ -14,7 +14,12 @@ use std::{
 use kahuna_protocol::{GroupId, ReplicaId};
 use kahuna_shards::env::Env;
 
-use crate::{NodeId, Sim, cluster::Cluster};
+use super::inside::Inside;
+use crate::{
+    NodeId, Sim,
+    cluster::Cluster,
+    finding::{Finding, Judge},
+};
 
 /// Between two looks at who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -23,14 +28,11 @@ const STATES_ONE_IN: u64 = 20;
 
 #[derive(Debug, Default)]
 struct Seen {
-    leaders: BTreeMap<(GroupId, u64), ReplicaId>,
-    /// By group and last applied entry: the hash, and who had it.
-    states: BTreeMap<(GroupId, u64), (u64, BTreeSet<ReplicaId>)>,
+    inside: Inside,
     /// The newest snapshot of each replica, and the last entry that it was seen to have applied.
     snapshots: BTreeMap<ReplicaId, (u64, u64)>,
     snapshot_count: u64,
     installs: u64,
-    problems: Vec<String>,
 }
 
 /// The watch over one cluster.
@@ -63,13 +65,7 @@ impl<'a> Watch<'a> {
             let Some(probe) = self.cluster.probe(node) else { continue };
             for view in probe.groups() {
                 if view.leading {
-                    let leader = *seen.leaders.entry((view.group, view.term)).or_insert(view.replica);
-                    if leader != view.replica {
-                        seen.problems.push(format!(
-                            "replicas {leader} and {} both lead group {} in term {}",
-                            view.replica, view.group, view.term
-                        ));
-                    }
+                    seen.inside.leads(view.group, view.term, view.replica);
                 }
                 let (snapshot, applied) = seen.snapshots.entry(view.replica).or_default();
                 if view.snapshot_index > *snapshot {
@@ -92,14 +88,7 @@ impl<'a> Watch<'a> {
             let Some(probe) = self.cluster.probe(node) else { continue };
             for view in probe.groups() {
                 let Some((index, hash)) = probe.hash(view.group) else { continue };
-                let (known, who) = seen.states.entry((view.group, index)).or_insert((hash, BTreeSet::new()));
-                if *known != hash {
-                    seen.problems.push(format!(
-                        "replica {} of group {} has another state at index {index} than {who:?}: {hash:016x}, not {known:016x}",
-                        view.replica, view.group
-                    ));
-                }
-                who.insert(view.replica);
+                seen.inside.applied(view.group, index, view.replica, hash);
                 reached.entry(view.group).or_default().insert((index, view.last_index));
                 *replicas.entry(view.group).or_default() += 1;
             }
@@ -119,20 +108,18 @@ impl<'a> Watch<'a> {
     }
 
     /// The nodes that ended themselves and that `excused` does not excuse.
-    pub fn ends(&self, excused: impl Fn(NodeId, u64) -> bool) -> Vec<String> {
-        let exits = self.cluster.world().exits().into_iter();
-        exits
-            .filter(|exit| !excused(exit.node, exit.at_nanos))
-            .map(|exit| format!("node {} ended itself with {:?}: {}", exit.node, exit.code, exit.message))
-            .collect()
+    pub fn ends(&self, excused: impl Fn(NodeId, u64) -> bool) -> Vec<Finding> {
+        let exits = self.cluster.world().exits().into_iter().filter(|exit| !excused(exit.node, exit.at_nanos));
+        let text = exits.map(|exit| format!("node {} ended itself with {:?}: {}", exit.node, exit.code, exit.message));
+        text.map(|text| Finding::new(Judge::Ends, text)).collect()
     }
 
-    pub fn problems(&self) -> Vec<String> {
-        self.seen.borrow().problems.clone()
+    pub fn problems(&self) -> Vec<Finding> {
+        self.seen.borrow().inside.findings()
     }
 
     pub fn terms(&self) -> u64 {
-        self.seen.borrow().leaders.len() as u64
+        self.seen.borrow().inside.terms()
     }
 
     pub fn snapshots(&self) -> u64 {
@@ -145,6 +132,6 @@ impl<'a> Watch<'a> {
 
     /// How many states were seen on more than one replica.
     pub fn equal_states(&self) -> u64 {
-        self.seen.borrow().states.values().filter(|(_, who)| who.len() > 1).count() as u64
+        self.seen.borrow().inside.equal_states()
     }
 }

@@ -20,6 +20,7 @@ use super::{Process, process::now_ns, recorder::fill, sequences::sequence};
 use crate::{
     Sim, SimNet,
     check::{Kind, Op},
+    finding::Judge,
     net::{SimReadHalf, SimWriteHalf},
 };
 
@@ -54,7 +55,7 @@ impl Process {
         if let (Some(one), Some(two)) = (&one, &two) {
             self.recorder.duplicates.set(self.recorder.duplicates.get() + 1);
             if one != two {
-                self.recorder.problem(format!("one request was answered {one:?} and {two:?}"));
+                self.recorder.problem(Judge::ExactlyOnce, format!("one request was answered {one:?} and {two:?}"));
             }
         }
         // Without an answer nobody knows: the other node may still be at it.

@@ -14,7 +14,7 @@ use kahuna_protocol::{
 use kahuna_shards::env::Env;
 
 use super::Process;
-use crate::{Sim, check::Op};
+use crate::{Sim, check::Op, finding::Judge};
 
 const LOCKS: u64 = 3;
 /// Leases in milliseconds: some end by themselves while their holder waits for an answer.
@@ -100,23 +100,15 @@ impl Process {
     }
 
     fn rely_no_more(&self, name: &str) {
-        if let Some(holders) = self.recorder.safe.borrow_mut().get_mut(name) {
-            holders.remove(&self.number);
-        }
+        self.recorder.reliance.borrow_mut().ends(name, self.number);
     }
 
     fn rely_on(&self, name: &str, reply: &Reply) {
         let Some(until) = reply.safe_until else {
-            return self.recorder.problem(format!("a grant of {name} without a time to rely on it"));
+            let text = format!("a grant of {name} without a time to rely on it");
+            return self.recorder.problem(Judge::Protocol, text);
         };
-        let now = Sim::boot_clock();
-        let mut safe = self.recorder.safe.borrow_mut();
-        let holders = safe.entry(name.to_owned()).or_default();
-        holders.insert(self.number, until);
-        let relying: Vec<u64> =
-            holders.iter().filter(|(_, until)| **until > now).map(|(process, _)| *process).collect();
-        if relying.len() > 1 && relying.contains(&self.number) {
-            self.recorder.problem(format!("processes {relying:?} rely on {name} at {now:?}"));
-        }
+        let found = self.recorder.reliance.borrow_mut().begins(name, self.number, until, Sim::boot_clock());
+        found.into_iter().for_each(|finding| self.recorder.find(finding));
     }
 }

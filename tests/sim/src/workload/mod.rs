@@ -8,6 +8,7 @@ mod locks;
 mod process;
 mod recorder;
 mod registers;
+mod reliance;
 mod sequences;
 
 pub use process::Process;

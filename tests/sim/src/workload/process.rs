@@ -11,6 +11,7 @@ use crate::{
     Sim, SimRng,
     check::{Event, Kind, Op},
     cluster::SimClient,
+    finding::Judge,
 };
 
 /// How long a process thinks between two operations, in milliseconds.
@@ -84,7 +85,8 @@ impl Process {
             if answer.is_err() || took > bound {
                 let what = answer.as_ref().map_or_else(ToString::to_string, |_| "an answer".into());
                 let (op, key) = (invoked.op, &invoked.key);
-                self.recorder.problem(format!("the cluster is whole, and {op:?} {key:?} took {took:?} for {what}"));
+                let text = format!("the cluster is whole, and {op:?} {key:?} took {took:?} for {what}");
+                self.recorder.problem(Judge::Liveness, text);
             }
         }
         let kind = match &answer {
@@ -92,7 +94,7 @@ impl Process {
             Err(ClientError::Refused(_) | ClientError::Unavailable { .. }) => Kind::Fail,
             Err(ClientError::Unknown { .. }) => Kind::Info,
             Err(error @ ClientError::Protocol(_)) => {
-                self.recorder.problem(error.to_string());
+                self.recorder.problem(Judge::Protocol, error.to_string());
                 Kind::Info
             }
         };
@@ -100,7 +102,7 @@ impl Process {
         if let Ok(reply) = &answer
             && !fill(&mut completed, &reply.outcome)
         {
-            self.recorder.problem(format!("{:?} in answer to {:?}", reply.outcome, invoked.op));
+            self.recorder.problem(Judge::Protocol, format!("{:?} in answer to {:?}", reply.outcome, invoked.op));
             completed = invoked.completion(Kind::Info, now_ns());
         }
         self.recorder.end(completed);

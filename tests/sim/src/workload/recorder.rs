@@ -9,7 +9,11 @@ use std::{
 
 use kahuna_protocol::Outcome as Answer;
 
-use crate::check::{Datum, Event, Kind, Outcome};
+use super::reliance::Reliance;
+use crate::{
+    check::{Datum, Event, Kind, Outcome},
+    finding::{Finding, Judge},
+};
 
 /// An operation that is not over yet.
 #[derive(Debug, Clone)]
@@ -24,11 +28,11 @@ pub struct Open {
 #[derive(Debug, Default)]
 pub struct Recorder {
     events: RefCell<Vec<Event>>,
-    problems: RefCell<Vec<String>>,
+    problems: RefCell<Vec<Finding>>,
     open: RefCell<BTreeMap<u64, Open>>,
     acks: Rc<Cell<u64>>,
-    /// Until when each process may rely on a lock, by lock: the client's own promise.
-    pub(super) safe: RefCell<BTreeMap<String, BTreeMap<u64, Duration>>>,
+    /// The client's own promise.
+    pub(super) reliance: RefCell<Reliance>,
     /// Operations that begin from now on must be answered within the bound.
     pub(super) demand: Cell<Option<Duration>>,
     pub(super) demanded: Cell<u64>,
@@ -37,12 +41,16 @@ pub struct Recorder {
 
 impl Recorder {
     /// Takes note of something that must not be.
-    pub fn problem(&self, text: String) {
-        self.problems.borrow_mut().push(text);
+    pub fn problem(&self, judge: Judge, text: String) {
+        self.find(Finding::new(judge, text));
+    }
+
+    pub(super) fn find(&self, finding: Finding) {
+        self.problems.borrow_mut().push(finding);
     }
 
     /// What must not be and was.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Finding> {
         self.problems.borrow().clone()
     }
 

@@ -8,7 +8,7 @@ use kahuna_protocol::{
 };
 
 use super::Process;
-use crate::check::Op;
+use crate::{check::Op, finding::Judge};
 
 const SEQUENCES: u64 = 2;
 /// Most values of one reserve.
@@ -27,7 +27,10 @@ impl Process {
             let create = SequenceCreate { name, initial: 0, increment: 1, max: None };
             match self.client.call(create, FORMING).await.map(|reply| reply.outcome) {
                 Ok(Answer::SequenceCreated(_)) => {}
-                other => self.recorder.problem(format!("{} is not created: {other:?}", sequence(number))),
+                other => {
+                    let text = format!("{} is not created: {other:?}", sequence(number));
+                    self.recorder.problem(Judge::Liveness, text);
+                }
             }
         }
     }

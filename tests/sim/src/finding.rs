@@ -1,0 +1,83 @@
+//! What a run did wrong, and who noticed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who judges a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judge {
+    /// The history of a key: it must be a linearizable register.
+    Key,
+    /// The history of a lock: order, tokens, leases.
+    Lock,
+    /// The history of a sequence: unique, rising, without gaps.
+    Sequence,
+    /// The history itself, which must be one.
+    History,
+    /// Clients that rely on one lock at one moment.
+    Reliance,
+    /// One request, one answer.
+    ExactlyOnce,
+    /// Answers that do not belong to their requests.
+    Protocol,
+    /// One leader per group and term.
+    Leaders,
+    /// One state per group and applied entry.
+    States,
+    /// Nodes end themselves for their disk only.
+    Ends,
+    /// A cluster that is whole answers, agrees and stops when asked.
+    Liveness,
+    /// A process that panicked instead of reporting.
+    Panic,
+}
+
+impl Judge {
+    /// Its name in reports.
+    pub fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The judge of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+}
+
+/// Something that must not be and was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Who found it.
+    pub judge: Judge,
+    /// What it is, for people.
+    pub text: String,
+}
+
+impl Finding {
+    /// What `judge` has to say.
+    pub fn new(judge: Judge, text: impl Into<String>) -> Self {
+        Self { judge, text: text.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.judge.name(), self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judges_are_found_by_their_names() {
+        for judge in [Judge::Key, Judge::ExactlyOnce, Judge::Panic] {
+            assert_eq!(Judge::named(&judge.name()), Some(judge));
+        }
+        assert_eq!(Judge::ExactlyOnce.name(), "exactly_once");
+        assert_eq!(Judge::named("nobody"), None);
+    }
+}
