@@ -49,6 +49,23 @@ fn equal_seeds_give_equal_runs() {
     assert_eq!(facts(&one), facts(&again));
 }
 
+/// Claim: a fault that is left out does not happen, and the others stay what they were.
+#[test]
+fn a_fault_can_be_left_out() {
+    let whole = run(7, 2);
+    let first = whole.struck.iter().map(|struck| struck.number).min().expect("faults happened");
+    let arguments = ["--seed", "7", "--seconds", "2", "-o", "json", "--without-faults", &first.to_string()];
+    let reduced = kahuna_sim(&arguments);
+    let reduced: RunReport = serde_json::from_slice(&reduced.stdout).expect("one report");
+    assert!(reduced.struck.iter().all(|struck| struck.number != first), "{:?}", reduced.struck);
+    let kind = |report: &RunReport, number: u64| {
+        report.struck.iter().find(|struck| struck.number == number).map(|struck| struck.fault)
+    };
+    let both: Vec<_> = (1..100).filter_map(|number| kind(&whole, number).zip(kind(&reduced, number))).collect();
+    assert!(both.len() > 2, "{both:?}");
+    assert!(both.iter().all(|(one, other)| one == other), "{both:?}");
+}
+
 /// Claim: what never happened fails a run of many seeds, however well the rest went.
 #[test]
 fn many_seeds_fail_when_some_fault_never_happened() {

@@ -10,50 +10,57 @@ use std::{
 use futures_util::future::join_all;
 use kahuna_shards::env::Env;
 
-use super::{Fault, Temper};
+use super::{Fault, Struck, Temper};
 use crate::{NodeId, Sim, SimRng, cluster::Cluster};
 
-/// Breaks a cluster and mends it again.
-#[derive(Debug)]
+const STREAM_FORK: u64 = 1;
+
+/// Breaks a cluster and mends it again. Clones are handles to the same one, each with a stream to draw from.
+///
+/// Episode and fault have a stream of their own each: when a fault is left out, the others stay what they were.
+#[derive(Debug, Clone)]
 pub struct Nemesis<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) clients: u64,
     pub(super) rng: SimRng,
-    temper: Temper,
+    temper: Rc<Temper>,
+    /// The numbers of the faults that do not happen.
+    left_out: Rc<BTreeSet<u64>>,
     /// Answers that clients got so far.
     pub(super) acks: Rc<Cell<u64>>,
-    counts: RefCell<BTreeMap<Fault, u64>>,
+    struck: Rc<RefCell<Vec<Struck>>>,
     /// Nodes whose process or disk some fault has in hand.
-    taken: RefCell<BTreeSet<NodeId>>,
+    taken: Rc<RefCell<BTreeSet<NodeId>>>,
     /// What each wall clock is off, in nanoseconds.
-    pub(super) clocks: RefCell<BTreeMap<NodeId, i64>>,
+    pub(super) clocks: Rc<RefCell<BTreeMap<NodeId, i64>>>,
     /// Nodes that ended themselves because of a fault: number and time of the end.
-    pub(super) excused: RefCell<BTreeSet<(NodeId, u64)>>,
+    pub(super) excused: Rc<RefCell<BTreeSet<(NodeId, u64)>>>,
     /// Nodes that did not do what they were asked in time.
-    pub(super) late: RefCell<Vec<String>>,
+    pub(super) late: Rc<RefCell<Vec<String>>>,
 }
 
 impl<'a> Nemesis<'a> {
     /// A nemesis that draws from `rng` what it does to `cluster` and its first `clients` clients, whose answers are counted
-    /// in `acks`.
-    pub fn new(cluster: &'a Cluster, clients: u64, acks: Rc<Cell<u64>>, rng: SimRng) -> Self {
+    /// in `acks`. Faults whose numbers are in `left_out` do not happen.
+    pub fn new(cluster: &'a Cluster, clients: u64, acks: Rc<Cell<u64>>, rng: SimRng, left_out: BTreeSet<u64>) -> Self {
         Self {
             cluster,
             clients,
-            temper: Temper::draw(&rng),
+            temper: Rc::new(Temper::draw(&rng)),
+            left_out: Rc::new(left_out),
             acks,
             rng,
-            counts: RefCell::default(),
-            taken: RefCell::default(),
-            clocks: RefCell::default(),
-            excused: RefCell::default(),
-            late: RefCell::default(),
+            struck: Rc::default(),
+            taken: Rc::default(),
+            clocks: Rc::default(),
+            excused: Rc::default(),
+            late: Rc::default(),
         }
     }
 
-    /// How often each kind of fault has happened.
-    pub fn counts(&self) -> BTreeMap<Fault, u64> {
-        self.counts.borrow().clone()
+    /// The faults that have happened, in order of their ends.
+    pub fn struck(&self) -> Vec<Struck> {
+        self.struck.borrow().clone()
     }
 
     /// Whether a node's end, which was at `at_nanos`, was the fault's.
@@ -69,13 +76,24 @@ impl<'a> Nemesis<'a> {
     /// Lets faults happen for so long, and mends everything.
     pub async fn rage(&self, duration: Duration) {
         let until = Sim::boot_clock() + duration;
+        let mut number = 0;
         while Sim::boot_clock() < until {
-            self.pause(self.temper.calm_ms).await;
-            let faults: Vec<Fault> =
-                (0..self.rng.between(1, self.temper.at_once)).map(|_| self.temper.fault(&self.rng)).collect();
-            join_all(faults.into_iter().map(|fault| self.happen(fault))).await;
+            let episode = self.fork();
+            episode.pause(self.temper.calm_ms).await;
+            let faults: Vec<_> = (0..episode.rng.between(1, self.temper.at_once))
+                .map(|_| {
+                    number += 1;
+                    (number, self.temper.fault(&episode.rng), episode.fork())
+                })
+                .collect();
+            join_all(faults.iter().map(|(number, fault, own)| own.happen(*number, *fault))).await;
         }
         self.heal();
+    }
+
+    /// The same nemesis with a stream of its own, which one draw from this one's decides.
+    fn fork(&self) -> Self {
+        Self { rng: SimRng::new(self.rng.draw(), STREAM_FORK), ..self.clone() }
     }
 
     /// Whatever is broken is mended at once, and every node runs.
@@ -94,7 +112,12 @@ impl<'a> Nemesis<'a> {
     }
 
     /// One fault, from its beginning until it is undone. Nothing happens when all that it could strike is in hand already.
-    async fn happen(&self, fault: Fault) {
+    /// One that is left out takes its time all the same, so that the next episode finds the cluster as old.
+    async fn happen(&self, number: u64, fault: Fault) {
+        if self.left_out.contains(&number) {
+            return self.last().await;
+        }
+        let began = Sim::boot_clock();
         let happened = match fault {
             Fault::KillAll | Fault::PowerLossAll | Fault::PowerLossAtAck => self.strike_all(fault).await,
             Fault::Kill
@@ -110,7 +133,9 @@ impl<'a> Nemesis<'a> {
             _ => self.strike_wires(fault).await,
         };
         if happened {
-            *self.counts.borrow_mut().entry(fault).or_default() += 1;
+            let millis = |time: Duration| u64::try_from(time.as_millis()).expect("a run is short");
+            let (at_ms, for_ms) = (millis(began), millis(Sim::boot_clock() - began));
+            self.struck.borrow_mut().push(Struck { number, fault, at_ms, for_ms });
         }
     }
 

@@ -1,9 +1,9 @@
 //! The kinds of faults.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What can happen to a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// A process is killed and starts again later.
@@ -77,4 +77,17 @@ impl Fault {
     pub fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     }
+}
+
+/// A fault that has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Struck {
+    /// Its number in the run's schedule, from 1. It stays the same when others are left out.
+    pub number: u64,
+    /// Its kind.
+    pub fault: Fault,
+    /// When it began, in milliseconds of virtual time.
+    pub at_ms: u64,
+    /// How long it took until it was undone, in milliseconds.
+    pub for_ms: u64,
 }

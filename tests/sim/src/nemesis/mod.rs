@@ -18,5 +18,5 @@ mod temper;
 mod wires;
 
 pub use episodes::Nemesis;
-pub use fault::Fault;
+pub use fault::{Fault, Struck};
 pub use temper::Temper;

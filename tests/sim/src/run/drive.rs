@@ -81,7 +81,8 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     let cluster = Cluster::new(&world, plan.shape.clone());
     let watch = Watch::new(&cluster);
     let crowd = Crowd { recorder: Rc::default(), stop: Rc::default(), running: Rc::default() };
-    let nemesis = Nemesis::new(&cluster, plan.clients, crowd.recorder.acks(), plan.nemesis_rng());
+    let (acks, without) = (crowd.recorder.acks(), plan.without_faults.clone());
+    let nemesis = Nemesis::new(&cluster, plan.clients, acks, plan.nemesis_rng(), without);
     let (mut problems, virtual_ms) = world.block_on(async {
         let began = Sim::boot_clock();
         let problems = match select(pin!(watch.run()), pin!(play(plan, &cluster, &nemesis, &watch, &crowd))).await {
@@ -110,6 +111,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         installs: watch.installs(),
         equal_states: watch.equal_states(),
         faults: Default::default(),
+        struck: Vec::new(),
         virtual_ms,
         elapsed_ms: 0,
         problems,
@@ -118,7 +120,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     match History::from_events(&events) {
         Ok(history) => {
             let limits = Limits { min_reads_with_value: 20, min_concurrent_pairs: 20, ..Limits::default() };
-            report.judge(&check::check(&history, &limits), &nemesis.counts());
+            report.judge(&check::check(&history, &limits), nemesis.struck());
         }
         Err(error) => {
             report.problems.push(Finding::new(Judge::History, error.to_string()));

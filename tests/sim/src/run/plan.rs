@@ -1,6 +1,6 @@
 //! What a seed decides before anything runs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{SimRng, cluster::Shape};
 
@@ -27,6 +27,8 @@ pub struct Plan {
     pub clients: u64,
     /// How long faults happen, in virtual time.
     pub faults_for: Duration,
+    /// The numbers of the faults that do not happen.
+    pub without_faults: BTreeSet<u64>,
 }
 
 impl Plan {
@@ -38,7 +40,8 @@ impl Plan {
         shape.snapshot_log_bytes = rng.between(SNAPSHOT_LOG_BYTES.0, SNAPSHOT_LOG_BYTES.1);
         shape.disk_nanos = DISK_NANOS[rng.below(DISK_NANOS.len() as u64) as usize];
         let shards = shape.numbers().map(|_| rng.between(1, 3) as u16).collect();
-        Self { seed, shape, shards, clients: rng.between(4, 8), faults_for }
+        let clients = rng.between(4, 8);
+        Self { seed, shape, shards, clients, faults_for, without_faults: BTreeSet::new() }
     }
 
     pub(super) fn nemesis_rng(&self) -> SimRng {

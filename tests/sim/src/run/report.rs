@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     check::{Counts, Problem, Report, Verdict},
     finding::{Finding, Judge},
-    nemesis::Fault,
+    nemesis::Struck,
 };
 
 /// Answers below which a run proves nothing.
@@ -46,6 +46,8 @@ pub struct RunReport {
     pub equal_states: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
+    /// The same, one by one.
+    pub struck: Vec<Struck>,
     /// Virtual time, in milliseconds.
     pub virtual_ms: u64,
     /// What it took, in milliseconds.
@@ -58,21 +60,25 @@ pub struct RunReport {
 
 impl RunReport {
     /// Takes the checker's findings over and says the verdict.
-    pub(super) fn judge(&mut self, report: &Report, faults: &BTreeMap<Fault, u64>) {
+    pub(super) fn judge(&mut self, report: &Report, struck: Vec<Struck>) {
         let Counts { ok, unknown, failed, .. } = report.counts;
         (self.acks, self.unknown, self.failed) = (ok, unknown, failed);
-        self.faults = faults.iter().map(|(fault, count)| (fault.name(), *count)).collect();
+        for struck in &struck {
+            *self.faults.entry(struck.fault.name()).or_default() += 1;
+        }
+        self.struck = struck;
         let problems = report.problems.iter();
         let finding = |it: &Problem| Finding::new(judge_of(it.kind), format!("{:?}: {}", it.name, it.text));
         self.problems.extend(problems.map(finding));
         self.shortfalls.extend(report.shortfalls.clone());
+        let faults = self.struck.len() as u64;
         let mut at_least = |name: &str, seen: u64, least: u64| {
             if seen < least {
                 self.shortfalls.push(format!("{name}: {seen}, and {least} are asked for"));
             }
         };
         at_least("acks", ok, MIN_ACKS);
-        at_least("faults", faults.values().sum(), MIN_FAULTS);
+        at_least("faults", faults, MIN_FAULTS);
         at_least("snapshots", self.snapshots, 1);
         at_least("terms", self.terms, 2);
         at_least("equal states", self.equal_states, 1);

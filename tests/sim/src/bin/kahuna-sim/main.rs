@@ -49,6 +49,9 @@ struct RunArgs {
     /// How long faults happen, in seconds of virtual time
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Leave these faults out, by their numbers in the schedule (`struck` in the JSON report)
+    #[arg(long, value_delimiter = ',', conflicts_with = "seeds")]
+    without_faults: Vec<u64>,
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     output: Format,

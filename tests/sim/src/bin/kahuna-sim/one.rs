@@ -18,7 +18,9 @@ use crate::{Format, RunArgs, exit_code, verdict_name};
 const EXIT_IO: u8 = 74;
 
 pub(crate) fn main(args: &RunArgs) -> ExitCode {
-    let (report, events) = run(&Plan::new(args.seed, Duration::from_secs(args.seconds)));
+    let mut plan = Plan::new(args.seed, Duration::from_secs(args.seconds));
+    plan.without_faults.extend(&args.without_faults);
+    let (report, events) = run(&plan);
     match print(args, &report, &events) {
         Ok(()) => exit_code(report.outcome),
         Err(error) => {
