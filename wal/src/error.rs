@@ -82,7 +82,7 @@ pub enum LogError {
     /// The log was closed before; nothing was appended.
     #[error("the log is closed")]
     Closed,
-    /// A record does not fit in a segment; nothing of this append was taken, the log goes on.
+    /// A record does not fit in a segment: it and those after it in this append were not taken; the log goes on.
     #[error("a record of {bytes} bytes is over the limit of {limit} bytes (segment_bytes)")]
     TooLarge {
         /// The encoded length of the record.

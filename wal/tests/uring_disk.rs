@@ -105,7 +105,10 @@ fn a_closed_log_leaves_no_file_open_for_writing() {
     let (dir, ring) = (temp_dir(), disk());
     let options = LogOptions { segment_bytes: 8 << 20, ..LogOptions::default() };
     let (log, _) = common::open(&ring, &ring, dir.path(), &options).expect("the log opens");
+    // With something to write first: a log that is opened and closed ends before the reserve is begun.
+    let appended = log.append_durable(1, [common::entry(1, "an entry")]);
     block_on(&ring, common::close(&log)).expect("closed");
+    block_on(&ring, appended).expect("written before the log closed");
     for entry in std::fs::read_dir(dir.path()).expect("readable") {
         let path = entry.expect("an entry").path();
         let file = std::fs::File::open(&path).expect("readable");

@@ -1,4 +1,5 @@
-//! A disk whose writes of batches end when and how the test says, in any order. Drive it with `spin`: it wakes nobody.
+//! A disk whose writes of batches, and allocations of files, end when and how the test says, in any order. Drive it with
+//! `spin`: it wakes nobody.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -30,6 +31,9 @@ pub struct HeldDisk {
 #[derive(Default)]
 struct Held {
     holding: Cell<bool>,
+    holding_allocations: Cell<bool>,
+    /// Allocations that wait.
+    allocating: Cell<usize>,
     /// One per write that was held, in the order they came; `None` while it waits.
     fates: RefCell<Vec<Option<Fate>>>,
 }
@@ -47,6 +51,16 @@ impl HeldDisk {
     /// Lets every write of a batch from now on wait for [`HeldDisk::end`].
     pub fn hold(&self) {
         self.held.holding.set(true);
+    }
+
+    /// Lets every allocation from now on wait, or all of them go on.
+    pub fn hold_allocations(&self, hold: bool) {
+        self.held.holding_allocations.set(hold);
+    }
+
+    /// How many allocations wait.
+    pub fn allocating(&self) -> usize {
+        self.held.allocating.get()
     }
 
     /// The numbers of the writes that wait, in the order they came; counted from 0.
@@ -126,6 +140,9 @@ impl DiskFile for HeldFile {
     }
 
     async fn allocate_zeroed(&self, len: u64) -> io::Result<()> {
+        self.held.allocating.update(|count| count + 1);
+        poll_fn(|_| if self.held.holding_allocations.get() { Poll::Pending } else { Poll::Ready(()) }).await;
+        self.held.allocating.update(|count| count - 1);
         self.inner.allocate_zeroed(len).await
     }
 
