@@ -25,7 +25,7 @@ use super::link::Links;
 use super::log_store::LogStore;
 use super::snapshot::{Incoming, Pointer, SnapshotFault, file_name};
 use super::state_machine::StateMachine;
-use super::types::{Member, Types};
+use super::types::{Entry, Member, Types};
 use crate::clock::Clock;
 use crate::config::Timing;
 use crate::env::Env;
@@ -216,6 +216,11 @@ impl<E: Env> Replica<E> {
     /// The index of the last entry applied; 0 if there is none.
     pub fn applied_index(&self) -> u64 {
         self.applied.last().map_or(0, |last| last.index)
+    }
+
+    /// The entries from `from` on that the log still holds, for whoever compares the logs of replicas.
+    pub fn log_from(&self, from: u64) -> Vec<Entry> {
+        self.log.with_entries(|entries| entries.range(from..).cloned().collect())
     }
 
     /// All members, in order of replica id.

@@ -16,5 +16,5 @@ mod shape;
 
 pub use client::SimClient;
 pub use hosts::Cluster;
-pub use probe::{GroupView, Probe};
+pub use probe::{GroupView, LogEntry, Probe};
 pub use shape::Shape;

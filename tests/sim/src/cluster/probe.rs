@@ -1,9 +1,18 @@
 //! A look at a running node from outside. Looking changes nothing.
 
-use std::{cell::RefCell, fmt, rc::Rc};
+use std::{
+    cell::RefCell,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
+};
 
 use kahuna_protocol::{GroupId, ReplicaId, meta::DiskSpace};
-use kahuna_shards::shard::Shard;
+use kahuna_shards::{
+    group::Group,
+    raft::encoding::{entry_kind, entry_payload},
+    shard::Shard,
+};
 
 use crate::Sim;
 
@@ -26,6 +35,17 @@ pub struct GroupView {
     pub snapshot_index: u64,
     /// The first entry that its log still holds.
     pub first_index: u64,
+}
+
+/// One entry of a replica's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Where it stands.
+    pub index: u64,
+    /// The term of the leader that made it.
+    pub term: u64,
+    /// A hash over what it says.
+    pub digest: u64,
 }
 
 /// The shards of one run of a node; none before it has started and after it has stopped.
@@ -75,9 +95,31 @@ impl Probe {
         self.0.borrow().iter().map(|shard| shard.shard_status().disk).max().unwrap_or_default()
     }
 
+    fn group(&self, group: GroupId) -> Option<Rc<Group<Sim>>> {
+        self.0.borrow().iter().find_map(|shard| shard.group(group))
+    }
+
+    /// The entries from `from` on that the log of a group's replica still holds, durable or not.
+    pub fn log(&self, group: GroupId, from: u64) -> Vec<LogEntry> {
+        let Some(group) = self.group(group) else { return Vec::new() };
+        let entries = group.replica().log_from(from).into_iter().map(|entry| {
+            let mut hasher = DefaultHasher::new();
+            (entry_kind(&entry.payload), entry_payload(&entry.payload)).hash(&mut hasher);
+            LogEntry { index: entry.log_id.index, term: entry.log_id.leader_id.term, digest: hasher.finish() }
+        });
+        entries.collect()
+    }
+
+    /// Makes a group's replica stand for election now, as the death of its leader's node does.
+    pub fn campaign(&self, group: GroupId) {
+        if let Some(group) = self.group(group) {
+            group.replica().campaign();
+        }
+    }
+
     /// The hash of a group's machine and the last entry that is in it.
     pub fn hash(&self, group: GroupId) -> Option<(u64, u64)> {
-        let group = self.0.borrow().iter().find_map(|shard| shard.group(group))?;
+        let group = self.group(group)?;
         let replica = group.replica();
         Some((replica.applied_index(), replica.machine().borrow().hash()))
     }
