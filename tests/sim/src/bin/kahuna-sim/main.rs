@@ -1,8 +1,9 @@
-//! `kahuna-sim`: runs simulated clusters from seeds, and judges recorded histories.
+//! `kahuna-sim`: runs simulated clusters from seeds, judges recorded histories, and puts known bugs back.
 
 mod check;
 mod many;
 mod one;
+mod patches;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,8 @@ struct Cli {
 enum Verb {
     /// Decide whether a history of JSON lines is linearizable: exit 0 valid, 1 invalid, 2 unknown
     Check(check::CheckArgs),
+    /// Put known bugs back, one at a time, and see each found: exit 0 if all are, 1 if not
+    Patches(patches::PatchesArgs),
 }
 
 #[derive(Args)]
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
     };
     match (&cli.verb, cli.run.seeds) {
         (Some(Verb::Check(args)), _) => check::main(args),
+        (Some(Verb::Patches(args)), _) => patches::main(args),
         (None, None) => one::main(&cli.run),
         (None, Some(seeds)) => many::main(&cli.run, seeds),
     }

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     env,
     io::{self, Write},
+    path::Path,
     process::{Command, ExitCode, Stdio},
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -64,7 +65,7 @@ pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= args.from + seeds || ended.send((seed, run_process(seed, args.seconds))).is_err() {
+                    if seed >= args.from + seeds || ended.send((seed, run_this(seed, args.seconds))).is_err() {
                         return;
                     }
                 }
@@ -91,9 +92,8 @@ pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
     }
 }
 
-/// Runs one seed in a process of its own.
-fn run_process(seed: u64, seconds: u64) -> Result<RunReport, String> {
-    let program = env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+/// Runs one seed with `program` in a process of its own.
+pub(crate) fn run_process(program: &Path, seed: u64, seconds: u64) -> Result<RunReport, String> {
     let output = Command::new(program)
         .args(["--seed", &seed.to_string(), "--seconds", &seconds.to_string(), "-o", "json"])
         .stdin(Stdio::null())
@@ -105,6 +105,11 @@ fn run_process(seed: u64, seconds: u64) -> Result<RunReport, String> {
         let lines: Vec<&str> = said.lines().skip(at).take(LINES_SHOWN).collect();
         format!("{} and no report:\n  {}", output.status, lines.join("\n  "))
     })
+}
+
+fn run_this(seed: u64, seconds: u64) -> Result<RunReport, String> {
+    let program = env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+    run_process(&program, seed, seconds)
 }
 
 fn replay(seed: u64, seconds: u64) -> String {
