@@ -1,13 +1,21 @@
 //! A byte buffer whose memory starts on a block boundary, as O_DIRECT demands.
 //!
-//! Invariant: all `capacity` bytes are initialised from the moment of allocation (zeroed by the allocator), so growing
+//! A large one takes whole huge pages where the system has them: the kernel looks up each page of a direct write, and hands
+//! each to the drive as a piece of its own.
+//!
+//! Invariant: all `capacity` bytes are initialised from the moment of allocation (zeroed), so growing
 //! the length within the capacity never exposes uninitialised memory, only bytes that were written earlier.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use rustix::mm::{Advice, madvise};
+
 use crate::format::BLOCK_BYTES;
+
+/// Bytes of a huge page. A capacity of whole huge pages is aligned to them.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A growable buffer of bytes aligned to [`BLOCK_BYTES`].
 ///
@@ -30,8 +38,15 @@ impl AlignedBuf {
         let capacity = capacity.max(1).next_multiple_of(BLOCK_BYTES);
         let layout = Self::layout(capacity);
         // SAFETY: the layout has a non-zero size, because the capacity is at least one block.
-        let memory = unsafe { alloc_zeroed(layout) };
+        let memory = unsafe { alloc(layout) };
         let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        if layout.align() == HUGE_PAGE_BYTES {
+            // SAFETY: the range was just allocated, and the advice changes nothing of what it holds.
+            // Where it is not taken, the buffer has small pages.
+            let _ = unsafe { madvise(memory.as_ptr().cast(), capacity, Advice::LinuxHugepage) };
+        }
+        // SAFETY: so many bytes were just allocated.
+        unsafe { memory.write_bytes(0, capacity) };
         Self { memory, len: 0, capacity }
     }
 
@@ -66,10 +81,15 @@ impl AlignedBuf {
 
     /// Appends `bytes`, growing to twice the capacity when there is no room.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        self.reserve(end);
-        self.len = end;
-        self[end - bytes.len()..].copy_from_slice(bytes);
+        self.extend_by(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// Makes the buffer `bytes` longer and returns that part, to be written over: it holds whatever it held before.
+    pub(crate) fn extend_by(&mut self, bytes: usize) -> &mut [u8] {
+        let begin = self.len;
+        self.reserve(begin + bytes);
+        self.len += bytes;
+        &mut self[begin..]
     }
 
     /// Sets the length to `len`; what is new reads as zero.
@@ -82,23 +102,30 @@ impl AlignedBuf {
         }
     }
 
+    #[inline]
     fn reserve(&mut self, needed: usize) {
         if needed > self.capacity {
-            let mut larger = Self::with_capacity(needed.max(2 * self.capacity));
-            larger.len = self.len;
-            larger.copy_from_slice(self);
-            *self = larger;
+            self.grow(needed);
         }
     }
 
+    #[cold]
+    fn grow(&mut self, needed: usize) {
+        let mut larger = Self::with_capacity(needed.max(2 * self.capacity));
+        larger.len = self.len;
+        larger.copy_from_slice(self);
+        *self = larger;
+    }
+
     fn layout(capacity: usize) -> Layout {
-        Layout::from_size_align(capacity, BLOCK_BYTES).expect("a buffer is far smaller than the address space")
+        let align = if capacity.is_multiple_of(HUGE_PAGE_BYTES) { HUGE_PAGE_BYTES } else { BLOCK_BYTES };
+        Layout::from_size_align(capacity, align).expect("a buffer is far smaller than the address space")
     }
 }
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        // SAFETY: `memory` came from `alloc_zeroed` with this very layout, and nobody else owns it.
+        // SAFETY: `memory` came from `alloc` with this very layout, and nobody else owns it.
         unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.capacity)) }
     }
 }
@@ -145,6 +172,18 @@ mod tests {
         assert_eq!(buf.as_ptr() as usize % BLOCK_BYTES, 0);
         assert_eq!(buf.len(), 4000 + 9000);
         assert_eq!(buf[4 * 999..4 * 1000], 999u32.to_le_bytes());
+    }
+
+    #[test]
+    fn whole_huge_pages_are_aligned_zero_and_keep_content() {
+        let mut buf = AlignedBuf::copy_of(&[7; 5000]);
+        buf.reserve(HUGE_PAGE_BYTES);
+        assert_eq!((buf.capacity(), buf.as_ptr() as usize % HUGE_PAGE_BYTES), (HUGE_PAGE_BYTES, 0));
+        assert_eq!(buf[..], [7; 5000]);
+        buf.extend_by(3000).fill(1);
+        buf.len = HUGE_PAGE_BYTES;
+        assert_eq!(buf[4999..5001], [7, 1]);
+        assert!(buf[8000..].iter().all(|&byte| byte == 0));
     }
 
     #[test]

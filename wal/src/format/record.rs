@@ -114,8 +114,8 @@ impl Record {
         RECORD_HEADER_BYTES + body
     }
 
-    /// Hands the record's bytes to `write`, piece by piece. The record is shorter than 4 GiB.
-    pub(crate) fn encode(&self, group: GroupId, mut write: impl FnMut(&[u8])) {
+    /// Writes the record over `room`, which is [`Record::encoded_bytes`] long and shorter than 4 GiB.
+    pub(crate) fn encode(&self, group: GroupId, room: &mut [u8]) {
         let (kind, index, body): (u8, u64, &[u8]) = match self {
             Self::Entry { index, payload, .. } => (kind::ENTRY, *index, payload),
             Self::Moved { index, payload, .. } => (kind::MOVED, *index, payload),
@@ -127,17 +127,26 @@ impl Record {
             Self::GroupCreated(facts) => (kind::GROUP_CREATED, 0, facts),
             Self::GroupDestroyed => (kind::GROUP_DESTROYED, 0, &[]),
         };
-        let body_bytes = self.encoded_bytes() - RECORD_HEADER_BYTES;
-        let mut header = [0; RECORD_HEADER_BYTES];
-        header[0] = kind;
+        let (header, mut room) = room.split_at_mut(RECORD_HEADER_BYTES);
+        let body_bytes = u32::try_from(room.len()).expect("a record is bounded");
+        header[0..4].copy_from_slice(&[kind, 0, 0, 0]);
         header[4..8].copy_from_slice(&group.to_le_bytes());
-        header[8..12].copy_from_slice(&u32::try_from(body_bytes).expect("a record is bounded").to_le_bytes());
+        header[8..12].copy_from_slice(&body_bytes.to_le_bytes());
         header[12..20].copy_from_slice(&index.to_le_bytes());
-        write(&header);
         if let Self::Entry { meta, .. } | Self::Moved { meta, .. } = self {
-            write(meta);
+            let (beside, rest) = room.split_at_mut(ENTRY_META_BYTES);
+            beside.copy_from_slice(meta);
+            room = rest;
         }
-        write(body);
+        room.copy_from_slice(body);
+    }
+
+    /// For tests: the record's bytes.
+    #[cfg(test)]
+    pub(crate) fn encoded(&self, group: GroupId) -> Vec<u8> {
+        let mut bytes = vec![0xaa; self.encoded_bytes()];
+        self.encode(group, &mut bytes);
+        bytes
     }
 }
 
@@ -199,8 +208,7 @@ mod tests {
             (Record::Moved { index: 258, meta: [9; 16], payload: bytes }, 9, 258, [&[9; 16][..], b"xy"].concat()),
         ];
         for (record, kind, index, body) in records {
-            let mut written = Vec::new();
-            record.encode(0x0102_0304, |piece| written.extend_from_slice(piece));
+            let written = record.encoded(0x0102_0304);
             let mut expected = vec![kind, 0, 0, 0, 4, 3, 2, 1];
             expected.extend_from_slice(&(body.len() as u32).to_le_bytes());
             expected.extend_from_slice(&index.to_le_bytes());

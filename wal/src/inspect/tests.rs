@@ -30,7 +30,7 @@ fn segment() -> Vec<u8> {
 fn put(bytes: &mut [u8], block: usize, sequence: u64) {
     let mut batch = vec![0; BATCH_HEADER_BYTES];
     for record in [Record::Vote(Bytes::from_static(b"v")), Record::Truncate { from: sequence }] {
-        record.encode(6, |piece| batch.extend_from_slice(piece));
+        batch.extend(record.encoded(6));
     }
     let at = (block * BLOCK) as u64;
     let durable = Position { segment: 9, offset: at };

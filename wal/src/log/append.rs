@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::Log;
+use super::state::State;
 use crate::format::record::{GroupId, Record};
 use crate::{Disk, LogError};
 
@@ -28,13 +29,14 @@ impl<D: Disk> Log<D> {
         records: impl IntoIterator<Item = Record>,
         on_durable: impl FnOnce(Result<(), LogError>) + 'static,
     ) {
-        let refused = self.push(group, records, true);
+        let limit = self.shared.options.max_record_bytes();
         let mut state = self.shared.state();
+        let refused = state.push(group, records, limit, true);
         let nothing_before = state.queue.is_empty() && state.in_flight.is_empty();
         let nobody_before = nothing_before && state.waiters.is_empty();
         if nobody_before || state.failed.is_some() || state.closing {
             drop(state);
-            return on_durable(refused);
+            return on_durable(refused.map_err(|error| *error));
         }
         // A refused append waits in line as well: callbacks never overtake each other.
         state.waiters.push(Box::new(on_durable), refused);
@@ -52,7 +54,8 @@ impl<D: Disk> Log<D> {
     /// [`Log::seal_if_idle`], and cause no flush of their own. Once the log is poisoned or closed they are dropped.
     pub fn append_lazily(&self, group: GroupId, records: impl IntoIterator<Item = Record>) {
         // What is refused here is refused to the next caller who waits as well.
-        let _ = self.push(group, records, false);
+        let limit = self.shared.options.max_record_bytes();
+        let _ = self.shared.state().push(group, records, limit, false);
     }
 
     /// [`Log::append`] as a future. The records are queued by the call itself, not by the first poll.
@@ -69,29 +72,36 @@ impl<D: Disk> Log<D> {
         });
         Appended { slot }
     }
+}
 
-    fn push(&self, group: GroupId, records: impl IntoIterator<Item = Record>, urgent: bool) -> Result<(), LogError> {
-        let limit = self.shared.options.max_record_bytes();
-        let mut state = self.shared.state();
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
+impl<D: Disk> State<D> {
+    /// Encodes records into the queue and takes them into the index; none may be longer than `limit`.
+    fn push(
+        &mut self,
+        group: GroupId,
+        records: impl IntoIterator<Item = Record>,
+        limit: usize,
+        urgent: bool,
+    ) -> Result<(), Box<LogError>> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
         }
-        if state.closing {
-            return Err(LogError::Closed);
+        if self.closing {
+            return Err(LogError::Closed.into());
         }
         for record in records {
             let bytes = record.encoded_bytes();
             if bytes > limit {
-                return Err(LogError::TooLarge { bytes, limit });
+                return Err(LogError::TooLarge { bytes, limit }.into());
             }
             assert!(!matches!(record, Record::Moved { .. }), "only the log itself copies entries");
-            let batch = state.queue.push(group, &record);
-            if let Err(why) = state.index.apply(group, &record, batch) {
+            let batch = self.queue.push(group, &record);
+            if let Err(why) = self.index.apply(group, &record, batch) {
                 panic!("group {group} appends {why}");
             }
-            state.stats.records += 1;
+            self.stats.records += 1;
         }
-        if urgent && let Some(batch) = state.queue.open_mut() {
+        if urgent && let Some(batch) = self.queue.open_mut() {
             batch.urgent = true;
         }
         Ok(())

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::writer::MAX_IN_FLIGHT;
-use crate::AlignedBuf;
+use crate::aligned::{AlignedBuf, HUGE_PAGE_BYTES};
 use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::record::{GroupId, Record};
 use crate::format::{BLOCK_BYTES, Position};
@@ -64,8 +64,9 @@ impl Queue {
 
     /// Adds a record and returns where its batch will begin. The record fits in a segment.
     pub fn push(&mut self, group: GroupId, record: &Record) -> Position {
-        let batch = self.open_with_room(record.encoded_bytes());
-        record.encode(group, |piece| batch.buf.extend_from_slice(piece));
+        let bytes = record.encoded_bytes();
+        let batch = self.open_with_room(bytes);
+        record.encode(group, batch.buf.extend_by(bytes));
         batch.records += 1;
         batch.position
     }
@@ -123,11 +124,9 @@ impl Queue {
     }
 
     fn open_with_room(&mut self, record_bytes: usize) -> &mut Batch {
-        let full = |batch: &Batch| batch.buf.len() + record_bytes > batch.limit;
-        if self.open.as_ref().is_some_and(full) {
+        let has_room = |batch: &Batch| batch.buf.len() + record_bytes <= batch.limit;
+        if !self.open.as_ref().is_some_and(has_room) {
             self.close();
-        }
-        if self.open.is_none() {
             self.open = Some(self.new_batch(BATCH_HEADER_BYTES + record_bytes));
         }
         self.open.as_mut().expect("it was opened above")
@@ -141,11 +140,19 @@ impl Queue {
         let room = self.tail_bytes - self.next.offset;
         assert!(needed as u64 <= room, "an append checks that its records fit in a segment");
         let limit = usize::try_from(room).unwrap_or(usize::MAX).min(self.max_batch_bytes.max(needed));
-        let mut buf = self.pool.pop().unwrap_or_else(|| AlignedBuf::with_capacity(needed.max(64 << 10)));
+        let mut buf = self.pool.pop().unwrap_or_else(|| self.new_buf(needed));
         buf.resize_zeroed(BATCH_HEADER_BYTES);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         Batch { position: self.next, sequence, buf, records: 0, waiters: 0, urgent: false, limit }
+    }
+
+    /// Batches that may grow long are gathered in huge pages, the batches of a log with small segments in little memory.
+    fn new_buf(&self, needed: usize) -> AlignedBuf {
+        let longest = needed.max(self.max_batch_bytes);
+        let is_small = longest as u64 > self.segment_bytes || longest <= HUGE_PAGE_BYTES / 2;
+        let capacity = if is_small { needed.max(64 << 10) } else { longest.next_multiple_of(HUGE_PAGE_BYTES) };
+        AlignedBuf::with_capacity(capacity)
     }
 
     fn close(&mut self) {

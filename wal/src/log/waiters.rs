@@ -23,8 +23,9 @@ struct Waiter {
 
 impl Waiters {
     /// Adds one to the end of the line. What was `refused` is told so, in its turn.
-    pub fn push(&mut self, on_durable: OnDurable, refused: Result<(), LogError>) {
-        self.line.push_back(Waiter { on_durable, refused: refused.err().map(Box::new) });
+    #[inline]
+    pub fn push(&mut self, on_durable: OnDurable, refused: Result<(), Box<LogError>>) {
+        self.line.push_back(Waiter { on_durable, refused: refused.err() });
     }
 
     /// The first `count` of those who were not durable yet are now.
@@ -39,6 +40,7 @@ impl Waiters {
     }
 
     /// Takes the next who is durable, and what to tell.
+    #[inline]
     pub fn next_durable(&mut self) -> Option<(OnDurable, Result<(), LogError>)> {
         self.durable = self.durable.checked_sub(1)?;
         let waiter = self.line.pop_front()?;

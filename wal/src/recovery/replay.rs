@@ -152,7 +152,7 @@ mod tests {
 
     fn replay(to: &mut Replay, version: u32, records: &[Record]) -> Result<(), &'static str> {
         let mut bytes = Vec::new();
-        records.iter().for_each(|record| record.encode(1, |piece| bytes.extend_from_slice(piece)));
+        records.iter().for_each(|record| bytes.extend(record.encoded(1)));
         to.batch(Position::first_in(4), version, records.len() as u32, &bytes)
     }
 

@@ -1,6 +1,6 @@
 //! Where the live entries of one group stand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::format::{BLOCK_BYTES, Position};
 
@@ -16,7 +16,8 @@ pub struct EntryPlace {
 /// Bytes of live entries in each segment that holds any.
 #[derive(Debug, Default)]
 pub struct Live {
-    segments: BTreeMap<u64, u64>,
+    /// Segment and bytes, rising; most of what comes and goes is at the end, or, where a purge drops it, at the front.
+    segments: VecDeque<(u64, u64)>,
     total: u64,
 }
 
@@ -42,7 +43,7 @@ struct Slot {
 impl Live {
     /// The oldest segment with a live entry.
     pub fn oldest(&self) -> Option<u64> {
-        self.segments.keys().next().copied()
+        self.segments.front().map(|&(segment, _)| segment)
     }
 
     /// Bytes of live entries in all segments.
@@ -52,21 +53,32 @@ impl Live {
 
     /// Bytes of live entries in `segment`.
     pub fn of(&self, segment: u64) -> u64 {
-        self.segments.get(&segment).copied().unwrap_or(0)
+        self.find(segment).map_or(0, |at| self.segments[at].1)
     }
 
-    fn add(&mut self, segment: u64, bytes: u32) {
-        *self.segments.entry(segment).or_default() += u64::from(bytes);
-        self.total += u64::from(bytes);
-    }
-
-    fn remove(&mut self, segment: u64, bytes: u32) {
-        self.total -= u64::from(bytes);
-        let left = self.segments.get_mut(&segment).expect("it has a live entry");
-        *left -= u64::from(bytes);
-        if *left == 0 {
-            self.segments.remove(&segment);
+    fn add(&mut self, segment: u64, bytes: u64) {
+        self.total += bytes;
+        match self.segments.back_mut() {
+            Some((last, live)) if *last == segment => *live += bytes,
+            _ => match self.find(segment) {
+                Ok(at) => self.segments[at].1 += bytes,
+                Err(at) => self.segments.insert(at, (segment, bytes)),
+            },
         }
+    }
+
+    fn remove(&mut self, segment: u64, bytes: u64) {
+        self.total -= bytes;
+        let at = self.find(segment).expect("it has a live entry");
+        self.segments[at].1 -= bytes;
+        if self.segments[at].1 == 0 {
+            self.segments.remove(at);
+        }
+    }
+
+    /// Where `segment` is in the line, or would be.
+    fn find(&self, segment: u64) -> Result<usize, usize> {
+        self.segments.binary_search_by_key(&segment, |&(segment, _)| segment)
     }
 }
 
@@ -97,6 +109,11 @@ impl Span {
         let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
         (at < self.slots.len()).then_some(at)
     }
+}
+
+/// Bytes of all of `slots`.
+fn bytes_of(slots: impl Iterator<Item = Slot>) -> u64 {
+    slots.map(|slot| u64::from(slot.bytes)).sum()
 }
 
 impl Spans {
@@ -133,20 +150,20 @@ impl Spans {
     /// Adds an entry in place of all at its index and above.
     pub fn append(&mut self, live: &mut Live, index: u64, place: EntryPlace) {
         self.truncate(live, index);
-        live.add(place.batch.segment, place.bytes);
+        live.add(place.batch.segment, place.bytes.into());
         self.put(self.0.len(), index, place);
     }
 
     /// Lets the entry at `index` stand at another place, or adds it where there is none. All others stay.
     pub fn relocate(&mut self, live: &mut Live, index: u64, place: EntryPlace) {
-        live.add(place.batch.segment, place.bytes);
+        live.add(place.batch.segment, place.bytes.into());
         let behind = self.0.partition_point(|span| span.first <= index);
         let Some((before, at)) = behind.checked_sub(1).and_then(|before| Some((before, self.0[before].at(index)?)))
         else {
             return self.put(behind, index, place);
         };
         let span = &mut self.0[before];
-        live.remove(span.segment, span.slots[at].bytes);
+        live.remove(span.segment, span.slots[at].bytes.into());
         if at == 0 {
             span.slots.pop_front();
             span.first += 1;
@@ -167,10 +184,9 @@ impl Spans {
     /// Drops the entries at `from` and above.
     pub fn truncate(&mut self, live: &mut Live, from: u64) {
         while let Some(span) = self.0.back_mut().filter(|span| span.end() > from) {
-            if let Some(slot) = span.slots.pop_back() {
-                live.remove(span.segment, slot.bytes);
-            }
-            if span.slots.is_empty() {
+            let stays = from.saturating_sub(span.first) as usize;
+            live.remove(span.segment, bytes_of(span.slots.drain(stays..)));
+            if stays == 0 {
                 self.0.pop_back();
             }
         }
@@ -179,10 +195,9 @@ impl Spans {
     /// Drops the entries up to and including `upto`.
     pub fn purge(&mut self, live: &mut Live, upto: u64) {
         while let Some(span) = self.0.front_mut().filter(|span| span.first <= upto) {
-            if let Some(slot) = span.slots.pop_front() {
-                live.remove(span.segment, slot.bytes);
-                span.first += 1;
-            }
+            let goes = (upto - span.first).saturating_add(1).min(span.slots.len() as u64);
+            live.remove(span.segment, bytes_of(span.slots.drain(..goes as usize)));
+            span.first += goes;
             if span.slots.is_empty() {
                 self.0.pop_front();
             }

@@ -50,7 +50,7 @@ impl Segment {
     fn put(&mut self, given: &Given) {
         let mut batch = vec![0; BATCH_HEADER_BYTES];
         let vote = Record::Vote(format!("{}.{}", given.run, given.sequence).into());
-        vote.encode(1, |piece| batch.extend_from_slice(piece));
+        batch.extend(vote.encoded(1));
         let header = BatchHeader {
             length: batch.len() as u32,
             records: 1,

@@ -83,22 +83,23 @@ impl<D: Disk> Load<D> {
         let mut append_time = Duration::ZERO;
         let mut nanos = Vec::with_capacity(1 << 20);
         let mut ready: Vec<usize> = (0..workload.writers).collect();
-        let mut since = vec![began; workload.writers];
+        let mut since = vec![0; workload.writers];
         let (cpu, elapsed) = loop {
             // The clock is read once for all that go on together: a record counts from before the first of them.
             let wave = Instant::now();
             if wave - began >= round {
                 break (clock.elapsed(), wave - began);
             }
+            let wave_nanos = (wave - began).as_nanos() as u64;
             for &writer in &ready {
-                since[writer] = wave;
+                since[writer] = wave_nanos;
                 self.append(writer % GROUPS, writer, &payload);
             }
             append_time += wave.elapsed();
             ready.clear();
             self.told(&mut ready).await?;
-            let now = Instant::now();
-            nanos.extend(ready.iter().map(|&writer| (now - since[writer]).as_nanos() as u64));
+            let now = began.elapsed().as_nanos() as u64;
+            nanos.extend(ready.iter().map(|&writer| now - since[writer]));
         };
         let after = self.log.stats();
         let writing = self.disk.writing() - writing_before;
@@ -124,9 +125,12 @@ impl<D: Disk> Load<D> {
         let index = self.next_index[group];
         self.next_index[group] += 1;
         let entry = Record::Entry { index, meta: [0; 16], payload: payload.clone() };
-        let purge = index.is_multiple_of(PURGE_EVERY).then(|| Record::Purge { upto: index - 1, log_id: Bytes::new() });
+        if index.is_multiple_of(PURGE_EVERY) {
+            let purge = Record::Purge { upto: index - 1, log_id: Bytes::new() };
+            self.log.append_lazily(group as u32, [purge]);
+        }
         let told = self.told.clone();
-        self.log.append(group as u32, [entry].into_iter().chain(purge), move |outcome| {
+        self.log.append(group as u32, [entry], move |outcome| {
             if let Err(error) = outcome {
                 *told.failure.borrow_mut() = Some(error);
             }

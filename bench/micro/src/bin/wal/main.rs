@@ -2,6 +2,7 @@
 
 mod load;
 mod metered;
+mod nowhere;
 mod raw;
 mod variants;
 mod versus;
@@ -48,6 +49,8 @@ enum Subject {
     Log,
     /// The raw writes alone, in all variants.
     Raw,
+    /// The log's processor time alone, on a disk that takes no time.
+    Processor,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -55,13 +58,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(parent)?;
     let round = Duration::try_from_secs_f64(arguments.seconds)?;
+    let one = arguments.writers.map(|writers| Workload::new(writers as usize, arguments.payload as usize));
+    let workloads = one.map_or_else(Workload::all, |one| vec![one]);
     let table = match arguments.subject {
-        Subject::Log => {
-            let one = arguments.writers.map(|writers| Workload::new(writers as usize, arguments.payload as usize));
-            let workloads = one.map_or_else(Workload::all, |one| vec![one]);
-            versus::measure(dir.path(), &workloads, arguments.rounds, round)?
-        }
+        Subject::Log => versus::measure(dir.path(), &workloads, arguments.rounds, round)?,
         Subject::Raw => variants::measure(dir.path(), arguments.rounds, round)?,
+        Subject::Processor => nowhere::measure(&workloads, arguments.rounds, round)?,
     };
     print!("{}", table.render(arguments.output));
     Ok(())

@@ -14,6 +14,9 @@ use kahuna_wal::{AlignedBuf, BLOCK_BYTES};
 /// Length of the file that the loop goes round in.
 pub const FILE_BYTES: u64 = 32 << 20;
 
+/// Memory of so many bytes lies in a huge page, where the system has them.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
 /// Marks the completion of a write that a flush is linked to.
 const LINKED: u64 = 1 << 32;
 
@@ -41,6 +44,15 @@ pub enum TaskRun {
     Deferred,
 }
 
+/// What the ring knows before the first write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    Nothing,
+    File,
+    Buffers,
+    Both,
+}
+
 /// One way to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -49,15 +61,39 @@ pub struct Options {
     /// Writes in flight.
     pub depth: usize,
     pub durable: Durable,
-    /// Whether buffers and file are registered with the ring.
-    pub registered: bool,
+    pub registered: Registered,
+    /// Whether each buffer lies in a huge page, if the system gives one.
+    pub huge_pages: bool,
     pub task_run: TaskRun,
 }
 
 impl Options {
     /// The plain form that others are held against.
     pub fn plain(write_bytes: usize, depth: usize) -> Self {
-        Self { write_bytes, depth, durable: Durable::RwfDsync, registered: false, task_run: TaskRun::Plain }
+        Self {
+            write_bytes,
+            depth,
+            durable: Durable::RwfDsync,
+            registered: Registered::Nothing,
+            huge_pages: false,
+            task_run: TaskRun::Plain,
+        }
+    }
+}
+
+impl Options {
+    fn registers_file(&self) -> bool {
+        matches!(self.registered, Registered::File | Registered::Both)
+    }
+
+    fn registers_buffers(&self) -> bool {
+        matches!(self.registered, Registered::Buffers | Registered::Both)
+    }
+
+    fn buffer(&self) -> AlignedBuf {
+        let mut buf = AlignedBuf::with_capacity(if self.huge_pages { HUGE_PAGE_BYTES } else { self.write_bytes });
+        buf.resize_zeroed(self.write_bytes);
+        buf
     }
 }
 
@@ -156,21 +192,23 @@ impl Writer {
             }
         }
         let ring = builder.build(32)?;
-        let mut bufs: Vec<AlignedBuf> = (0..options.depth).map(|_| AlignedBuf::zeroed(options.write_bytes)).collect();
-        if options.registered {
+        let mut bufs: Vec<AlignedBuf> = (0..options.depth).map(|_| options.buffer()).collect();
+        if options.registers_buffers() {
             let regions: Vec<libc::iovec> = bufs
                 .iter_mut()
                 .map(|buf| libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() })
                 .collect();
             // SAFETY: the buffers live in the writer beside the ring and are neither moved in memory nor freed before it.
             unsafe { ring.submitter().register_buffers(&regions)? };
+        }
+        if options.registers_file() {
             ring.submitter().register_files(&[file.as_raw_fd()])?;
         }
         Ok(Self { ring, options: *options, file, bufs, offset: 0 })
     }
 
     fn submit(&mut self, slot: usize) -> io::Result<()> {
-        let Options { write_bytes, durable, registered, .. } = self.options;
+        let Options { write_bytes, durable, .. } = self.options;
         let offset = self.offset;
         self.offset =
             (offset + write_bytes as u64) % (FILE_BYTES - write_bytes as u64) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
@@ -178,19 +216,24 @@ impl Writer {
         let len = write_bytes as u32;
         let rw_flags = if durable == Durable::RwfDsync { libc::RWF_DSYNC } else { 0 };
         let fd = types::Fd(self.file.as_raw_fd());
-        let write = if registered {
-            let write = opcode::WriteFixed::new(types::Fixed(0), memory, len, slot as u16);
-            write.offset(offset).rw_flags(rw_flags).build()
-        } else {
-            opcode::Write::new(fd, memory, len).offset(offset).rw_flags(rw_flags).build()
+        let file = types::Fixed(0);
+        let write = match self.options.registered {
+            Registered::Nothing => opcode::Write::new(fd, memory, len).offset(offset).rw_flags(rw_flags).build(),
+            Registered::File => opcode::Write::new(file, memory, len).offset(offset).rw_flags(rw_flags).build(),
+            Registered::Buffers => {
+                opcode::WriteFixed::new(fd, memory, len, slot as u16).offset(offset).rw_flags(rw_flags).build()
+            }
+            Registered::Both => {
+                opcode::WriteFixed::new(file, memory, len, slot as u16).offset(offset).rw_flags(rw_flags).build()
+            }
         };
         match durable {
             Durable::RwfDsync | Durable::ODsync => self.push(&write.user_data(slot as u64)),
             Durable::LinkedSync | Durable::BufferedSync => {
                 self.push(&write.flags(squeue::Flags::IO_LINK).user_data(slot as u64 | LINKED))?;
                 let data_only = types::FsyncFlags::DATASYNC;
-                let sync = if registered {
-                    opcode::Fsync::new(types::Fixed(0)).flags(data_only).build()
+                let sync = if self.options.registers_file() {
+                    opcode::Fsync::new(file).flags(data_only).build()
                 } else {
                     opcode::Fsync::new(fd).flags(data_only).build()
                 };

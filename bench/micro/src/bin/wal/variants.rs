@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kahuna_microbench::{Cell, Table, median};
 
-use super::raw::{self, Durable, Options, Sample, TaskRun};
+use super::raw::{self, Durable, Options, Registered, Sample, TaskRun};
 
 const SIZES: [usize; 3] = [4 << 10, 40 << 10, 80 << 10];
 const DEPTHS: [usize; 3] = [1, 2, 4];
@@ -49,10 +49,21 @@ fn of_size(write_bytes: usize) -> Vec<(&'static str, Options)> {
         ("direct, O_DSYNC", Options { durable: Durable::ODsync, ..plain }),
         ("direct, linked fdatasync", Options { durable: Durable::LinkedSync, ..plain }),
         ("buffered, linked fdatasync", Options { durable: Durable::BufferedSync, ..plain }),
-        ("registered buffers and file", Options { registered: true, ..plain }),
+        ("registered file", Options { registered: Registered::File, ..plain }),
+        ("registered buffers", Options { registered: Registered::Buffers, ..plain }),
+        ("registered buffers and file", Options { registered: Registered::Both, ..plain }),
+        ("huge pages", Options { huge_pages: true, ..plain }),
+        ("huge pages, registered file", Options { huge_pages: true, registered: Registered::File, ..plain }),
+        (
+            "huge pages, registered buffers and file",
+            Options { huge_pages: true, registered: Registered::Both, ..plain },
+        ),
         ("COOP_TASKRUN", Options { task_run: TaskRun::Cooperative, ..plain }),
         ("DEFER_TASKRUN", Options { task_run: TaskRun::Deferred, ..plain }),
-        ("all of registered, DEFER_TASKRUN", Options { registered: true, task_run: TaskRun::Deferred, ..plain }),
+        (
+            "all of registered, DEFER_TASKRUN",
+            Options { registered: Registered::Both, task_run: TaskRun::Deferred, ..plain },
+        ),
     ]);
     variants
 }
