@@ -7,6 +7,7 @@ mod load;
 mod nodes;
 mod progress;
 
+mod chaos;
 mod damage;
 mod disk_full;
 mod durability;

@@ -13,3 +13,4 @@ mod sequences;
 
 pub use process::Process;
 pub use recorder::Recorder;
+pub(crate) use recorder::fill;

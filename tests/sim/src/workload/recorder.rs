@@ -99,7 +99,7 @@ impl Recorder {
 }
 
 /// Says an answer in the history's words; false if it has none for it.
-pub(super) fn fill(event: &mut Event, answer: &Answer) -> bool {
+pub(crate) fn fill(event: &mut Event, answer: &Answer) -> bool {
     let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
     let outcome = match answer {
         Answer::Set(set) => {

@@ -1,0 +1,210 @@
+//! One run from its plan to its report.
+
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use kahuna_client::{Options, blocking::Client};
+
+use super::{
+    ChaosError, ChaosReport, Plan, Stop,
+    clients::{Setting, Worker},
+    hosts::{enter, within},
+    leftovers,
+    nemesis::{Episode, Nemesis},
+    nodes::Nodes,
+    recorder::Recorder,
+    stop::sleep,
+    timeline,
+};
+use crate::check::{self, History, Limits, Verdict};
+
+const HISTORY: &str = "history.jsonl";
+const TIMELINE: &str = "timeline.svg";
+const REPORT: &str = "report.json";
+/// A cluster that has just been started has so long to form itself and to serve.
+const FORMING: Duration = Duration::from_secs(60);
+/// How long the whole cluster is watched at the end of each round.
+const DEMAND_FOR: Duration = Duration::from_secs(2);
+/// Between two looks whether clients have their answers.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What happened besides what clients saw.
+#[derive(Debug, Default)]
+struct Events {
+    episodes: Vec<Episode>,
+    rounds: u64,
+}
+
+/// Runs `plan` and judges it; `stop` ends it early. Everything that it makes outside of its directory is gone afterwards.
+///
+/// # Errors
+/// See [`ChaosError`]; nothing was tested then.
+pub fn run(plan: &Plan, stop: &Stop) -> Result<ChaosReport, ChaosError> {
+    let began = Instant::now();
+    if !plan.binary.is_file() {
+        return Err(ChaosError::NoBinary(plan.binary.display().to_string()));
+    }
+    leftovers::remove();
+    clear(&plan.out)?;
+    let history = plan.out.join(HISTORY);
+    let recorder = Arc::new(Recorder::new(&history)?);
+    let nodes = Nodes::new(plan, recorder.clone())?;
+    let events = play(plan, &nodes, stop)?;
+    recorder.flush();
+    let mut report = ChaosReport::new(plan, &events.episodes);
+    report.rounds = events.rounds;
+    (report.demanded, report.duplicates) = (recorder.demanded(), recorder.duplicates());
+    report.full_disks = nodes.lines_with("is full: the log lives on its reserve");
+    drop(nodes);
+    report.problems = recorder.problems();
+    if stop.is_asked() {
+        report.shortfalls.push("it was ended early".into());
+    }
+    judge(&history, &mut report, &events.episodes, &plan.out.join(TIMELINE))?;
+    report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).expect("a run is short");
+    let path = plan.out.join(REPORT);
+    let text = serde_json::to_string_pretty(&report).expect("plain fields with string keys always serialise");
+    fs::write(&path, text + "\n").map_err(ChaosError::at(&path))?;
+    Ok(report)
+}
+
+/// Makes the directory, without what an earlier run left there.
+fn clear(out: &Path) -> Result<(), ChaosError> {
+    fs::create_dir_all(out).map_err(ChaosError::at(out))?;
+    for entry in fs::read_dir(out).map_err(ChaosError::at(out))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_ours =
+            [HISTORY, TIMELINE, REPORT].contains(&name.as_str()) || name.ends_with(".log") || name.ends_with(".img");
+        if is_ours {
+            fs::remove_file(entry.path()).map_err(ChaosError::at(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn play(plan: &Plan, nodes: &Nodes, stop: &Stop) -> Result<Events, ChaosError> {
+    let temper = plan.profile.temper();
+    let clients = temper.clients_per_group * temper.groups;
+    let recorder = nodes.recorder.clone();
+    let working = Stop::default();
+    let setting = Setting {
+        endpoints: nodes.endpoints(),
+        recorder: recorder.clone(),
+        stop: working.clone(),
+        seed: plan.seed,
+        temper,
+        answer_within: plan.answer_within,
+    };
+    (0..nodes.count()).try_for_each(|at| nodes.start(at))?;
+    let host = |number| nodes.hosts.client_host(number);
+    within(host(0), || {
+        Worker::new(clients, setting.clone())?.prepare(FORMING);
+        Ok(())
+    })?;
+    if !recorder.problems().is_empty() {
+        return Ok(Events::default());
+    }
+    let events = thread::scope(|scope| {
+        let work = |number| {
+            let setting = setting.clone();
+            scope.spawn(move || -> Result<(), ChaosError> {
+                enter(host(number))?;
+                Worker::new(number, setting)?.work();
+                Ok(())
+            })
+        };
+        let workers: Vec<_> = (0..clients).map(work).collect();
+        let events = within(host(0), || rounds(plan, nodes, stop));
+        working.ask();
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => done?,
+                Err(_) => recorder.problem("a client panicked".into()),
+            }
+        }
+        events
+    })?;
+    within(host(0), || {
+        Worker::new(clients, Setting { stop: Stop::default(), ..setting })?.read_all();
+        Ok(())
+    })?;
+    nodes.look()?;
+    thread::scope(|scope| {
+        (0..nodes.count()).for_each(|at| drop(scope.spawn(move || nodes.stop(at))));
+    });
+    Ok(events)
+}
+
+/// Faults, and whole clusters in between, until the time is up.
+fn rounds(plan: &Plan, nodes: &Nodes, stop: &Stop) -> Result<Events, ChaosError> {
+    let began = Instant::now();
+    let mut nemesis = Nemesis::new(plan, nodes, stop.clone());
+    let mut events = Events::default();
+    while began.elapsed() < plan.duration && !stop.is_asked() {
+        let left = plan.duration.saturating_sub(began.elapsed());
+        events.episodes.extend(nemesis.rage(plan.profile.temper().round.min(left))?);
+        if !stop.pause(plan.settle) {
+            break;
+        }
+        demand(plan, nodes, stop);
+        nodes.look()?;
+        events.rounds += 1;
+        eprintln!(
+            "{:.0} s, round {}: {} answered, {} faults, {} problems",
+            began.elapsed().as_secs_f64(),
+            events.rounds,
+            nodes.recorder.acks(),
+            events.episodes.len(),
+            nodes.recorder.problems().len()
+        );
+    }
+    Ok(events)
+}
+
+/// The cluster is whole: what begins now is answered in time, by each node.
+fn demand(plan: &Plan, nodes: &Nodes, stop: &Stop) {
+    let recorder = &nodes.recorder;
+    recorder.demand(Some(plan.answer_within));
+    stop.pause(DEMAND_FOR);
+    recorder.demand(None);
+    for endpoint in nodes.endpoints() {
+        let options =
+            Options { timeout: plan.answer_within, follow_leaders: false, ..Options::new([endpoint.clone()]) };
+        match Client::new(options).map(|client| client.get("probe")) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => recorder.problem(format!("the cluster is whole, and {endpoint} does not serve: {error}")),
+            Err(error) => recorder.problem(format!("a client does not start: {error}")),
+        }
+    }
+    let until = Instant::now() + plan.answer_within * 3;
+    while recorder.demanded_open() > 0 {
+        if Instant::now() > until {
+            return recorder.problem(format!("operations without an end: {}", recorder.demanded_open()));
+        }
+        sleep(LOOK_EVERY);
+    }
+}
+
+/// Judges what is in the file, and draws it.
+fn judge(path: &Path, report: &mut ChaosReport, episodes: &[Episode], picture: &Path) -> Result<(), ChaosError> {
+    let file = File::open(path).map_err(ChaosError::at(path))?;
+    match History::read(BufReader::new(file)) {
+        Ok(history) => {
+            let limits = Limits { min_reads_with_value: 20, min_concurrent_pairs: 20, ..Limits::default() };
+            report.judge(&check::check(&history, &limits));
+            let drawn = timeline::draw(&history, episodes);
+            fs::write(picture, drawn).map_err(ChaosError::at(picture))
+        }
+        Err(error) => {
+            report.problems.push(format!("the history is malformed: {error}"));
+            report.outcome = Verdict::Invalid;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Real processes of the real binary under real faults, judged by the same [checker](crate::check).
+//!
+//! ```text
+//!   switch ── veth ── n1: kahuna serve, ext4 on a loop device        each host in a network namespace of its own
+//!     ├────── veth ── n2: ...
+//!     └────── veth ── c1, c2: client threads of this process
+//!
+//!   form ─▶ round: faults ─▶ mend ─▶ settle ─▶ demand answers ─▶ round ... ─▶ stop ─▶ read all ─▶ judge
+//! ```
+//! A wire is cut one way by a permanent neighbour entry with an address that no host has: the sender's packets go out and
+//! arrive nowhere, and it is told nothing. That needs no packet filter in the kernel.
+//!
+//! The seed decides which faults are drawn and what the clients ask. When what happens is up to the machine: a run cannot
+//! be repeated exactly, its history can be judged again.
+
+mod clients;
+mod disks;
+mod drive;
+mod error;
+mod fault;
+mod hosts;
+mod leftovers;
+mod nemesis;
+mod nodes;
+mod plan;
+mod recorder;
+mod report;
+mod stop;
+mod strikes;
+mod timeline;
+mod tools;
+mod wires;
+
+pub use drive::run;
+pub use error::ChaosError;
+pub use fault::Fault;
+pub use plan::{Plan, Profile};
+pub use report::ChaosReport;
+pub use stop::Stop;

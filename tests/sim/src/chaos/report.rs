@@ -1,0 +1,113 @@
+//! What a run says at its end.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Fault, Plan, Profile, nemesis::Episode};
+use crate::check::{Counts, Report, Verdict};
+
+/// Answers below which a run proves nothing.
+const MIN_ACKS: u64 = 200;
+/// Faults below which a run proves nothing.
+const MIN_FAULTS: u64 = 3;
+/// Kinds of faults below which a run proves little.
+const MIN_KINDS: usize = 3;
+
+/// One run and its verdict.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChaosReport {
+    /// What faults and requests were drawn from.
+    pub seed: u64,
+    /// Clients and pace.
+    pub profile: Profile,
+    /// Nodes of the cluster.
+    pub nodes: usize,
+    /// Client processes.
+    pub clients: u64,
+    /// The verdict.
+    pub outcome: Verdict,
+    /// Operations that were answered.
+    pub acks: u64,
+    /// Operations of unknown outcome.
+    pub unknown: u64,
+    /// Operations that were refused for good.
+    pub failed: u64,
+    /// Requests that were sent to two nodes and answered by both.
+    pub duplicates: u64,
+    /// Times that the cluster was whole and had to answer everything.
+    pub rounds: u64,
+    /// Operations of which an answer was demanded then.
+    pub demanded: u64,
+    /// Times that a node said that its disk is full.
+    pub full_disks: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// How long it took, the judging included, in milliseconds.
+    pub elapsed_ms: u64,
+    /// What the history holds and what its search cost.
+    pub counts: Counts,
+    /// What must not be and was.
+    pub problems: Vec<String>,
+    /// What is missing for a verdict.
+    pub shortfalls: Vec<String>,
+}
+
+impl ChaosReport {
+    pub(super) fn new(plan: &Plan, episodes: &[Episode]) -> Self {
+        let temper = plan.profile.temper();
+        let mut faults = BTreeMap::new();
+        for episode in episodes {
+            *faults.entry(episode.fault.name()).or_default() += 1;
+        }
+        Self {
+            seed: plan.seed,
+            profile: plan.profile,
+            nodes: plan.nodes,
+            clients: temper.clients_per_group * temper.groups,
+            outcome: Verdict::Unknown,
+            acks: 0,
+            unknown: 0,
+            failed: 0,
+            duplicates: 0,
+            rounds: 0,
+            demanded: 0,
+            full_disks: 0,
+            faults,
+            elapsed_ms: 0,
+            counts: Counts::default(),
+            problems: Vec::new(),
+            shortfalls: Vec::new(),
+        }
+    }
+
+    /// Takes the checker's findings over and says the verdict.
+    pub(super) fn judge(&mut self, report: &Report) {
+        self.counts = report.counts.clone();
+        (self.acks, self.unknown, self.failed) = (report.counts.ok, report.counts.unknown, report.counts.failed);
+        let problems = report.problems.iter();
+        self.problems.extend(problems.map(|it| format!("{} {:?}: {}", it.kind, it.name, it.text)));
+        self.shortfalls.extend(report.shortfalls.clone());
+        let mut at_least = |name: &str, seen: u64, least: u64| {
+            if seen < least {
+                self.shortfalls.push(format!("{name}: {seen}, and {least} are asked for"));
+            }
+        };
+        at_least("acks", self.acks, MIN_ACKS);
+        at_least("faults", self.faults.values().sum(), MIN_FAULTS);
+        at_least("kinds of faults", self.faults.len() as u64, MIN_KINDS as u64);
+        at_least("rounds", self.rounds, 1);
+        at_least("operations while the cluster was whole", self.demanded, 1);
+        self.outcome = match (self.problems.is_empty(), self.shortfalls.is_empty()) {
+            (false, _) => Verdict::Invalid,
+            (true, false) => Verdict::Unknown,
+            (true, true) => Verdict::Valid,
+        };
+    }
+
+    /// Kinds of faults that did not happen.
+    pub fn never(&self) -> Vec<String> {
+        let kinds = Fault::ALL.iter().filter(|(fault, _)| fault.fits(self.nodes)).map(|(fault, _)| fault.name());
+        kinds.filter(|name| !self.faults.contains_key(name)).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! Each fault from its beginning until it is undone.
+
+use super::{
+    ChaosError, Fault,
+    nemesis::Scene,
+    wires::{Way, Wire},
+};
+use crate::SimRng;
+
+/// How long a start may go on before it is killed again, in milliseconds.
+const STARTING_MS: (u64, u64) = (0, 200);
+/// How quickly a cut comes and goes, in milliseconds.
+const FLAP_MS: (u64, u64) = (10, 300);
+/// How often it does.
+const FLAPS: (u64, u64) = (3, 12);
+/// A disk is full for so long, in milliseconds: some segments must be needed until it shows.
+const FULL_MS: (u64, u64) = (4_000, 10_000);
+/// Room that is left on a full disk, in bytes.
+const LEFT_BYTES: u64 = 2 << 20;
+
+impl Scene<'_> {
+    /// Nothing happens when a minority is in hand already.
+    pub(super) fn strike(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+        if fault.is_of_wires() {
+            self.strike_wires(fault, rng)
+        } else if fault.is_of_all() {
+            self.episode(fault, "all".into(), || self.strike_all(fault, rng))
+        } else {
+            let Some(node) = self.take(rng) else { return Ok(()) };
+            self.episode(fault, self.name(node), || self.strike_node(fault, node, rng))
+        }
+    }
+
+    fn name(&self, host: usize) -> String {
+        self.nodes.hosts.all[host].name.clone()
+    }
+
+    fn strike_all(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+        let all = 0..self.nodes.count();
+        match fault {
+            Fault::KillAll => {
+                all.clone().for_each(|at| self.nodes.kill(at));
+                for at in all {
+                    self.pause(rng, STARTING_MS);
+                    self.nodes.start(at)?;
+                }
+            }
+            Fault::PauseAll => {
+                all.clone().for_each(|at| self.nodes.pause(at));
+                self.last(rng);
+                for at in all {
+                    self.nodes.resume(at);
+                    self.pause(rng, STARTING_MS);
+                }
+            }
+            _ => {
+                for at in all.clone() {
+                    self.nodes.disks[at].fill(rng.below(LEFT_BYTES))?;
+                }
+                self.pause(rng, FULL_MS);
+                all.for_each(|at| self.nodes.disks[at].free());
+            }
+        }
+        Ok(())
+    }
+
+    fn strike_node(&self, fault: Fault, node: usize, rng: &SimRng) -> Result<(), ChaosError> {
+        match fault {
+            Fault::Kill => {
+                self.nodes.kill(node);
+                self.last(rng);
+            }
+            Fault::KillWhileStarting => {
+                for _ in 0..rng.between(1, 4) {
+                    self.nodes.kill(node);
+                    self.nodes.start(node)?;
+                    self.pause(rng, STARTING_MS);
+                }
+                self.nodes.kill(node);
+            }
+            Fault::Restart => self.nodes.stop(node),
+            Fault::Pause => {
+                self.nodes.pause(node);
+                self.last(rng);
+                self.nodes.resume(node);
+            }
+            _ => {
+                self.nodes.disks[node].fill(rng.below(LEFT_BYTES))?;
+                self.pause(rng, FULL_MS);
+                self.nodes.disks[node].free();
+            }
+        }
+        self.nodes.start(node)
+    }
+
+    fn strike_wires(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+        let hosts = &self.nodes.hosts;
+        let (what, ways) = self.draw_ways(fault, rng);
+        self.episode(fault, what, || {
+            if fault == Fault::Flap {
+                for _ in 0..rng.between(FLAPS.0, FLAPS.1) {
+                    hosts.set(ways.iter().copied(), Wire::Dead)?;
+                    self.pause(rng, FLAP_MS);
+                    hosts.set(ways.iter().copied(), Wire::Open)?;
+                    self.pause(rng, FLAP_MS);
+                }
+                return Ok(());
+            }
+            hosts.set(ways.iter().copied(), Wire::Dead)?;
+            self.last(rng);
+            hosts.set(ways.iter().copied(), Wire::Open)
+        })
+    }
+
+    /// Which directions a fault cuts, and how that is called.
+    fn draw_ways(&self, fault: Fault, rng: &SimRng) -> (String, Vec<Way>) {
+        let (hosts, nodes) = (&self.nodes.hosts, self.nodes.count());
+        let one = self.any(rng);
+        // Another node.
+        let two = (one + 1 + rng.below(nodes as u64 - 1) as usize) % nodes;
+        let (first, second) = (self.name(one), self.name(two));
+        match fault {
+            Fault::Split => {
+                let side: Vec<bool> = hosts.all.iter().map(|_| rng.below(2) == 0).collect();
+                let names: Vec<String> = (0..side.len()).filter(|at| side[*at]).map(|at| self.name(at)).collect();
+                (format!("{{{}}}", names.join(" ")), hosts.ways(|from, to| side[from] != side[to]))
+            }
+            Fault::Link => (
+                format!("{first}-{second}"),
+                hosts.ways(|from, to| (from, to) == (one, two) || (from, to) == (two, one)),
+            ),
+            Fault::OneWay => match rng.below(3) {
+                0 => (format!("{first}>{second}"), vec![(one, two)]),
+                1 => (format!("{first}>all"), hosts.ways(|from, _| from == one)),
+                _ => (format!("all>{first}"), hosts.ways(|_, to| to == one)),
+            },
+            Fault::Ring => {
+                let near = |from: usize, to: usize| {
+                    let apart = from.abs_diff(to);
+                    apart == 1 || apart == nodes - 1
+                };
+                ("all".into(), hosts.ways(|from, to| from < nodes && to < nodes && !near(from, to)))
+            }
+            Fault::Flap if rng.below(2) == 0 => (format!("{first}>{second}"), vec![(one, two)]),
+            _ => (first, hosts.ways(|from, to| from == one || to == one)),
+        }
+    }
+}
