@@ -16,7 +16,7 @@ fn a_short_run_is_valid() {
         seed: 3,
         nodes: 3,
         profile: Profile::Hot,
-        duration: Duration::from_secs(12),
+        duration: Duration::from_secs(8),
         binary: PathBuf::from(env!("CARGO_BIN_EXE_kahuna")),
         out: dir.path().to_owned(),
         shards: 1,
@@ -25,7 +25,7 @@ fn a_short_run_is_valid() {
         // Other tests run beside it.
         election: (Duration::from_millis(300), Duration::from_millis(600)),
         answer_within: Duration::from_secs(20),
-        settle: Duration::from_secs(3),
+        settle: Duration::from_secs(2),
     };
     let report = match run(&plan, &Stop::default()) {
         Ok(report) => report,

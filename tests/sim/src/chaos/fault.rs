@@ -45,7 +45,7 @@ impl Fault {
         (Self::Restart, 2),
         (Self::Pause, 4),
         (Self::PauseAll, 1),
-        (Self::DiskFull, 2),
+        (Self::DiskFull, 1),
         (Self::DiskFullAll, 1),
         (Self::Isolate, 3),
         (Self::Split, 3),
