@@ -16,6 +16,7 @@ use super::{
     clients::{Setting, Worker},
     hosts::{enter, within},
     leftovers,
+    murk::Middleman,
     nemesis::{Episode, Nemesis},
     nodes::Nodes,
     recorder::Recorder,
@@ -61,6 +62,7 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<ChaosReport, ChaosError> {
     report.rounds = events.rounds;
     (report.demanded, report.duplicates) = (recorder.demanded(), recorder.duplicates());
     report.full_disks = nodes.lines_with("is full: the log lives on its reserve");
+    report.murky_packets = nodes.hosts.middleman.as_ref().map_or(0, Middleman::packets);
     drop(nodes);
     report.problems = recorder.problems();
     if stop.is_asked() {

@@ -34,11 +34,15 @@ pub enum Fault {
     Ring,
     /// A cut that comes and goes quickly.
     Flap,
+    /// Packets take long and overtake each other, on the wires of one host or on all.
+    SlowWires,
+    /// Packets are lost, others arrive twice, on the wires of one host or on all.
+    LossyWires,
 }
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 14] = [
+    pub const ALL: [(Self, u64); 16] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::KillWhileStarting, 2),
@@ -53,6 +57,8 @@ impl Fault {
         (Self::OneWay, 4),
         (Self::Ring, 2),
         (Self::Flap, 3),
+        (Self::SlowWires, 3),
+        (Self::LossyWires, 3),
     ];
 
     /// Its name in reports.
@@ -67,7 +73,13 @@ impl Fault {
 
     /// Whether it changes wires; only one does at any time.
     pub(super) fn is_of_wires(self) -> bool {
-        matches!(self, Self::Isolate | Self::Split | Self::Link | Self::OneWay | Self::Ring | Self::Flap)
+        let cuts = matches!(self, Self::Isolate | Self::Split | Self::Link | Self::OneWay | Self::Ring | Self::Flap);
+        cuts || self.is_murky()
+    }
+
+    /// Whether packets go by the middleman.
+    pub(super) fn is_murky(self) -> bool {
+        matches!(self, Self::SlowWires | Self::LossyWires)
     }
 
     /// Whether it strikes all nodes, and so must be alone.

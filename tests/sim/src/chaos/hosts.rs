@@ -4,12 +4,13 @@ use std::{fs::File, net::Ipv4Addr, process, thread};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{ChaosError, tools};
+use super::{ChaosError, murk::Middleman, tools};
 
 /// What the names of all namespaces and mounts of chaos runs begin with; the process id follows.
 pub(super) const PREFIX: &str = "kahuna-chaos-";
 /// Client hosts: one of them may be on the other side of a cut.
 pub(super) const CLIENT_HOSTS: usize = 2;
+const BRIDGE: &str = "bridge";
 /// Where `ip` keeps namespaces by name.
 const NAMESPACES: &str = "/run/netns";
 
@@ -25,7 +26,15 @@ pub(super) struct Host {
     pub name: String,
     pub namespace: String,
     pub address: Ipv4Addr,
-    pub mac: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+}
+
+impl Host {
+    /// Its hardware address, for `ip`.
+    pub(super) fn mac(&self) -> String {
+        self.mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
 }
 
 /// All hosts: first the nodes, then the client hosts. They are gone when this is dropped.
@@ -33,6 +42,8 @@ pub(super) struct Host {
 pub(super) struct Hosts {
     pub all: Vec<Host>,
     pub nodes: usize,
+    /// Where packets of murky wires go; none where the kernel has no tap devices.
+    pub middleman: Option<Middleman>,
     switch: String,
 }
 
@@ -41,29 +52,36 @@ impl Hosts {
     ///
     /// # Errors
     /// `NotAllowed` when `ip` cannot.
-    pub(super) fn new(nodes: usize) -> Result<Self, ChaosError> {
-        let node = |at: usize| (format!("n{}", at + 1), at + 1);
-        let client = |at: usize| (format!("c{}", at + 1), 100 + at + 1);
+    pub(super) fn new(nodes: usize, seed: u64) -> Result<Self, ChaosError> {
+        let number = |at: usize| u8::try_from(at + 1).expect("few hosts");
+        let node = |at| (format!("n{}", number(at)), number(at));
+        let client = |at| (format!("c{}", number(at)), 100 + number(at));
         let all = (0..nodes).map(node).chain((0..CLIENT_HOSTS).map(client)).map(|(name, number)| Host {
             namespace: own_name(&name),
-            address: Ipv4Addr::new(10, 77, 0, u8::try_from(number).expect("few hosts")),
-            mac: format!("02:00:00:00:00:{number:02x}"),
+            address: Ipv4Addr::new(10, 77, 0, number),
+            mac: [2, 0, 0, 0, 0, number],
             name,
         });
-        let hosts = Self { all: all.collect(), nodes, switch: own_name("switch") };
+        let mut hosts = Self { all: all.collect(), nodes, middleman: None, switch: own_name("switch") };
         hosts.make()?;
+        let known = hosts.all.iter().map(|host| (host.address, host.mac)).collect();
+        match within(&hosts.switch, || Middleman::new(BRIDGE, known, seed)) {
+            Ok(middleman) => hosts.middleman = Some(middleman),
+            Err(error) => eprintln!("chaos: no murky wires: {error}"),
+        }
         Ok(hosts)
     }
 
     fn make(&self) -> Result<(), ChaosError> {
         tools::run("ip", &["netns", "add", &self.switch])?;
-        self.on_switch("link add bridge type bridge\nlink set bridge up\n")?;
+        self.on_switch(&format!("link add {BRIDGE} type bridge\nlink set {BRIDGE} up\n"))?;
         for host in &self.all {
-            let Host { name, namespace, address, mac } = host;
+            let Host { name, namespace, address, .. } = host;
+            let mac = host.mac();
             tools::run("ip", &["netns", "add", namespace])?;
             self.on_switch(&format!(
                 "link add {name} type veth peer name eth0 netns {namespace}\n\
-                 link set {name} master bridge\nlink set {name} up\n"
+                 link set {name} master {BRIDGE}\nlink set {name} up\n"
             ))?;
             let lines = format!(
                 "link set lo up\nlink set eth0 address {mac}\naddress add {address}/24 dev eth0\nlink set eth0 up\n"
@@ -86,6 +104,8 @@ impl Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
+        // Its device would go with its namespace.
+        self.middleman = None;
         for namespace in self.all.iter().map(|host| &host.namespace).chain([&self.switch]) {
             // Of a half made set some are not there.
             let _ = tools::run("ip", &["netns", "delete", namespace]);

@@ -58,7 +58,8 @@ pub(super) struct Scene<'a> {
 impl<'a> Nemesis<'a> {
     pub(super) fn new(plan: &Plan, nodes: &'a Nodes, stop: Stop) -> Self {
         let mut kinds = Fault::ALL.to_vec();
-        kinds.retain(|(fault, _)| fault.fits(plan.nodes));
+        let can_be_murky = nodes.hosts.middleman.is_some();
+        kinds.retain(|(fault, _)| fault.fits(plan.nodes) && (can_be_murky || !fault.is_murky()));
         Self {
             nodes,
             stop,

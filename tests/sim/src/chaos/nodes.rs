@@ -44,7 +44,7 @@ impl Nodes {
     /// # Errors
     /// See [`ChaosError`].
     pub(super) fn new(plan: &Plan, recorder: Arc<Recorder>) -> Result<Self, ChaosError> {
-        let hosts = Hosts::new(plan.nodes)?;
+        let hosts = Hosts::new(plan.nodes, plan.seed)?;
         hosts.mend()?;
         let disks = hosts.all[..plan.nodes].iter().map(|host| Disk::new(&plan.out, &host.name));
         let disks = disks.collect::<Result<_, _>>()?;

@@ -41,6 +41,8 @@ pub struct ChaosReport {
     pub demanded: u64,
     /// Times that a node said that its disk is full.
     pub full_disks: u64,
+    /// Packets that went over slow or lossy wires.
+    pub murky_packets: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// How long it took, the judging included, in milliseconds.
@@ -73,6 +75,7 @@ impl ChaosReport {
             rounds: 0,
             demanded: 0,
             full_disks: 0,
+            murky_packets: 0,
             faults,
             elapsed_ms: 0,
             counts: Counts::default(),

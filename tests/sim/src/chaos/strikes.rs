@@ -2,6 +2,7 @@
 
 use super::{
     ChaosError, Fault,
+    murk::Manner,
     nemesis::Scene,
     wires::{Way, Wire},
 };
@@ -15,6 +16,11 @@ const FLAP_MS: (u64, u64) = (10, 300);
 const FLAPS: (u64, u64) = (3, 12);
 /// A disk is full for so long, in milliseconds: some segments must be needed until it shows.
 const FULL_MS: (u64, u64) = (4_000, 10_000);
+/// How long packets may take on slow wires, in microseconds: the least of one fault is below the first, the most between
+/// the two.
+const SLOW_US: (u64, u64) = (5_000, 120_000);
+/// Of a thousand packets so many are lost on lossy wires.
+const LOST: (u64, u64) = (10, 250);
 /// Room that is left on a full disk, in bytes.
 const LEFT_BYTES: u64 = 2 << 20;
 
@@ -95,6 +101,9 @@ impl Scene<'_> {
 
     fn strike_wires(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
         let hosts = &self.nodes.hosts;
+        if fault.is_murky() {
+            return self.make_murky(fault, rng);
+        }
         let (what, ways) = self.draw_ways(fault, rng);
         self.episode(fault, what, || {
             if fault == Fault::Flap {
@@ -109,6 +118,26 @@ impl Scene<'_> {
             hosts.set(ways.iter().copied(), Wire::Dead)?;
             self.last(rng);
             hosts.set(ways.iter().copied(), Wire::Open)
+        })
+    }
+
+    fn make_murky(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+        let hosts = &self.nodes.hosts;
+        let Some(middleman) = &hosts.middleman else { return Ok(()) };
+        let one = self.any(rng);
+        let all = rng.below(2) == 0;
+        let manner = if fault == Fault::SlowWires {
+            Manner { takes_us: (rng.below(SLOW_US.0), rng.between(SLOW_US.0, SLOW_US.1)), ..Manner::default() }
+        } else {
+            Manner { lost: rng.between(LOST.0, LOST.1), doubled: rng.below(LOST.1), ..Manner::default() }
+        };
+        let what = if all { "all".to_owned() } else { self.name(one) };
+        self.episode(fault, format!("{what}: {manner}"), || {
+            let ways = hosts.ways(|from, to| all || from == one || to == one);
+            middleman.behave(manner);
+            hosts.set(ways.iter().copied(), Wire::Murky)?;
+            self.last(rng);
+            hosts.set(ways, Wire::Open)
         })
     }
 

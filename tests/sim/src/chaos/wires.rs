@@ -1,8 +1,8 @@
-//! Wires between hosts: each direction of each is open or dead.
+//! Wires between hosts: each direction of each is open, dead, or murky.
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{ChaosError, hosts::Hosts, tools};
+use super::{ChaosError, hosts::Hosts, murk, tools};
 
 /// No host has it: what is sent there arrives nowhere.
 const NOWHERE: &str = "02:00:00:00:ff:ff";
@@ -12,6 +12,8 @@ const NOWHERE: &str = "02:00:00:00:ff:ff";
 pub(super) enum Wire {
     Open,
     Dead,
+    /// As the middleman behaves.
+    Murky,
 }
 
 /// A direction: from one host to another, by their numbers.
@@ -27,8 +29,9 @@ impl Hosts {
         for (from, to) in ways {
             let target = &self.all[to];
             let mac = match wire {
-                Wire::Open => &target.mac,
-                Wire::Dead => NOWHERE,
+                Wire::Open => target.mac(),
+                Wire::Dead => NOWHERE.to_owned(),
+                Wire::Murky => murk::MAC.to_owned(),
             };
             // Writing to a String does not fail.
             let _ = writeln!(

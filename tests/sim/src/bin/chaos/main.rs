@@ -26,8 +26,8 @@ const EXIT_NO_BINARY: u8 = 66;
 const EXIT_IO: u8 = 74;
 /// This process may not make network namespaces or mount (`EX_NOPERM`).
 const EXIT_NOT_ALLOWED: u8 = 77;
-/// Fewer nodes have no minority, more have no number on the switch.
-const NODES: std::ops::RangeInclusive<i64> = 3..=9;
+/// Fewer nodes have no minority, and more than five do not vote.
+const NODES: std::ops::RangeInclusive<i64> = 3..=5;
 
 #[derive(Parser)]
 #[command(
@@ -177,7 +177,8 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let mut text = format!(
         "{verdict}: seed {}, {} profile, {} nodes, {} clients, {:.0} s\n  {} answered, {} unknown, {} failed; {} sent \
-         twice; {} rounds, {} answers demanded; {} full disks noticed\n  faults: {}\n",
+         twice; {} rounds, {} answers demanded; {} full disks noticed, {} packets over slow \
+         or lossy wires\n  faults: {}\n",
         report.seed,
         report.profile.name(),
         report.nodes,
@@ -190,6 +191,7 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
         report.rounds,
         report.demanded,
         report.full_disks,
+        report.murky_packets,
         faults.join(", "),
     );
     let never = report.never();
