@@ -13,6 +13,7 @@
 //!
 //! The seed decides which faults are drawn and what the clients ask. When what happens is up to the machine: a run cannot
 //! be repeated exactly, its history can be judged again.
+#![doc = include_str!("../../CHAOS.md")]
 
 mod clients;
 mod disks;

@@ -1,7 +1,13 @@
 //! Each fault from its beginning until it is undone.
 
+use std::time::{Duration, Instant};
+
+use kahuna_client::{Options, blocking::Client};
+use kahuna_protocol::key::{Condition, KeySet};
+
 use super::{
     ChaosError, Fault,
+    hosts::within,
     murk::Manner,
     nemesis::Scene,
     wires::{Way, Wire},
@@ -16,6 +22,11 @@ const FLAP_MS: (u64, u64) = (10, 300);
 const FLAPS: (u64, u64) = (3, 12);
 /// A disk is full for so long, in milliseconds: some segments must be needed until it shows.
 const FULL_MS: (u64, u64) = (4_000, 10_000);
+/// What is written meanwhile: keys, bytes of each value, between two writes, and how long one is tried.
+const SWELL_KEYS: u64 = 16;
+const SWELL_BYTES: usize = 24 << 10;
+const SWELL_EVERY: Duration = Duration::from_millis(10);
+const SWELL_LIMIT: Duration = Duration::from_millis(500);
 /// How long packets may take on slow wires, in microseconds: the least of one fault is below the first, the most between
 /// the two.
 const SLOW_US: (u64, u64) = (5_000, 120_000);
@@ -63,7 +74,7 @@ impl Scene<'_> {
                 for at in all.clone() {
                     self.nodes.disks[at].fill(rng.below(LEFT_BYTES))?;
                 }
-                self.pause(rng, FULL_MS);
+                self.swell(rng)?;
                 all.for_each(|at| self.nodes.disks[at].free());
             }
         }
@@ -92,11 +103,28 @@ impl Scene<'_> {
             }
             _ => {
                 self.nodes.disks[node].fill(rng.below(LEFT_BYTES))?;
-                self.pause(rng, FULL_MS);
+                self.swell(rng)?;
                 self.nodes.disks[node].free();
             }
         }
         self.nodes.start(node)
+    }
+
+    /// Writes much, outside of the history, for as long as disks are full: their logs shall need what is not there.
+    fn swell(&self, rng: &SimRng) -> Result<(), ChaosError> {
+        let until = Instant::now() + Duration::from_millis(rng.between(FULL_MS.0, FULL_MS.1));
+        within(self.nodes.hosts.client_host(0), || {
+            let options = Options { timeout: SWELL_LIMIT, ..Options::new(self.nodes.endpoints()) };
+            let client = Client::new(options).map_err(|source| ChaosError::Io { what: "a client".into(), source })?;
+            let writes = (0..SWELL_KEYS).map(|number| format!("swell-{number}")).cycle();
+            for key in writes.take_while(|_| Instant::now() < until && !self.stop.is_asked()) {
+                let (condition, value) = (Condition::default(), vec![b'.'; SWELL_BYTES]);
+                // A refusal is what is hoped for.
+                let _ = client.call(KeySet { key: key.into(), value, ttl_ms: None, condition, no_history: true });
+                self.stop.pause(SWELL_EVERY);
+            }
+            Ok(())
+        })
     }
 
     fn strike_wires(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {

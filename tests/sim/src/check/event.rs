@@ -169,3 +169,23 @@ impl Event {
 fn is_false(flag: &bool) -> bool {
     !flag
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_as_documented() {
+        let mut invoked = Event::new(3, Kind::Invoke, Op::Cas, "a", 1200);
+        invoked.value = Some(Datum::Text("\"\u{1}\u{fc}".into()));
+        (invoked.if_revision, invoked.if_present) = (Some(6), true);
+        let fields = r#"{"process":3,"type":"invoke","op":"cas","key":"a","at_ns":1200"#;
+        let line = format!(r#"{fields},"value":"\"\u0001ü","if_revision":6,"if_present":true}}"#);
+        assert_eq!(invoked.to_line(), line);
+        let mut completed = invoked.completion(Kind::Ok, 1900);
+        (completed.outcome, completed.revision) = (Some(Outcome::Set), Some(7));
+        let line = r#"{"process":3,"type":"ok","op":"cas","key":"a","at_ns":1900,"outcome":"set","revision":7}"#;
+        assert_eq!(completed.to_line(), line);
+        assert_eq!(serde_json::from_str::<Event>(line).expect("it reads what it writes"), completed);
+    }
+}
