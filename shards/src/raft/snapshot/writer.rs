@@ -28,8 +28,8 @@ pub struct Writer<F> {
 impl<F: DiskFile> Writer<F> {
     /// Into `file`, empty and open for direct writing.
     pub fn new(file: F) -> Self {
-        let buffer = AlignedBuf::with_capacity(WRITE_BYTES + WRITE_BYTES / 4);
-        Self { file: Rc::new(file), buffer, offset: 0, writing: None }
+        // It grows: most snapshots of many groups are small.
+        Self { file: Rc::new(file), buffer: AlignedBuf::with_capacity(BLOCK_BYTES), offset: 0, writing: None }
     }
 
     /// The bytes pushed so far.
@@ -85,7 +85,7 @@ impl<F: DiskFile> Writer<F> {
 
     /// Waits for the write under way: an empty buffer.
     async fn settle(&mut self) -> io::Result<AlignedBuf> {
-        let Some(writing) = self.writing.take() else { return Ok(AlignedBuf::with_capacity(self.buffer.capacity())) };
+        let Some(writing) = self.writing.take() else { return Ok(AlignedBuf::with_capacity(BLOCK_BYTES)) };
         let mut buffer = writing.await?;
         buffer.clear();
         Ok(buffer)

@@ -65,6 +65,8 @@ pub(super) struct Image {
     pub(super) stats: DiskStats,
     inodes: BTreeMap<u64, SharedInode>,
     next_inode: u64,
+    /// Files that were left when those without names and handles were last freed.
+    kept: usize,
     faults: Vec<Fault>,
     capacity: u64,
     pub(super) rng: SimRng,
@@ -77,6 +79,7 @@ impl Image {
             stats: DiskStats::default(),
             inodes: BTreeMap::new(),
             next_inode: 1,
+            kept: 0,
             faults: Vec::new(),
             capacity: options.capacity,
             rng,
@@ -146,11 +149,14 @@ impl Image {
         if used > self.capacity { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
-    /// Makes the names right below `dir` durable, and frees the files that lost their last name and handle.
+    /// Makes the names right below `dir` durable; frees the files that lost their last name and handle, now and then.
     pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         self.names.sync(dir)?;
-        let in_use = self.names.in_use();
-        self.inodes.retain(|inode, file| in_use.contains(inode) || Rc::strong_count(file) > 1);
+        if self.inodes.len() > 2 * self.kept {
+            let in_use = self.names.in_use();
+            self.inodes.retain(|inode, file| in_use.contains(inode) || Rc::strong_count(file) > 1);
+            self.kept = self.inodes.len();
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
 };
@@ -15,20 +16,41 @@ pub(super) enum Entry {
     Dir,
 }
 
+/// The entries of every directory, by their names there.
+type Tree = BTreeMap<PathBuf, BTreeMap<OsString, Entry>>;
+
 /// The tree of names, as it is and as a power loss leaves it.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    live: BTreeMap<PathBuf, Entry>,
-    durable: BTreeMap<PathBuf, Entry>,
+    live: Tree,
+    durable: Tree,
 }
 
-fn is_root(path: &Path) -> bool {
-    path.parent().is_none()
+/// A path as its directory and its name there; nothing for the root.
+fn split(path: &Path) -> Option<(&Path, &OsStr)> {
+    Some((path.parent()?, path.file_name()?))
+}
+
+fn insert(tree: &mut Tree, path: &Path, entry: Entry) {
+    if let Some((dir, name)) = split(path) {
+        tree.entry(dir.to_owned()).or_default().insert(name.to_owned(), entry);
+    }
+}
+
+fn remove(tree: &mut Tree, path: &Path) {
+    if let Some((dir, name)) = split(path)
+        && let Some(entries) = tree.get_mut(dir)
+    {
+        entries.remove(name);
+    }
 }
 
 impl Names {
     pub(super) fn get(&self, path: &Path) -> Option<Entry> {
-        if is_root(path) { Some(Entry::Dir) } else { self.live.get(path).copied() }
+        match split(path) {
+            None => Some(Entry::Dir),
+            Some((dir, name)) => self.live.get(dir)?.get(name).copied(),
+        }
     }
 
     /// The file of that name.
@@ -55,14 +77,14 @@ impl Names {
         if self.get(path) == Some(Entry::Dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        self.live.insert(path.to_owned(), Entry::File(inode));
+        insert(&mut self.live, path, Entry::File(inode));
         Ok(())
     }
 
     /// Takes the name of a file away.
     pub(super) fn unlink(&mut self, path: &Path) -> io::Result<u64> {
         let inode = self.file(path)?;
-        self.live.remove(path);
+        remove(&mut self.live, path);
         Ok(inode)
     }
 
@@ -72,8 +94,8 @@ impl Names {
         let existing = path.ancestors().nth(missing.len()).unwrap_or(path);
         self.expect_dir(existing)?;
         for dir in missing {
-            self.live.insert(dir.to_owned(), Entry::Dir);
-            self.durable.insert(dir.to_owned(), Entry::Dir);
+            insert(&mut self.live, dir, Entry::Dir);
+            insert(&mut self.durable, dir, Entry::Dir);
         }
         Ok(())
     }
@@ -81,32 +103,33 @@ impl Names {
     /// The files right below `dir`, by name.
     pub(super) fn files_in(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         self.expect_dir(dir)?;
-        let below = self.live.iter().filter(|(path, _)| path.parent() == Some(dir));
-        Ok(below
-            .filter_map(|(path, entry)| match entry {
-                Entry::File(inode) => Some((path.file_name()?.to_str()?.to_owned(), *inode)),
-                Entry::Dir => None,
-            })
-            .collect())
+        let file = |(name, entry): (&OsString, &Entry)| match entry {
+            Entry::File(inode) => Some((name.to_str()?.to_owned(), *inode)),
+            Entry::Dir => None,
+        };
+        Ok(self.live.get(dir).into_iter().flatten().filter_map(file).collect())
     }
 
     /// The directories right below `dir`, by name.
     pub(super) fn dirs_in(&self, dir: &Path) -> Vec<PathBuf> {
-        let below = self.live.iter().filter(|(path, entry)| path.parent() == Some(dir) && **entry == Entry::Dir);
-        below.map(|(path, _)| path.clone()).collect()
+        let below = self.live.get(dir).into_iter().flatten().filter(|(_, entry)| **entry == Entry::Dir);
+        below.map(|(name, _)| dir.join(name)).collect()
     }
 
     /// Takes the names of a directory and of all below it away, for as long as the power lasts.
     pub(super) fn remove_tree(&mut self, dir: &Path) {
         self.live.retain(|path, _| !path.starts_with(dir));
+        remove(&mut self.live, dir);
     }
 
     /// Makes the names right below `dir` durable.
     pub(super) fn sync(&mut self, dir: &Path) -> io::Result<()> {
         self.expect_dir(dir)?;
-        self.durable.retain(|path, _| path.parent() != Some(dir));
-        let now = self.live.iter().filter(|(path, _)| path.parent() == Some(dir));
-        self.durable.extend(now.map(|(path, entry)| (path.clone(), *entry)));
+        if let Some(entries) = self.live.get(dir) {
+            self.durable.insert(dir.to_owned(), entries.clone());
+        } else {
+            self.durable.remove(dir);
+        }
         Ok(())
     }
 
@@ -117,7 +140,7 @@ impl Names {
 
     /// The files that some name, live or durable, stands for.
     pub(super) fn in_use(&self) -> BTreeSet<u64> {
-        let entries = self.live.values().chain(self.durable.values());
+        let entries = self.live.values().chain(self.durable.values()).flat_map(BTreeMap::values);
         entries
             .filter_map(|entry| match entry {
                 Entry::File(inode) => Some(*inode),

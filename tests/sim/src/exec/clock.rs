@@ -2,8 +2,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    cmp::Reverse,
+    collections::BinaryHeap,
     future::Future,
+    mem,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -30,13 +32,53 @@ impl Clock for VirtualClock {
 #[derive(Debug)]
 pub(crate) struct Timers {
     now: Cell<u64>,
-    asked: Cell<u64>,
-    waiting: RefCell<BTreeMap<(u64, u64), Waker>>,
+    waiting: RefCell<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    asked: u64,
+    /// Deadline, number and place of every alarm, set ones and those that were given up.
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    /// The alarms that are set, each with its number.
+    places: Vec<Option<(u64, Waker)>>,
+    free: Vec<usize>,
+}
+
+impl Waiting {
+    /// Sets an alarm; returns its place.
+    fn set(&mut self, deadline: u64, waker: Waker) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some((self.asked, waker));
+        self.queue.push(Reverse((deadline, self.asked, place)));
+        self.asked += 1;
+        place
+    }
+
+    fn clear(&mut self, place: usize) -> Option<Waker> {
+        let (_, waker) = self.places[place].take()?;
+        self.free.push(place);
+        Some(waker)
+    }
+
+    /// The next alarm that is set: its deadline and place.
+    fn next(&mut self) -> Option<(u64, usize)> {
+        while let Some(Reverse((deadline, number, place))) = self.queue.peek().copied() {
+            if self.places[place].as_ref().is_some_and(|(set, _)| *set == number) {
+                return Some((deadline, place));
+            }
+            self.queue.pop();
+        }
+        None
+    }
 }
 
 impl Timers {
     pub(super) fn new() -> Self {
-        Self { now: Cell::new(ORIGIN_NANOS), asked: Cell::new(0), waiting: RefCell::default() }
+        Self { now: Cell::new(ORIGIN_NANOS), waiting: RefCell::default() }
     }
 
     /// Nanoseconds since the simulated boot.
@@ -52,8 +94,8 @@ impl Timers {
 
     /// Lets time pass until the next deadline; false if there is none.
     pub(super) fn advance_to_next(&self) -> bool {
-        let next = self.waiting.borrow().first_key_value().map(|((deadline, _), _)| *deadline);
-        if let Some(deadline) = next {
+        let next = self.waiting.borrow_mut().next();
+        if let Some((deadline, _)) = next {
             self.now.set(self.now.get().max(deadline));
             self.fire();
         }
@@ -64,12 +106,12 @@ impl Timers {
         loop {
             let due = {
                 let mut waiting = self.waiting.borrow_mut();
-                match waiting.first_key_value() {
-                    Some(((deadline, _), _)) if *deadline <= self.now.get() => waiting.pop_first(),
+                match waiting.next() {
+                    Some((deadline, place)) if deadline <= self.now.get() => waiting.clear(place),
                     _ => return,
                 }
             };
-            if let Some((_, waker)) = due {
+            if let Some(waker) = due {
                 waker.wake();
             }
         }
@@ -81,20 +123,31 @@ impl Timers {
 pub struct Sleep {
     timers: Rc<Timers>,
     deadline: u64,
-    key: Option<(u64, u64)>,
+    /// Of its alarm, and that alarm's number.
+    place: Option<(usize, u64)>,
 }
 
 impl Sleep {
     /// Sleeps on the clock of the world that runs on the calling thread.
     pub fn until(deadline: ClockInstant<VirtualClock>) -> Self {
-        Self { timers: current().timers.clone(), deadline: deadline.as_nanos(), key: None }
+        Self { timers: current().timers.clone(), deadline: deadline.as_nanos(), place: None }
+    }
+
+    /// Its alarm, unless it went off or was never set.
+    fn alarm<'a>(&self, waiting: &'a mut Waiting) -> Option<(usize, &'a mut Waker)> {
+        let (place, number) = self.place?;
+        let (set, waker) = waiting.places[place].as_mut()?;
+        (*set == number).then_some((place, waker))
     }
 
     fn forget(&mut self) {
-        if let Some(key) = self.key.take() {
-            let waker = self.timers.waiting.borrow_mut().remove(&key);
-            drop(waker);
-        }
+        let waker = {
+            let mut waiting = self.timers.waiting.borrow_mut();
+            let place = self.alarm(&mut waiting).map(|(place, _)| place);
+            place.and_then(|place| waiting.clear(place))
+        };
+        self.place = None;
+        drop(waker);
     }
 }
 
@@ -106,13 +159,18 @@ impl Future for Sleep {
             self.forget();
             return Poll::Ready(());
         }
-        let key = self.key.unwrap_or_else(|| {
-            let asked = self.timers.asked.get();
-            self.timers.asked.set(asked + 1);
-            (self.deadline, asked)
-        });
-        self.key = Some(key);
-        let old = self.timers.waiting.borrow_mut().insert(key, cx.waker().clone());
+        let timers = self.timers.clone();
+        let mut waiting = timers.waiting.borrow_mut();
+        let old = match self.alarm(&mut waiting) {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => None,
+            Some((_, waker)) => Some(mem::replace(waker, cx.waker().clone())),
+            None => {
+                let number = waiting.asked;
+                self.place = Some((waiting.set(self.deadline, cx.waker().clone()), number));
+                None
+            }
+        };
+        drop(waiting);
         drop(old);
         Poll::Pending
     }
