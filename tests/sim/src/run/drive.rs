@@ -48,10 +48,10 @@ impl Crowd {
         work: impl FnOnce(Process) -> F + 'static,
     ) {
         let (recorder, running) = (self.recorder.clone(), self.running.clone());
-        let (endpoints, rng) = (cluster.shape().endpoints(), plan.client_rng(number));
+        let (endpoints, rng, think_ms) = (cluster.shape().endpoints(), plan.client_rng(number), plan.think_ms);
         running.set(running.get() + 1);
         cluster.world().spawn_on(Cluster::client_node(number), async move {
-            work(Process::new(number, endpoints, recorder, rng)).await;
+            work(Process::new(number, endpoints, recorder, rng, think_ms)).await;
             running.set(running.get() - 1);
         });
     }

@@ -14,6 +14,9 @@ const SNAPSHOT_LOG_BYTES: (u64, u64) = (3 << 10, 16 << 10);
 /// moment, and lost with the power.
 const DISK_NANOS: [(u64, u64); 3] = [(20_000, 200_000), (200_000, 4_000_000), (2_000_000, 20_000_000)];
 
+/// How long clients think at most, in milliseconds: many operations at every moment, or more faults for each of them.
+const THINK_MS: [u64; 4] = [40, 80, 160, 320];
+
 /// A run before it runs.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -25,6 +28,8 @@ pub struct Plan {
     pub shards: Vec<u16>,
     /// Client processes.
     pub clients: u64,
+    /// How long each of them thinks between two operations at most, in milliseconds.
+    pub think_ms: u64,
     /// How long faults happen, in virtual time.
     pub faults_for: Duration,
     /// The numbers of the faults that do not happen.
@@ -41,7 +46,8 @@ impl Plan {
         shape.disk_nanos = DISK_NANOS[rng.below(DISK_NANOS.len() as u64) as usize];
         let shards = shape.numbers().map(|_| rng.between(1, 3) as u16).collect();
         let clients = rng.between(4, 8);
-        Self { seed, shape, shards, clients, faults_for, without_faults: BTreeSet::new() }
+        let think_ms = THINK_MS[rng.below(THINK_MS.len() as u64) as usize];
+        Self { seed, shape, shards, clients, think_ms, faults_for, without_faults: BTreeSet::new() }
     }
 
     pub(super) fn nemesis_rng(&self) -> SimRng {

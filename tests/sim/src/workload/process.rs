@@ -14,8 +14,6 @@ use crate::{
     finding::Judge,
 };
 
-/// How long a process thinks between two operations, in milliseconds.
-const THINK_MS: (u64, u64) = (1, 40);
 /// How long it waits for an answer, in milliseconds: shorter than some faults, longer than others.
 const PATIENCE_MS: (u64, u64) = (1_000, 8_000);
 
@@ -27,21 +25,24 @@ pub struct Process {
     pub(super) endpoints: Vec<String>,
     pub(super) recorder: Rc<Recorder>,
     pub(super) rng: SimRng,
+    /// How long it thinks between two operations at most, in milliseconds.
+    think_ms: u64,
     pub(super) writes: u64,
     /// What it read last: a key, its value and its revision.
     pub(super) seen: Option<(String, Option<String>, u64)>,
 }
 
 impl Process {
-    /// The process `number` with a session of its own. To be called by a task of the process.
-    pub fn new(number: u64, endpoints: Vec<String>, recorder: Rc<Recorder>, rng: SimRng) -> Self {
+    /// The process `number` with a session of its own, which thinks up to `think_ms` milliseconds between two operations. To
+    /// be called by a task of the process.
+    pub fn new(number: u64, endpoints: Vec<String>, recorder: Rc<Recorder>, rng: SimRng, think_ms: u64) -> Self {
         let client = SimClient::new(endpoints.clone());
-        Self { number, client, endpoints, recorder, rng, writes: 0, seen: None }
+        Self { number, client, endpoints, recorder, rng, think_ms, writes: 0, seen: None }
     }
 
     /// Thinks, then does one operation or a few that belong together.
     pub async fn step(&mut self) {
-        Sim::sleep(Duration::from_millis(self.rng.between(THINK_MS.0, THINK_MS.1))).await;
+        Sim::sleep(Duration::from_millis(self.rng.between(1, self.think_ms))).await;
         match self.rng.below(100) {
             0..60 => self.register_step().await,
             60..78 => self.lock_step().await,

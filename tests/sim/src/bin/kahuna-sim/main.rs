@@ -49,6 +49,9 @@ struct RunArgs {
     /// How many of them at once
     #[arg(long, default_value_t = 1, requires = "seeds")]
     jobs: usize,
+    /// Start no further seed after so many seconds of real time
+    #[arg(long, requires = "seeds")]
+    for_seconds: Option<u64>,
     /// How long faults happen, in seconds of virtual time
     #[arg(long, default_value_t = 20)]
     seconds: u64,

@@ -48,6 +48,7 @@ struct Summary {
     virtual_ms: u64,
     elapsed_ms: u64,
     virtual_seconds_per_second: f64,
+    answers_per_second: f64,
     seeds_per_minute: f64,
 }
 
@@ -56,7 +57,8 @@ type Ended = (u64, Result<RunReport, String>);
 
 pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
     let began = Instant::now();
-    let mut summary = Summary { seeds, ..Summary::default() };
+    let mut summary = Summary::default();
+    let until = args.for_seconds.map(Duration::from_secs);
     let next = AtomicU64::new(args.from);
     let (ended, results) = mpsc::channel::<Ended>();
     thread::scope(|scope| {
@@ -64,8 +66,13 @@ pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
             let (next, ended) = (&next, ended.clone());
             scope.spawn(move || {
                 loop {
+                    if until.is_some_and(|until| began.elapsed() >= until) {
+                        return;
+                    }
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= args.from + seeds || ended.send((seed, run_this(seed, args.seconds))).is_err() {
+                    if seed >= args.from.saturating_add(seeds)
+                        || ended.send((seed, run_this(seed, args.seconds))).is_err()
+                    {
                         return;
                     }
                 }
@@ -74,6 +81,7 @@ pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
         drop(ended);
         let mut said = Instant::now();
         for (done, (seed, result)) in (1..).zip(&results) {
+            summary.seeds += 1;
             summary.add(seed, args.seconds, result);
             if said.elapsed() > PROGRESS_EVERY {
                 eprintln!("{done} of {seeds} seeds, {} failed", summary.failed_seeds.len());
@@ -160,6 +168,7 @@ impl Summary {
     fn conclude(&mut self, took: Duration) {
         self.elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.virtual_seconds_per_second = self.virtual_ms as f64 / self.elapsed_ms.max(1) as f64;
+        self.answers_per_second = self.acks as f64 * 1000.0 / self.elapsed_ms.max(1) as f64;
         self.seeds_per_minute = self.seeds as f64 * 60_000.0 / self.elapsed_ms.max(1) as f64;
         self.failed_seeds.sort_unstable();
         self.unknown_seeds.sort_unstable();
@@ -210,8 +219,8 @@ impl Summary {
         writeln!(out, "faults: {}", faults.join(", "))?;
         writeln!(
             out,
-            "{:.0} virtual seconds per second, {:.1} seeds per minute",
-            self.virtual_seconds_per_second, self.seeds_per_minute
+            "{:.0} virtual seconds and {:.0} answers per second, {:.1} seeds per minute",
+            self.virtual_seconds_per_second, self.answers_per_second, self.seeds_per_minute
         )?;
         if !self.zeros.is_empty() {
             writeln!(out, "never exercised: {}", self.zeros.join(", "))?;
