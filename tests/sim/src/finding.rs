@@ -26,6 +26,8 @@ pub enum Judge {
     Leaders,
     /// One state per group and applied entry.
     States,
+    /// A replica whose log was lost never runs again.
+    Lost,
     /// Nodes end themselves for their disk only.
     Ends,
     /// A cluster that is whole answers, agrees and stops when asked.

@@ -14,5 +14,5 @@ pub mod workload;
 
 pub use disk::{DiskOp, DiskOptions, DiskStats, SimDisk, SimFile};
 pub use exec::{Exit, Join, NodeId, OUTSIDE, SimRng, SimRuntime, Sleep, TaskGone, VirtualClock, World};
-pub use net::{Network, SimDetached, SimListener, SimNet, SimReadHalf, SimStream, SimWriteHalf};
+pub use net::{Broken, Network, SimDetached, SimListener, SimNet, SimReadHalf, SimStream, SimWriteHalf};
 pub use sim::Sim;

@@ -88,6 +88,29 @@ fn names_are_durable_after_a_sync_of_their_directory() {
 }
 
 #[test]
+fn a_removed_directory_stays_away_once_that_is_durable() {
+    run(async || {
+        let disk = instant(1);
+        let make = async || {
+            disk.create_dir_all(path("/log/shard")).await.expect("made");
+            drop(disk.open(path("/log/shard/file"), OpenMode::Create).await.expect("made"));
+            disk.sync_dir(path("/log/shard")).await.expect("synced");
+        };
+        for synced in [false, true] {
+            make().await;
+            disk.remove_tree(path("/log/shard"));
+            if synced {
+                disk.sync_dir(path("/log")).await.expect("synced");
+            }
+            disk.crash();
+            for name in ["/log/shard", "/log/shard/file"] {
+                assert_eq!(disk.exists(path(name)).await.expect("a name"), !synced, "{name}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_file_that_was_cut_and_grown_holds_zeros_also_after_a_crash() {
     run(async || {
         let disk = instant(1);

@@ -189,3 +189,56 @@ fn listeners_of_one_node_share_a_port_when_asked() {
     let [one, two] = [served[0].get(), served[1].get()];
     assert!(one + two == 50 && one > 5 && two > 5, "{one} and {two}");
 }
+
+#[test]
+fn a_late_reset_brings_what_was_sent_and_then_the_news() {
+    let world = World::new(1);
+    let got = Rc::new(Cell::new((0, None)));
+    let kept = got.clone();
+    world.spawn_on(1, async move {
+        let mut listener = SimNet::listen(server(), false).expect("free");
+        let (mut reader, _writer) = listener.accept().await.expect("a connection").split();
+        let mut buf = [0; 1000];
+        loop {
+            match reader.read(&mut buf).await {
+                Ok(len) => kept.set((kept.get().0 + len, None)),
+                Err(error) => return kept.set((kept.get().0, Some(error.kind()))),
+            }
+        }
+    });
+    world.block_on(async {
+        let (mut reader, mut writer) = connect().await.split();
+        writer.write_all(b"under way").await.expect("open");
+        let lag = Duration::from_secs(1);
+        let broken = world.net().reset_late(OUTSIDE, 1, lag);
+        let reset = writer.write_all(b"more").await.expect_err("broken on this side");
+        assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(reader.read(&mut [0; 10]).await.expect_err("both ways").kind(), ErrorKind::ConnectionReset);
+        Sim::sleep(lag / 2).await;
+        assert_eq!(got.get(), (0, None), "it is late");
+        Sim::sleep(lag).await;
+        assert_eq!(got.get(), (9, None), "it has arrived, and the other side knows nothing");
+        drop(broken);
+        Sim::sleep(lag).await;
+        assert_eq!(got.get(), (9, Some(ErrorKind::ConnectionReset)));
+    });
+}
+
+#[test]
+fn a_slow_link_is_slow_in_its_direction() {
+    let world = World::new(1);
+    echo(&world);
+    world.block_on(async {
+        let (mut reader, mut writer) = connect().await.split();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).expect("short");
+        let mut took = Vec::new();
+        for slow in [None, Some((nanos(LIMIT), nanos(LIMIT))), None] {
+            world.net().set_link_delay_nanos((1, OUTSIDE), slow);
+            let began = Sim::boot_clock();
+            writer.write_all(b"?").await.expect("open");
+            reader.read(&mut [0; 1]).await.expect("an answer");
+            took.push(Sim::boot_clock() - began);
+        }
+        assert!(took[0] < LIMIT && took[2] < LIMIT && (LIMIT..2 * LIMIT).contains(&took[1]), "{took:?}");
+    });
+}

@@ -77,3 +77,12 @@ fn many_seeds_fail_when_some_fault_never_happened() {
     assert_eq!(output.status.code(), Some(1));
     assert!(summary["acks"].as_u64().is_some_and(|acks| acks > 0));
 }
+
+/// Claim: no seed is started once the time is over, and a run of none says nothing good.
+#[test]
+fn no_seed_starts_after_the_time() {
+    let output = kahuna_sim(&["--for-seconds", "0", "-o", "json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(summary["seeds"], 0);
+    assert_eq!(summary["outcome"], "invalid");
+}

@@ -1,7 +1,13 @@
 //! The hosts of a cluster: what is done to them from outside.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
+use kahuna_protocol::{GroupId, ReplicaId};
 use kahuna_shards::env::Env;
 
 use super::{Probe, Shape, SimClient, boot::run_node, shape::DATA_DIR};
@@ -30,6 +36,8 @@ pub struct Cluster {
     world: World,
     shape: Shape,
     hosts: RefCell<BTreeMap<NodeId, Host>>,
+    /// Replicas whose logs are lost for good.
+    given_up: RefCell<BTreeSet<(GroupId, ReplicaId)>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -50,7 +58,7 @@ impl Cluster {
             (node, Host { disk: SimDisk::new(options), shards: 1, running: None })
         };
         let hosts = shape.numbers().map(host).collect();
-        Self { world: world.clone(), shape, hosts: RefCell::new(hosts) }
+        Self { world: world.clone(), shape, hosts: RefCell::new(hosts), given_up: RefCell::default() }
     }
 
     /// The size of the cluster.
@@ -70,6 +78,11 @@ impl Cluster {
     /// Starts a node with as many shards as it had before.
     pub fn start(&self, node: NodeId) {
         self.start_with_shards(node, self.with(node, |host| host.shards));
+    }
+
+    /// How many shards a node has, or had when it ran.
+    pub fn shards(&self, node: NodeId) -> u16 {
+        self.with(node, |host| host.shards)
     }
 
     /// Starts a node with so many shards.
@@ -135,6 +148,16 @@ impl Cluster {
     /// A node's disk.
     pub fn disk(&self, node: NodeId) -> SimDisk {
         self.with(node, |host| host.disk.clone())
+    }
+
+    /// The logs of these replicas are lost: none of them may ever run again.
+    pub fn give_up(&self, replicas: impl IntoIterator<Item = (GroupId, ReplicaId)>) {
+        self.given_up.borrow_mut().extend(replicas);
+    }
+
+    /// Whether the replica's log was lost.
+    pub fn is_given_up(&self, group: GroupId, replica: ReplicaId) -> bool {
+        self.given_up.borrow().contains(&(group, replica))
     }
 
     /// Where a node keeps its data.

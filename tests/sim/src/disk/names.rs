@@ -125,10 +125,12 @@ impl Names {
     /// Makes the names right below `dir` durable.
     pub(super) fn sync(&mut self, dir: &Path) -> io::Result<()> {
         self.expect_dir(dir)?;
-        if let Some(entries) = self.live.get(dir) {
-            self.durable.insert(dir.to_owned(), entries.clone());
-        } else {
-            self.durable.remove(dir);
+        let now = self.live.get(dir).cloned().unwrap_or_default();
+        let before = self.durable.insert(dir.to_owned(), now.clone()).unwrap_or_default();
+        for (name, _) in before.into_iter().filter(|(name, entry)| *entry == Entry::Dir && !now.contains_key(name)) {
+            // With a directory all goes that was in it.
+            let gone = dir.join(name);
+            self.durable.retain(|path, _| !path.starts_with(&gone));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    fmt,
     rc::Rc,
     time::Duration,
 };
@@ -15,19 +16,38 @@ use crate::{NodeId, Sim, SimRng, cluster::Cluster};
 
 const STREAM_FORK: u64 = 1;
 
+/// The clients of a run, as far as faults concern them.
+#[derive(Clone)]
+pub struct Clients<'a> {
+    /// How many there are.
+    pub count: u64,
+    /// The answers that they got so far.
+    pub acks: Rc<Cell<u64>>,
+    /// Ends one, and begins another one in its place.
+    pub restart: Rc<dyn Fn(u64) + 'a>,
+}
+
+impl fmt::Debug for Clients<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
 /// Breaks a cluster and mends it again. Clones are handles to the same one, each with a stream to draw from.
 ///
 /// Episode and fault have a stream of their own each: when a fault is left out, the others stay what they were.
 #[derive(Debug, Clone)]
 pub struct Nemesis<'a> {
     pub(super) cluster: &'a Cluster,
-    pub(super) clients: u64,
+    pub(super) clients: Clients<'a>,
     pub(super) rng: SimRng,
     temper: Rc<Temper>,
     /// The numbers of the faults that do not happen.
     left_out: Rc<BTreeSet<u64>>,
-    /// Answers that clients got so far.
-    pub(super) acks: Rc<Cell<u64>>,
+    /// The node whose logs and snapshots may be lost.
+    pub(super) victim: NodeId,
+    /// The node whose clock may be off by more than is allowed.
+    pub(super) wild: Option<NodeId>,
     struck: Rc<RefCell<Vec<Struck>>>,
     /// Nodes whose process or disk some fault has in hand.
     taken: Rc<RefCell<BTreeSet<NodeId>>>,
@@ -40,15 +60,22 @@ pub struct Nemesis<'a> {
 }
 
 impl<'a> Nemesis<'a> {
-    /// A nemesis that draws from `rng` what it does to `cluster` and its first `clients` clients, whose answers are counted
-    /// in `acks`. Faults whose numbers are in `left_out` do not happen.
-    pub fn new(cluster: &'a Cluster, clients: u64, acks: Rc<Cell<u64>>, rng: SimRng, left_out: BTreeSet<u64>) -> Self {
+    /// A nemesis that draws from `rng` what it does to `cluster` and its `clients`. The clock of the node `wild` is not to be
+    /// trusted. Faults whose numbers are in `left_out` do not happen.
+    pub fn new(
+        cluster: &'a Cluster,
+        clients: Clients<'a>,
+        rng: SimRng,
+        wild: Option<NodeId>,
+        left_out: BTreeSet<u64>,
+    ) -> Self {
         Self {
             cluster,
             clients,
-            temper: Rc::new(Temper::draw(&rng)),
+            temper: Rc::new(Temper::draw(&rng, wild.is_some())),
             left_out: Rc::new(left_out),
-            acks,
+            victim: rng.between(1, cluster.shape().nodes),
+            wild,
             rng,
             struck: Rc::default(),
             taken: Rc::default(),
@@ -104,6 +131,7 @@ impl<'a> Nemesis<'a> {
         for node in self.cluster.shape().numbers() {
             world.resume(node);
             self.cluster.disk(node).mend();
+            self.cluster.disk(node).leave_room(u64::MAX);
             self.normal_disk(node);
             if !self.cluster.is_up(node) {
                 self.cluster.start(node);
@@ -129,7 +157,9 @@ impl<'a> Nemesis<'a> {
             | Fault::DiskFails
             | Fault::SlowDisk
             | Fault::ClockJump
-            | Fault::ClockDrift => self.strike_host(fault).await,
+            | Fault::ClockDrift
+            | Fault::ClockBeyond => self.strike_host(fault).await,
+            Fault::LogLost | Fault::LogRots | Fault::SnapshotRots | Fault::DiskFull => self.strike_storage(fault).await,
             _ => self.strike_wires(fault).await,
         };
         if happened {
@@ -145,6 +175,11 @@ impl<'a> Nemesis<'a> {
         let node = self.draw_node(|node| !taken.contains(&node))?;
         taken.insert(node);
         Some(node)
+    }
+
+    /// The node, if no other fault has it in hand.
+    pub(super) fn take_this(&self, node: NodeId) -> Option<NodeId> {
+        self.taken.borrow_mut().insert(node).then_some(node)
     }
 
     /// All nodes, if no other fault has any of them in hand.

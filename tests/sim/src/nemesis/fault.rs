@@ -46,11 +46,27 @@ pub enum Fault {
     ClientReset,
     /// All messages take long, and overtake each other on different connections.
     SlowNetwork,
+    /// Some links are slow, each direction in its own way.
+    SlowLink,
+    /// Connections break for one side; what it had sent arrives later, and only then the other side learns.
+    LateReset,
+    /// A client ends in the middle of what it does, and another one begins.
+    ClientRestart,
+    /// The log of one shard is gone.
+    LogLost,
+    /// A byte of a log rots.
+    LogRots,
+    /// A group's snapshots rot.
+    SnapshotRots,
+    /// A disk fills up, and is freed again.
+    DiskFull,
+    /// A wall clock is off by more than is allowed. Only in runs whose leases are not judged.
+    ClockBeyond,
 }
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 20] = [
+    pub const ALL: [(Self, u64); 28] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
@@ -71,6 +87,14 @@ impl Fault {
         (Self::Reset, 3),
         (Self::ClientReset, 2),
         (Self::SlowNetwork, 2),
+        (Self::SlowLink, 3),
+        (Self::LateReset, 2),
+        (Self::ClientRestart, 2),
+        (Self::LogLost, 1),
+        (Self::LogRots, 2),
+        (Self::SnapshotRots, 2),
+        (Self::DiskFull, 3),
+        (Self::ClockBeyond, 2),
     ];
 
     /// Its name in reports.

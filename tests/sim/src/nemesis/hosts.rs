@@ -10,7 +10,7 @@ use crate::{DiskOp, NodeId, Sim};
 /// How long a node may take to stop when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long a start may go on before it is killed again, in milliseconds.
-const STARTING_MS: (u64, u64) = (0, 60);
+pub(super) const STARTING_MS: (u64, u64) = (0, 60);
 /// How long an answer to strike at is waited for, and how often is looked for it.
 const ACK_LIMIT: Duration = Duration::from_secs(1);
 const ACK_LOOK: Duration = Duration::from_micros(50);
@@ -25,15 +25,19 @@ const CLOCK_NANOS: i64 = 120_000_000;
 /// Steps of a drifting clock, and what each moves it by at most, in nanoseconds.
 const DRIFT_STEPS: u64 = 20;
 const DRIFT_NANOS: i64 = 5_000_000;
+/// What a clock beyond the bound is off, in nanoseconds, and the least time for it, in milliseconds: a node looks at its
+/// host's clock once a second.
+const BEYOND_NANOS: (u64, u64) = (300_000_000, 5_000_000_000);
+const BEYOND_MS: (u64, u64) = (500, 2_500);
 
 impl Nemesis<'_> {
     pub(super) async fn strike_all(&self, fault: Fault) -> bool {
         let Some(nodes) = self.take_all() else { return false };
         let mut struck = nodes.clone();
         if fault == Fault::PowerLossAtAck {
-            let acks = self.acks.get();
+            let acks = self.clients.acks.get();
             Sim::timeout(ACK_LIMIT, async {
-                while self.acks.get() == acks {
+                while self.clients.acks.get() == acks {
                     Sim::sleep(ACK_LOOK).await;
                 }
             })
@@ -59,7 +63,11 @@ impl Nemesis<'_> {
     }
 
     pub(super) async fn strike_host(&self, fault: Fault) -> bool {
-        let Some(node) = self.take() else { return false };
+        let node = match (fault, self.wild) {
+            (Fault::ClockBeyond, Some(wild)) => self.take_this(wild),
+            _ => self.take(),
+        };
+        let Some(node) = node else { return false };
         match fault {
             Fault::Kill => {
                 self.cluster.kill(node);
@@ -90,6 +98,7 @@ impl Nemesis<'_> {
                     self.pause((50, 100)).await;
                 }
             }
+            Fault::ClockBeyond => self.set_clock_wild(node).await,
             _ => {
                 let jump = self.draw_within(2 * CLOCK_NANOS);
                 self.move_clock(node, jump);
@@ -145,13 +154,32 @@ impl Nemesis<'_> {
         disk.fail(op, self.rng.below(LAST_OPERATIONS), kind);
         self.last().await;
         disk.mend();
-        let exits = self.cluster.world().exits().into_iter().skip(before);
-        for exit in exits.filter(|exit| exit.node == node && exit.code == ExitCode::DiskFailed) {
-            self.excused.borrow_mut().insert((node, exit.at_nanos));
-        }
+        self.excuse(node, before, ExitCode::DiskFailed);
         if !self.cluster.is_up(node) && self.rng.below(2) == 0 {
             disk.crash();
         }
+    }
+
+    /// Excuses the ends of a node with that code, of those behind the first `before` of all.
+    pub(super) fn excuse(&self, node: NodeId, before: usize, code: ExitCode) {
+        let exits = self.cluster.world().exits().into_iter().skip(before);
+        for exit in exits.filter(|exit| exit.node == node && exit.code == code) {
+            self.excused.borrow_mut().insert((node, exit.at_nanos));
+        }
+    }
+
+    /// Its clock is far ahead or behind for a while; every other time it starts anew meanwhile.
+    async fn set_clock_wild(&self, node: NodeId) {
+        let by = self.rng.between(BEYOND_NANOS.0, BEYOND_NANOS.1).cast_signed();
+        let by = if self.rng.below(2) == 0 { by } else { -by };
+        self.cluster.world().jump_wall_clock(node, by);
+        if self.rng.below(2) == 0 {
+            self.cluster.kill(node);
+            self.cluster.start(node);
+        }
+        self.pause(BEYOND_MS).await;
+        self.last().await;
+        self.cluster.world().jump_wall_clock(node, -by);
     }
 
     pub(super) fn normal_disk(&self, node: NodeId) {

@@ -6,17 +6,19 @@
 //! Each seed draws a temper of its own: which kinds of faults there are, how many at once, how long they last. A run in
 //! which only two kinds meet goes deeper than one in which all of them do.
 //!
-//! **The budget.** What was durable stays durable: a power loss takes only what was not, and no disk is emptied or
-//! damaged. Wall clocks stay within half of the allowed skew of true time. Everything else may happen to all nodes at once:
-//! then nothing is served, and nothing may be lost either. When the nemesis has ended, nothing is broken any more, and the
+//! **The budget.** What was durable stays durable: a power loss takes only what was not. Logs and snapshots are lost or
+//! damaged on one node alone, the run's victim. Wall clocks stay within half of the allowed skew of true time; in some runs
+//! the clock of one node does not, and leases are not judged there. Everything else may happen to all nodes at once: then
+//! nothing is served, and nothing may be lost either. When the nemesis has ended, nothing is broken any more, and the
 //! cluster must serve.
 
 mod episodes;
 mod fault;
 mod hosts;
+mod storage;
 mod temper;
 mod wires;
 
-pub use episodes::Nemesis;
+pub use episodes::{Clients, Nemesis};
 pub use fault::{Fault, Struck};
 pub use temper::Temper;

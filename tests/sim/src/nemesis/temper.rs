@@ -16,13 +16,17 @@ pub struct Temper {
 }
 
 impl Temper {
-    /// In one of four runs all kinds, in the others about half of them.
-    pub(super) fn draw(rng: &SimRng) -> Self {
+    /// In one of four runs all kinds, in the others about half of them. Of clocks that are off by more than is allowed
+    /// `wild` decides.
+    pub(super) fn draw(rng: &SimRng, wild: bool) -> Self {
         let all = rng.below(4) == 0;
         let mut kinds = Fault::ALL.to_vec();
-        kinds.retain(|_| all || rng.below(2) == 0);
+        kinds.retain(|(fault, _)| match fault {
+            Fault::ClockBeyond => wild,
+            _ => rng.below(2) == 0 || all,
+        });
         if kinds.is_empty() {
-            kinds = Fault::ALL.to_vec();
+            kinds = vec![(Fault::Kill, 1)];
         }
         let longest = [200, 1_000, 2_500, 6_000][rng.below(4) as usize];
         let calmest = [50, 500, 1_500][rng.below(3) as usize];

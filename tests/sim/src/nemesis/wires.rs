@@ -1,12 +1,18 @@
 //! Faults between processes.
 
+use std::time::Duration;
+
+use kahuna_shards::env::Env;
+
 use super::{Fault, Nemesis};
-use crate::{NodeId, cluster::Cluster};
+use crate::{NodeId, Sim, cluster::Cluster};
 
 /// What bytes take on a network as it should be, in nanoseconds.
 const NORMAL_NANOS: (u64, u64) = (50_000, 500_000);
 /// On a slow one: longer than a heartbeat interval, at times.
 const SLOW_NANOS: (u64, u64) = (500_000, 80_000_000);
+/// By how much the rest of a broken connection is late, in milliseconds.
+const LAG_MS: (u64, u64) = (1, 700);
 /// How quickly a cut comes and goes, in milliseconds.
 const FLAP_MS: (u64, u64) = (5, 250);
 
@@ -49,9 +55,28 @@ impl Nemesis<'_> {
                 self.everybody().for_each(|other| net.reset(node, other));
             }
             Fault::ClientReset => {
-                let client = Cluster::client_node(self.rng.below(self.clients));
+                let client = Cluster::client_node(self.rng.below(self.clients.count));
                 self.cluster.shape().numbers().for_each(|node| net.reset(client, node));
             }
+            Fault::SlowLink => {
+                let one = self.any();
+                let others: Vec<NodeId> = self.everybody().filter(|_| self.rng.below(2) == 0).collect();
+                for link in both_ways(&[one], &others) {
+                    let least = self.rng.below(SLOW_NANOS.1);
+                    net.set_link_delay_nanos(link, Some((least, least + self.rng.below(SLOW_NANOS.1))));
+                }
+                self.last().await;
+                both_ways(&[one], &others).into_iter().for_each(|link| net.set_link_delay_nanos(link, None));
+            }
+            Fault::LateReset => {
+                let one = self.any();
+                let lag = Duration::from_millis(self.rng.between(LAG_MS.0, LAG_MS.1));
+                let broken: Vec<_> = self.everybody().flat_map(|two| net.reset_late(one, two, lag)).collect();
+                Sim::sleep(lag).await;
+                self.pause(LAG_MS).await;
+                drop(broken);
+            }
+            Fault::ClientRestart => (self.clients.restart)(self.rng.below(self.clients.count)),
             _ => {
                 net.set_delay_nanos(SLOW_NANOS.0, SLOW_NANOS.1);
                 self.last().await;
@@ -67,7 +92,7 @@ impl Nemesis<'_> {
 
     /// All nodes and all clients.
     fn everybody(&self) -> impl Iterator<Item = NodeId> + use<'_> {
-        self.cluster.shape().numbers().chain((0..self.clients).map(Cluster::client_node))
+        self.cluster.shape().numbers().chain((0..self.clients.count).map(Cluster::client_node))
     }
 
     async fn hold(&self, cuts: &[(NodeId, NodeId)]) {

@@ -11,5 +11,5 @@ mod network;
 mod pipe;
 mod stream;
 
-pub use network::Network;
+pub use network::{Broken, Network};
 pub use stream::{SimDetached, SimListener, SimNet, SimReadHalf, SimStream, SimWriteHalf};

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     rc::{Rc, Weak},
     task::Waker,
+    time::Duration,
 };
 
 use super::{connection::End, pipe::Pipe};
@@ -28,11 +29,22 @@ pub(super) struct Listening {
     pub(super) acceptor: RefCell<Option<Waker>>,
 }
 
+/// A direction of a connection that is broken for one side alone; for both once this is dropped.
+pub struct Broken(Rc<Pipe>);
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// The network of one world.
 pub struct Network {
     timers: Rc<Timers>,
     rng: SimRng,
     delay_nanos: Cell<(u64, u64)>,
+    /// Links that take another time than the rest.
+    link_nanos: RefCell<BTreeMap<(NodeId, NodeId), (u64, u64)>>,
     cuts: RefCell<BTreeSet<(NodeId, NodeId)>>,
     listening: RefCell<BTreeMap<SocketAddr, Vec<Weak<Listening>>>>,
     pipes: RefCell<Vec<Weak<Pipe>>>,
@@ -54,6 +66,7 @@ impl Network {
             timers,
             rng,
             delay_nanos: Cell::new(DEFAULT_DELAY_NANOS),
+            link_nanos: RefCell::default(),
             cuts: RefCell::default(),
             listening: RefCell::default(),
             pipes: RefCell::default(),
@@ -66,6 +79,16 @@ impl Network {
     /// From now on bytes take between `least` and `most` nanoseconds.
     pub fn set_delay_nanos(&self, least: u64, most: u64) {
         self.delay_nanos.set((least, most));
+    }
+
+    /// From now on bytes on the link, which is from one node to another, take between the least and the most of so many
+    /// nanoseconds; with `None` what they take everywhere.
+    pub fn set_link_delay_nanos(&self, link: (NodeId, NodeId), range: Option<(u64, u64)>) {
+        let mut links = self.link_nanos.borrow_mut();
+        match range {
+            Some(range) => drop(links.insert(link, range)),
+            None => drop(links.remove(&link)),
+        }
     }
 
     /// Lets nothing pass from one node to another, until healed.
@@ -92,6 +115,23 @@ impl Network {
                 pipe.reset();
             }
         }
+    }
+
+    /// Breaks the connections that two processes have with each other: `one` learns of it at once; what it has sent arrives
+    /// after `lag`. The other process learns of it when what this returns is dropped.
+    pub fn reset_late(&self, one: NodeId, two: NodeId, lag: Duration) -> Vec<Broken> {
+        let pipes = self.live_pipes().into_iter();
+        let between = pipes.filter(|pipe| [(one, two), (two, one)].contains(&(pipe.from, pipe.to)));
+        between
+            .map(|pipe| {
+                if pipe.from == one {
+                    pipe.reset_for_writer(lag);
+                } else {
+                    pipe.reset_for_reader();
+                }
+                Broken(pipe)
+            })
+            .collect()
     }
 
     fn stir(&self, which: impl Fn(&Pipe) -> bool) {
@@ -124,8 +164,9 @@ impl Network {
     }
 
     /// When bytes that leave now arrive.
-    pub(super) fn arrival(&self) -> u64 {
-        let (least, most) = self.delay_nanos.get();
+    pub(super) fn arrival(&self, from: NodeId, to: NodeId) -> u64 {
+        let link = self.link_nanos.borrow().get(&(from, to)).copied();
+        let (least, most) = link.unwrap_or_else(|| self.delay_nanos.get());
         self.now() + self.rng.between(least, most)
     }
 

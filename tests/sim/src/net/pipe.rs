@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -37,8 +38,8 @@ struct State {
     ended: bool,
     /// The reader wants no more.
     refused: bool,
-    /// The connection broke; what was under way is lost.
-    reset: bool,
+    /// The connection broke, for its writer and its reader; what was under way to a reader that knows is lost.
+    reset: (bool, bool),
     arrival: Option<Sleep>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -68,7 +69,7 @@ impl Pipe {
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.state.borrow_mut();
         // That the reader wants no more is news from the other side, which a cut keeps back.
-        if state.reset || state.refused && !self.network.is_cut(self.to, self.from) {
+        if state.reset.0 || state.refused && !self.network.is_cut(self.to, self.from) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         if state.ended {
@@ -79,7 +80,7 @@ impl Pipe {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let arrives = state.last_arrival.max(self.network.arrival());
+        let arrives = state.last_arrival.max(self.network.arrival(self.from, self.to));
         state.last_arrival = arrives;
         state.bytes += len;
         state.chunks.push_back(Chunk { arrives, bytes: Bytes::copy_from_slice(&bytes[..len]) });
@@ -93,7 +94,7 @@ impl Pipe {
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        if state.reset {
+        if state.reset.1 {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         if state.refused || buf.is_empty() {
@@ -154,9 +155,29 @@ impl Pipe {
 
     /// The connection breaks.
     pub(super) fn reset(&self) {
+        self.set_reset((true, true));
+    }
+
+    /// The connection breaks for its writer alone; what is under way arrives `lag` later.
+    pub(super) fn reset_for_writer(&self, lag: Duration) {
+        let lag = u64::try_from(lag.as_nanos()).expect("a run is short");
+        {
+            let mut state = self.state.borrow_mut();
+            state.last_arrival += lag;
+            state.chunks.iter_mut().for_each(|chunk| chunk.arrives += lag);
+        }
+        self.set_reset((true, false));
+    }
+
+    /// The connection breaks for its reader alone.
+    pub(super) fn reset_for_reader(&self) {
+        self.set_reset((false, true));
+    }
+
+    fn set_reset(&self, (writer, reader): (bool, bool)) {
         let wakers = {
             let mut state = self.state.borrow_mut();
-            state.reset = true;
+            state.reset = (state.reset.0 || writer, state.reset.1 || reader);
             state.wakers()
         };
         wake(wakers);

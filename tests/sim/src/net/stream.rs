@@ -34,9 +34,11 @@ impl Net for SimNet {
     async fn connect(addr: SocketAddr, limit: Duration) -> io::Result<SimStream> {
         let connected = Sim::timeout(limit, async {
             let world = current();
-            let there_and_back = [(); 2].map(|()| world.net.arrival() - world.net.now()).iter().sum();
-            Sim::sleep(Duration::from_nanos(there_and_back)).await;
             let node = world.node();
+            let server = world.net.node_of(addr);
+            let links = server.map_or([(node, node); 2], |server| [(node, server), (server, node)]);
+            let there_and_back = links.map(|(from, to)| world.net.arrival(from, to) - world.net.now()).iter().sum();
+            Sim::sleep(Duration::from_nanos(there_and_back)).await;
             let Some(server) = world.net.node_of(addr) else { return Err(io::ErrorKind::ConnectionRefused.into()) };
             while world.net.is_cut(node, server) || world.net.is_cut(server, node) {
                 // As TCP does: the first packet is sent again every now and then.

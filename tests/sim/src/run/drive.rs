@@ -1,7 +1,8 @@
 //! One run from its seed to its report.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -16,49 +17,75 @@ use crate::{
     check::{self, Event, History, Limits, Verdict},
     cluster::Cluster,
     finding::{Finding, Judge},
-    nemesis::Nemesis,
+    nemesis::{Clients, Nemesis},
     workload::{Process, Recorder},
 };
 
-/// After the last fault: how long until everything must be answered, how long it is watched, and how soon each answer must
-/// come then.
+/// After the last fault: how long until everything must be answered, how much longer after a clock was off, how long it is
+/// watched, and how soon each answer must come then.
 const SETTLE: Duration = Duration::from_secs(3);
+const CATCH_UP: Duration = Duration::from_secs(5);
 const DEMAND_FOR: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How long clients may take to come to an end, and replicas to agree.
 const END_LIMIT: Duration = Duration::from_secs(30);
-const AGREE_LIMIT: Duration = Duration::from_secs(20);
+const AGREE_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What the clients of a run share with its driver.
-struct Crowd {
+/// The clients of a run, each in a place of its own.
+struct Crowd<'a> {
+    cluster: &'a Cluster,
+    plan: &'a Plan,
     recorder: Rc<Recorder>,
     stop: Rc<Cell<bool>>,
-    running: Rc<Cell<u64>>,
+    /// Who works in which place.
+    working: Rc<RefCell<BTreeMap<u64, u64>>>,
+    /// Processes that there have been.
+    processes: Cell<u64>,
 }
 
-impl Crowd {
-    /// Starts client `number`, which does `work`.
-    fn start<F: Future<Output = ()> + 'static>(
-        &self,
-        cluster: &Cluster,
-        plan: &Plan,
-        number: u64,
-        work: impl FnOnce(Process) -> F + 'static,
-    ) {
-        let (recorder, running) = (self.recorder.clone(), self.running.clone());
-        let (endpoints, rng, think_ms) = (cluster.shape().endpoints(), plan.client_rng(number), plan.think_ms);
-        running.set(running.get() + 1);
-        cluster.world().spawn_on(Cluster::client_node(number), async move {
+impl<'a> Crowd<'a> {
+    fn new(cluster: &'a Cluster, plan: &'a Plan) -> Self {
+        let (recorder, stop, working) = (Rc::default(), Rc::default(), Rc::default());
+        Self { cluster, plan, recorder, stop, working, processes: Cell::new(0) }
+    }
+
+    /// Starts a process in `place`, which does `work`.
+    fn start<F: Future<Output = ()> + 'static>(&self, place: u64, work: impl FnOnce(Process) -> F + 'static) {
+        let number = self.processes.get();
+        self.processes.set(number + 1);
+        let (recorder, working) = (self.recorder.clone(), self.working.clone());
+        let (endpoints, rng) = (self.cluster.shape().endpoints(), self.plan.client_rng(number));
+        let think_ms = self.plan.think_ms;
+        working.borrow_mut().insert(place, number);
+        self.cluster.world().spawn_on(Cluster::client_node(place), async move {
             work(Process::new(number, endpoints, recorder, rng, think_ms)).await;
-            running.set(running.get() - 1);
+            working.borrow_mut().remove(&place);
         });
+    }
+
+    /// Starts a process that works until it is told to stop.
+    fn start_client(&self, place: u64) {
+        let stop = self.stop.clone();
+        self.start(place, |mut process| async move {
+            while !stop.get() {
+                process.step().await;
+            }
+        });
+    }
+
+    /// Ends the process of that place where it stands, and starts another one.
+    fn restart_client(&self, place: u64) {
+        self.cluster.world().kill(Cluster::client_node(place));
+        let ended = self.working.borrow_mut().remove(&place);
+        ended.into_iter().for_each(|number| self.recorder.forget(number));
+        self.start_client(place);
     }
 
     /// Waits until no client works any more; false if that takes too long.
     async fn ended(&self) -> bool {
-        reached(END_LIMIT, || self.running.get() == 0).await
+        reached(END_LIMIT, || self.working.borrow().is_empty()).await
     }
 }
 
@@ -80,22 +107,29 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     let world = World::new(plan.seed);
     let cluster = Cluster::new(&world, plan.shape.clone());
     let watch = Watch::new(&cluster);
-    let crowd = Crowd { recorder: Rc::default(), stop: Rc::default(), running: Rc::default() };
-    let (acks, without) = (crowd.recorder.acks(), plan.without_faults.clone());
-    let nemesis = Nemesis::new(&cluster, plan.clients, acks, plan.nemesis_rng(), without);
+    let crowd = Rc::new(Crowd::new(&cluster, plan));
+    let driven = crowd.clone();
+    let clients = Clients {
+        count: plan.clients,
+        acks: crowd.recorder.acks(),
+        restart: Rc::new(move |place| driven.restart_client(place)),
+    };
+    let nemesis = Nemesis::new(&cluster, clients, plan.nemesis_rng(), plan.wild_clock, plan.without_faults.clone());
     let (mut problems, virtual_ms) = world.block_on(async {
         let began = Sim::boot_clock();
-        let problems = match select(pin!(watch.run()), pin!(play(plan, &cluster, &nemesis, &watch, &crowd))).await {
+        let problems = match select(pin!(watch.run()), pin!(play(&crowd, &nemesis, &watch))).await {
             Either::Left(((), _)) => Vec::new(),
             Either::Right((problems, _)) => problems,
         };
         (problems, u64::try_from((Sim::boot_clock() - began).as_millis()).expect("a run is short"))
     });
     problems.extend(watch.problems());
-    problems.extend(crowd.recorder.problems());
+    problems
+        .extend(crowd.recorder.problems().into_iter().filter(|it| plan.judges_leases() || it.judge != Judge::Reliance));
     problems.extend(nemesis.late().into_iter().map(|text| Finding::new(Judge::Liveness, text)));
     problems.extend(watch.ends(|node, at| nemesis.excuses(node, at)));
     let events = crowd.recorder.events();
+    let judged = if plan.judges_leases() { events.clone() } else { without_leases(&events) };
     let mut report = RunReport {
         seed: plan.seed,
         outcome: Verdict::Unknown,
@@ -117,7 +151,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         problems,
         shortfalls: Vec::new(),
     };
-    match History::from_events(&events) {
+    match History::from_events(&judged) {
         Ok(history) => {
             let limits = Limits { min_reads_with_value: 20, min_concurrent_pairs: 20, ..Limits::default() };
             report.judge(&check::check(&history, &limits), nemesis.struck());
@@ -131,28 +165,34 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     (report, events)
 }
 
+/// The same history, in which every lease may be over at once.
+fn without_leases(events: &[Event]) -> Vec<Event> {
+    let lasts_no_time = |event: &Event| Event { ttl_ms: event.ttl_ms.map(|_| 0), ..event.clone() };
+    events.iter().map(lasts_no_time).collect()
+}
+
 /// The run itself; what went wrong on the way.
-async fn play(plan: &Plan, cluster: &Cluster, nemesis: &Nemesis<'_>, watch: &Watch<'_>, crowd: &Crowd) -> Vec<Finding> {
+async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Vec<Finding> {
+    let Crowd { cluster, plan, .. } = crowd;
     let mut problems = Vec::new();
     let late = |text: String| Finding::new(Judge::Liveness, text);
     for (node, shards) in plan.shape.numbers().zip(&plan.shards) {
         cluster.start_with_shards(node, *shards);
     }
-    crowd.start(cluster, plan, 0, |mut process| async move { process.prepare().await });
+    crowd.start(0, |mut process| async move { process.prepare().await });
     if !crowd.ended().await {
         problems.push(late(format!("the cluster does not form: {}", watch.describe())));
         return problems;
     }
-    for number in 0..plan.clients {
-        let stop = crowd.stop.clone();
-        crowd.start(cluster, plan, number, |mut process| async move {
-            while !stop.get() {
-                process.step().await;
-            }
-        });
+    for place in 0..plan.clients {
+        crowd.start_client(place);
     }
     nemesis.rage(plan.faults_for).await;
     Sim::sleep(SETTLE).await;
+    if plan.wild_clock.is_some() {
+        // Machine time does not go back: what is asked meanwhile has no time left.
+        Sim::sleep(CATCH_UP).await;
+    }
     crowd.recorder.demand_answers(ANSWER_WITHIN);
     Sim::sleep(DEMAND_FOR).await;
     crowd.stop.set(true);
@@ -165,7 +205,7 @@ async fn play(plan: &Plan, cluster: &Cluster, nemesis: &Nemesis<'_>, watch: &Wat
     if !reached(AGREE_LIMIT, || watch.look_at_states()).await {
         problems.push(late(format!("the replicas do not come to agree: {}", watch.describe())));
     }
-    crowd.start(cluster, plan, plan.clients, |mut process| async move { process.read_all().await });
+    crowd.start(plan.clients, |mut process| async move { process.read_all().await });
     if !crowd.ended().await {
         problems.push(late("the last reads are not answered".into()));
     }

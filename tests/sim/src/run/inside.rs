@@ -43,6 +43,11 @@ impl Inside {
         who.insert(replica);
     }
 
+    /// `replica` runs, and its log was lost: it has forgotten what it voted and acknowledged.
+    pub fn runs_again(&mut self, group: GroupId, replica: ReplicaId) {
+        self.find(Judge::Lost, format!("replica {replica} of group {group} runs again, and its log was lost"));
+    }
+
     /// Each thing is told once, however often it was seen.
     fn find(&mut self, judge: Judge, text: String) {
         let finding = Finding::new(judge, text);
@@ -101,6 +106,14 @@ mod tests {
         assert_eq!((judges(&inside), inside.equal_states()), (vec![], 1));
         inside.applied(GROUP, 7, ReplicaId(3), 71);
         assert_eq!((judges(&inside), inside.equal_states()), (vec![Judge::States], 1));
+    }
+
+    #[test]
+    fn a_replica_whose_log_was_lost_stays_away() {
+        let mut inside = Inside::default();
+        inside.runs_again(GROUP, ReplicaId(1));
+        inside.runs_again(GROUP, ReplicaId(1));
+        assert_eq!(judges(&inside), [Judge::Lost]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{SimRng, cluster::Shape};
+use crate::{NodeId, SimRng, cluster::Shape};
 
 const STREAM_PLAN: u64 = 10;
 const STREAM_NEMESIS: u64 = 11;
@@ -15,7 +15,10 @@ const SNAPSHOT_LOG_BYTES: (u64, u64) = (3 << 10, 16 << 10);
 const DISK_NANOS: [(u64, u64); 3] = [(20_000, 200_000), (200_000, 4_000_000), (2_000_000, 20_000_000)];
 
 /// How long clients think at most, in milliseconds: many operations at every moment, or more faults for each of them.
-const THINK_MS: [u64; 4] = [40, 80, 160, 320];
+const THINK_MS: [u64; 4] = [40, 60, 100, 160];
+
+/// Of so many runs one has a node with a clock that nobody can trust.
+const WILD_CLOCK_ONE_IN: u64 = 6;
 
 /// A run before it runs.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct Plan {
     pub clients: u64,
     /// How long each of them thinks between two operations at most, in milliseconds.
     pub think_ms: u64,
+    /// The node whose wall clock may be off by more than is allowed. Leases are not judged then.
+    pub wild_clock: Option<NodeId>,
     /// How long faults happen, in virtual time.
     pub faults_for: Duration,
     /// The numbers of the faults that do not happen.
@@ -47,7 +52,13 @@ impl Plan {
         let shards = shape.numbers().map(|_| rng.between(1, 3) as u16).collect();
         let clients = rng.between(4, 8);
         let think_ms = THINK_MS[rng.below(THINK_MS.len() as u64) as usize];
-        Self { seed, shape, shards, clients, think_ms, faults_for, without_faults: BTreeSet::new() }
+        let wild_clock = (rng.below(WILD_CLOCK_ONE_IN) == 0).then(|| rng.between(1, shape.nodes));
+        Self { seed, shape, shards, clients, think_ms, wild_clock, faults_for, without_faults: BTreeSet::new() }
+    }
+
+    /// Whether all clocks may be trusted, and leases with them.
+    pub(super) fn judges_leases(&self) -> bool {
+        self.wild_clock.is_none()
     }
 
     pub(super) fn nemesis_rng(&self) -> SimRng {

@@ -67,6 +67,9 @@ impl<'a> Watch<'a> {
                 if view.leading {
                     seen.inside.leads(view.group, view.term, view.replica);
                 }
+                if self.cluster.is_given_up(view.group, view.replica) {
+                    seen.inside.runs_again(view.group, view.replica);
+                }
                 let (snapshot, applied) = seen.snapshots.entry(view.replica).or_default();
                 if view.snapshot_index > *snapshot {
                     seen.snapshot_count += 1;

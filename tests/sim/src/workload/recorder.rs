@@ -84,6 +84,11 @@ impl Recorder {
         self.open.borrow().values().cloned().collect()
     }
 
+    /// The process is gone: what it asked for last has no end.
+    pub fn forget(&self, process: u64) {
+        self.open.borrow_mut().remove(&process);
+    }
+
     pub(super) fn begin(&self, invoked: &Event, at: Duration) {
         self.events.borrow_mut().push(invoked.clone());
         self.open.borrow_mut().insert(invoked.process, Open { invoked: invoked.clone(), at });

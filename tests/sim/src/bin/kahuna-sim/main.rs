@@ -7,7 +7,7 @@ mod patches;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use kahuna_sim::check::Verdict;
 
 /// The command line is wrong (`EX_USAGE`); clap's own code would read as "unknown".
@@ -36,33 +36,34 @@ enum Verb {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("many").args(["seeds", "for_seconds"]).multiple(true))]
 struct RunArgs {
     /// The seed of one run
-    #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
+    #[arg(long, default_value_t = 1, conflicts_with = "many")]
     seed: u64,
     /// How many seeds to run, each in a process of its own
     #[arg(long)]
     seeds: Option<u64>,
+    /// Start no further seed after so many seconds of real time; without `--seeds` as many as fit
+    #[arg(long)]
+    for_seconds: Option<u64>,
     /// The first of them
-    #[arg(long, default_value_t = 1, requires = "seeds")]
+    #[arg(long, default_value_t = 1, requires = "many")]
     from: u64,
     /// How many of them at once
-    #[arg(long, default_value_t = 1, requires = "seeds")]
+    #[arg(long, default_value_t = 1, requires = "many")]
     jobs: usize,
-    /// Start no further seed after so many seconds of real time
-    #[arg(long, requires = "seeds")]
-    for_seconds: Option<u64>,
     /// How long faults happen, in seconds of virtual time
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// Leave these faults out, by their numbers in the schedule (`struck` in the JSON report)
-    #[arg(long, value_delimiter = ',', conflicts_with = "seeds")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "many")]
     without_faults: Vec<u64>,
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     output: Format,
     /// Also write what the clients of one run saw to this file, for `kahuna-sim check`
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with = "many")]
     history: Option<std::path::PathBuf>,
 }
 
@@ -98,7 +99,8 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match (&cli.verb, cli.run.seeds) {
+    let seeds = cli.run.seeds.or(cli.run.for_seconds.map(|_| u64::MAX));
+    match (&cli.verb, seeds) {
         (Some(Verb::Check(args)), _) => check::main(args),
         (Some(Verb::Patches(args)), _) => patches::main(args),
         (None, None) => one::main(&cli.run),

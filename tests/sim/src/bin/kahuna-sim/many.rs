@@ -84,7 +84,7 @@ pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
             summary.seeds += 1;
             summary.add(seed, args.seconds, result);
             if said.elapsed() > PROGRESS_EVERY {
-                eprintln!("{done} of {seeds} seeds, {} failed", summary.failed_seeds.len());
+                eprintln!("{done} seeds, {} failed", summary.failed_seeds.len());
                 said = Instant::now();
             }
         }
