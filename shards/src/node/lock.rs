@@ -13,12 +13,17 @@ use super::data_dir::LOCK_FILE;
 pub struct DirLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
 
 impl DirLock {
-    /// Locks `dir`, which is created if it is missing.
+    /// Locks `dir`, which is created, durably, if it is missing.
     ///
     /// # Errors
     /// `WouldBlock` when another process holds it; otherwise what the system said.
     pub fn acquire(dir: &Path) -> io::Result<Self> {
+        let missing: Vec<&Path> =
+            dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
         std::fs::create_dir_all(dir)?;
+        for parent in missing.iter().filter_map(|made| made.parent()).filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK_FILE))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self(file))

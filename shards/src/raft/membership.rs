@@ -12,13 +12,14 @@
 //!   a learner, its log ends far from the leader's         its log                                Wait
 //!   a learner that caught up                              its vote, and the lost one out of it   Promote
 //!   a joint one in which the new id votes                 the end of that change                 Promote
-//!   uniform, the new id votes, no lost id is in it        nothing                                Done
+//!   uniform, the new id votes, no lost id is in it        nothing, once that is committed        Done
 //! ```
 //! Why this is safe. The new id's first vote is given after a majority of the old voters, none of them a lost one, had the
 //! joint membership in their logs, and with it every entry that was ever committed before. The lost id stays in the count
 //! until then and never answers: what it acknowledged counts for nobody any more, and no majority is reached without
 //! another copy. Every membership on the way is one that openraft's joint consensus takes, based on exactly the membership
-//! that was looked at.
+//! that was looked at, committed or not: only the end has to be committed. A later leader may not have the uniform one, and
+//! nobody looks after a replacement that was said to be finished.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +45,7 @@ pub enum Step {
     TakeOut(BTreeSet<u64>),
     /// The new replica is no member.
     AddLearner,
-    /// It does not have most of the log yet.
+    /// It does not have most of the log yet, or a majority does not have the last step yet.
     Wait,
     /// These shall be the voters.
     Promote(BTreeSet<u64>),
@@ -98,11 +99,17 @@ impl<E: Env> Replica<E> {
     /// Takes the next step of `replacement`, if this replica leads; returns the step. The caller looks again later: a step
     /// that was refused, or whose end nobody saw, is the next one again.
     pub async fn carry_out(&self, replacement: &Replacement) -> Step {
-        let stored = self.server.borrow_watched().membership_config.clone();
+        let (stored, committed) = {
+            let server = self.server.borrow_watched();
+            (server.membership_config.clone(), server.committed_membership_config.clone())
+        };
         if !self.leader().leading {
             return Step::OutOfDate;
         }
-        let step = next_step(stored.membership(), replacement, self.is_caught_up(replacement.replica));
+        let mut step = next_step(stored.membership(), replacement, self.is_caught_up(replacement.replica));
+        if step == Step::Done && stored.log_id() != committed.log_id() {
+            step = Step::Wait;
+        }
         let changes = match &step {
             Step::OutOfDate | Step::Wait | Step::Done => return step,
             Step::TakeOut(ids) => ChangeMembers::RemoveNodes(ids.clone()),

@@ -1,5 +1,5 @@
-//! What a replica answers leaves only from the disk: a real replica on the memory disk is asked for its vote, or given
-//! entries, while the disk is held, cut off from its power, or failing.
+//! What a replica answers leaves only from the disk: a real replica on the memory disk is asked for its vote, given entries,
+//! or leads a change of its group's members, while the disk is held, cut off from its power, or failing.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,14 +11,15 @@ use std::{
 
 use bytes::Bytes;
 use kahuna_machine::{Machine, Range};
-use kahuna_protocol::{ClusterId, GroupId, Incarnation, Limits, NodeId, ReplicaId, ShardId, meta::Settings};
+use kahuna_protocol::meta::{Replacement, Settings};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, Limits, NodeId, ReplicaId, ShardId};
 use kahuna_shards::{
     clock::Clock,
     config::Timing,
     env::{Env, ExitCode},
     peer::{LocalNode, PeerLimits, Peers},
     raft::{
-        Replica, ReplicaContext,
+        Replica, ReplicaContext, Step,
         encoding::vote_bytes,
         messages::{APPEND, VOTE, appended, put_append, put_vote_request, vote_response},
         types::{Entry, Member, Membership, Payload, Types, Vote, log_id},
@@ -168,6 +169,45 @@ fn entries_are_on_disk_before_they_are_acknowledged() {
         assert_eq!(left.vote, Some(vote_bytes(&Vote::new_committed(TERM, OTHER))));
         assert_eq!(left.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [0, 1]);
     }
+}
+
+/// What the meta group minted for a place of this group: `replica` instead of those `lost`, on the node `incarnation`.
+fn replacement(replica: u64, incarnation: u64, lost: &[u64]) -> Replacement {
+    let (group, node, loss) = (GROUP.0, incarnation as u32, 1);
+    Replacement { group, node, incarnation, loss, replica, finished: false, lost: lost.to_vec() }
+}
+
+/// A leader whose newest membership is not committed may be followed by one that never had it; nobody would look after a
+/// replacement that was finished then.
+#[test]
+fn a_replacement_is_done_only_when_its_membership_is_committed() {
+    let world = World::new(1);
+    let disk = SimDisk::new(DiskOptions::default());
+    let steps = Rc::new(RefCell::new(Vec::new()));
+    let seen = steps.clone();
+    world.spawn_on(NODE, async move {
+        let replica = open_replica(disk.clone()).await;
+        replica.initialize(&[(ReplicaId(NODE), Incarnation(NODE))]).await.expect("a fresh replica");
+        while !replica.leader().leading {
+            Sim::sleep(Duration::from_millis(10)).await;
+        }
+        let [own, learner] = [replacement(NODE, NODE, &[9]), replacement(20, 2, &[NODE])];
+        let look = || async {
+            let step = replica.carry_out(&own).await;
+            seen.borrow_mut().push(step);
+        };
+        Sim::sleep(Duration::from_secs(1)).await;
+        look().await;
+        disk.hold(DiskOp::Write);
+        assert_eq!(Sim::timeout(Duration::from_secs(1), replica.carry_out(&learner)).await, None, "it cannot end");
+        assert_eq!(replica.members().len(), 2, "it has begun");
+        look().await;
+        disk.let_go();
+        Sim::sleep(Duration::from_secs(1)).await;
+        look().await;
+    });
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(*steps.borrow(), [Step::Done, Step::Wait, Step::Done]);
 }
 
 #[test]
