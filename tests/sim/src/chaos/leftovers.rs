@@ -33,6 +33,8 @@ pub(super) fn remove() {
         let name = Path::new(at).file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if owner(name).is_some_and(is_dead) {
             report(at, tools::run("umount", &["--lazy", at]).err());
+            // Not empty when it is mounted still.
+            let _ = fs::remove_dir(at);
         }
     }
 }

@@ -21,6 +21,8 @@ use super::{
 
 const CLIENT_PORT: u16 = 2070;
 const PEER_PORT: u16 = 2071;
+/// The node whose clock a plan may set wrong.
+const SKEWED: usize = 1;
 /// How long a node may take to stop when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether it did.
@@ -94,6 +96,9 @@ impl Nodes {
             .stdin(Stdio::null())
             // Signals of a terminal are for this process alone.
             .process_group(0);
+        if at == SKEWED && self.plan.skew_ms != 0 {
+            command.args(["--wall-clock-offset-ms", &self.plan.skew_ms.to_string()]);
+        }
         command
     }
 

@@ -76,6 +76,9 @@ struct Cli {
     /// How long the cluster may take to get whole once everything is mended, in milliseconds
     #[arg(long, default_value_t = 5_000)]
     settle_ms: u64,
+    /// Set the second node's clock wrong, by milliseconds: beyond the 250 that nodes allow for, the run must be invalid
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    skew_ms: i64,
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     output: Format,
@@ -115,6 +118,7 @@ impl Cli {
             election: (Duration::from_millis(self.election_min_ms), Duration::from_millis(self.election_max_ms)),
             answer_within: Duration::from_millis(self.answer_within_ms),
             settle: Duration::from_millis(self.settle_ms),
+            skew_ms: self.skew_ms,
         }
     }
 }
