@@ -28,6 +28,14 @@ pub enum Judge {
     States,
     /// A replica whose log was lost never runs again.
     Lost,
+    /// Raft's log matching.
+    LogMatching,
+    /// Raft's leader append-only.
+    LeaderAppendOnly,
+    /// Raft's leader completeness.
+    LeaderCompleteness,
+    /// Raft's state machine safety.
+    StateMachineSafety,
     /// Nodes end themselves for their disk only.
     Ends,
     /// A cluster that is whole answers, agrees and stops when asked.

@@ -8,6 +8,7 @@
 mod drive;
 mod inside;
 mod plan;
+mod raft;
 mod report;
 mod watch;
 

@@ -1,6 +1,7 @@
 //! What is looked at from inside while a cluster runs.
 //!
 //! - One leader per term: two replicas that lead a group in one term.
+//! - What Raft promises of logs: see `raft/`.
 //! - One state per index: two replicas (or one, before and after a restart) that have applied the same entries and are not
 //!   the same.
 //! - An end that nobody wanted: a node that ended itself, though its disk did not fail.
@@ -14,7 +15,7 @@ use std::{
 use kahuna_protocol::{GroupId, ReplicaId};
 use kahuna_shards::env::Env;
 
-use super::inside::Inside;
+use super::{inside::Inside, raft::Logs};
 use crate::{
     NodeId, Sim,
     cluster::Cluster,
@@ -29,6 +30,7 @@ const STATES_ONE_IN: u64 = 20;
 #[derive(Debug, Default)]
 struct Seen {
     inside: Inside,
+    logs: Logs,
     /// The newest snapshot of each replica, and the last entry that it was seen to have applied.
     snapshots: BTreeMap<ReplicaId, (u64, u64)>,
     snapshot_count: u64,
@@ -70,6 +72,7 @@ impl<'a> Watch<'a> {
                 if self.cluster.is_given_up(view.group, view.replica) {
                     seen.inside.runs_again(view.group, view.replica);
                 }
+                seen.logs.look(&view, |from| probe.log(view.group, from));
                 let (snapshot, applied) = seen.snapshots.entry(view.replica).or_default();
                 if view.snapshot_index > *snapshot {
                     seen.snapshot_count += 1;
@@ -118,7 +121,8 @@ impl<'a> Watch<'a> {
     }
 
     pub fn problems(&self) -> Vec<Finding> {
-        self.seen.borrow().inside.findings()
+        let seen = self.seen.borrow();
+        seen.inside.findings().into_iter().chain(seen.logs.findings()).collect()
     }
 
     pub fn terms(&self) -> u64 {

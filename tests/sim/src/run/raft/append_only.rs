@@ -1,0 +1,65 @@
+//! Leader append-only: "a leader never overwrites or deletes entries in its log; it only appends new entries."
+
+use std::collections::BTreeMap;
+
+use kahuna_protocol::{GroupId, ReplicaId};
+
+use crate::cluster::{GroupView, LogEntry};
+
+/// The ends of the logs of leaders.
+#[derive(Debug, Default)]
+pub(super) struct LeaderAppendOnly {
+    /// By replica that leads: its group, the term in which it leads, and the last entry of its log.
+    ends: BTreeMap<ReplicaId, (GroupId, u64, LogEntry)>,
+}
+
+impl LeaderAppendOnly {
+    /// Takes down the end of a leader's log, which `entries` show; what is not there any more, if anything.
+    pub(super) fn see(&mut self, view: &GroupView, entries: &[LogEntry]) -> Option<String> {
+        let before = self.ends.remove(&view.replica);
+        let last = entries.last().filter(|_| view.leading)?;
+        self.ends.insert(view.replica, (view.group, view.term, *last));
+        let (_, _, end) = before.filter(|(group, term, _)| (*group, *term) == (view.group, view.term))?;
+        let is_kept = entries.contains(&end) || entries.first().is_some_and(|first| first.index > end.index);
+        (!is_kept).then(|| {
+            let (replica, group, term) = (view.replica, view.group, view.term);
+            format!("replica {replica} leads group {group} in term {term}, and its {end:?} is gone; its log ends with {last:?}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::replica, *};
+
+    fn see(rule: &mut LeaderAppendOnly, number: u64, term: u64, leading: bool, terms: &[u64]) -> bool {
+        let (view, entries) = replica(number, term, leading, 0, terms);
+        rule.see(&view, &entries).is_none()
+    }
+
+    #[test]
+    fn a_leader_appends() {
+        let mut rule = LeaderAppendOnly::default();
+        assert!(see(&mut rule, 1, 2, true, &[1, 2]));
+        assert!(see(&mut rule, 1, 2, true, &[1, 2, 2, 2]));
+        let (view, entries) = replica(1, 2, true, 5, &[1, 2, 2, 2, 2, 2]);
+        assert_eq!(rule.see(&view, &entries[5..]), None, "it may forget what is in a snapshot");
+    }
+
+    #[test]
+    fn a_leader_neither_deletes_nor_overwrites() {
+        let mut rule = LeaderAppendOnly::default();
+        assert!(see(&mut rule, 1, 2, true, &[1, 2, 2]));
+        assert!(!see(&mut rule, 1, 2, true, &[1, 2]));
+        assert!(see(&mut rule, 2, 3, true, &[1, 2, 3]));
+        assert!(!see(&mut rule, 2, 3, true, &[1, 2, 2, 3]));
+    }
+
+    #[test]
+    fn a_follower_may() {
+        let mut rule = LeaderAppendOnly::default();
+        assert!(see(&mut rule, 1, 2, true, &[1, 2, 2]));
+        assert!(see(&mut rule, 1, 3, false, &[1, 3]));
+        assert!(see(&mut rule, 1, 4, true, &[1, 3, 4]), "it leads in another term");
+    }
+}
