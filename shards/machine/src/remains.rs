@@ -7,7 +7,7 @@ use crate::snapshot::{Blocks, Frozen, Restore};
 use crate::state::{Index, Range, State};
 
 /// The most records, and the most of each other thing, that one step frees.
-const STEP: usize = 256;
+const STEP: usize = 64;
 
 /// What is left of a machine, or of a frozen state, that nobody needs any more.
 #[derive(Debug)]

@@ -83,11 +83,17 @@ pub fn snapshot_dir(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("node-{number}")).join("snapshots")
 }
 
-/// The snapshot of a node that has one.
+/// The newest snapshot of a node that has one; the one before it goes only after it is there.
 pub fn newest_snapshot(dir: &Path, number: u32) -> PathBuf {
     let files = std::fs::read_dir(snapshot_dir(dir, number)).expect("it is there");
-    let mut paths = files.map(|file| file.expect("readable").path());
-    paths.find(|path| path.extension().is_some_and(|end| end == "snap")).expect("a snapshot")
+    let paths = files.map(|file| file.expect("readable").path());
+    let index = |path: &PathBuf| {
+        let (index, term) = path.file_stem()?.to_str()?.split_once('-')?;
+        let numbers: (u64, u64) = (term.parse().ok()?, index.parse().ok()?);
+        Some(numbers)
+    };
+    let snapshots = paths.filter(|path| path.extension().is_some_and(|end| end == "snap"));
+    snapshots.max_by_key(index).expect("a snapshot")
 }
 
 /// Bytes that no packing makes shorter; others for another seed.

@@ -13,8 +13,8 @@ use super::turn::Turn;
 use crate::env::Env;
 use crate::raft::started::Started;
 
-/// Read at once.
-const READ_BYTES: usize = 512 << 10;
+/// Read at once, and sent at once: two blocks, as most are. Whoever takes one in does so in one turn.
+const READ_BYTES: usize = 144 << 10;
 
 /// A read that has begun.
 type Reading<'a> = Started<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>> + 'a>>>;
@@ -43,7 +43,7 @@ impl<'a, E: Env> BlockReader<'a, E> {
         Self { checked: Some(0), ..Self::new(snapshot) }
     }
 
-    /// The next blocks, some hundred KiB of them or one larger, and where they begin in the file; `None` at its end.
+    /// The next blocks, two or more of them or one larger, and where they begin in the file; `None` at its end.
     ///
     /// # Errors
     /// `Io`; `Header` when what is there is no block, or ends within one; `Block` when one is damaged, if that is checked.

@@ -10,7 +10,7 @@ use kahuna_wal::{AlignedBuf, BLOCK_BYTES, DiskFile, Durability};
 use crate::raft::started::Started;
 
 /// Written at once, some more with a large block.
-const WRITE_BYTES: usize = 512 << 10;
+const WRITE_BYTES: usize = 128 << 10;
 
 /// A write that has begun; gives its buffer back.
 type Writing = Started<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>>>>>;

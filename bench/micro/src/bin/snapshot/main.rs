@@ -13,9 +13,10 @@ use clap::Parser;
 use kahuna_microbench::{Cell, Output, Table};
 
 use crate::phases::Measured;
+use crate::probe::Gaps;
 use crate::values::Values;
 
-/// Measures the gaps of a shard's loop around snapshots, how long those take, and what packing them would save.
+/// Measures the gaps of a shard's loop around snapshots, how long those take, and what packing them saves.
 #[derive(Parser)]
 struct Arguments {
     /// Keys in the group.
@@ -56,6 +57,10 @@ fn gaps(measured: &[Measured]) -> Table {
         "p99_us",
         "p999_us",
         "max_us",
+        "own_p999_us",
+        "own_max_us",
+        "cpu_p999_us",
+        "cpu_max_us",
         "batches_per_s",
         "batch_p50_ms",
         "batch_p99_ms",
@@ -65,7 +70,7 @@ fn gaps(measured: &[Measured]) -> Table {
         let seconds = phase.seconds;
         let us = |nanos: u64| Cell::Number(nanos as f64 / 1e3, 1);
         let ms = |nanos: u64| Cell::Number(nanos as f64 / 1e6, 1);
-        let gaps = &phase.gaps;
+        let Gaps { whole: gaps, own, cpu } = &phase.gaps;
         let writes = &phase.writes;
         table.push([
             Cell::Text(phase.name.to_owned()),
@@ -75,6 +80,10 @@ fn gaps(measured: &[Measured]) -> Table {
             us(gaps.value_at_quantile(0.99)),
             us(gaps.value_at_quantile(0.999)),
             us(gaps.max()),
+            us(own.value_at_quantile(0.999)),
+            us(own.max()),
+            us(cpu.value_at_quantile(0.999)),
+            us(cpu.max()),
             Cell::Number(writes.len() as f64 / seconds, 0),
             ms(writes.value_at_quantile(0.5)),
             ms(writes.value_at_quantile(0.99)),

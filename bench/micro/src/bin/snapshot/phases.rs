@@ -15,7 +15,7 @@ use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
 
 use crate::node::Node;
-use crate::probe::{Probe, Running, nanoseconds};
+use crate::probe::{Gaps, Probe, Running, nanoseconds};
 use crate::values::Workload;
 
 /// How long a phase lasts that has no end of its own.
@@ -30,8 +30,8 @@ pub struct Measured {
     pub name: &'static str,
     /// How long it took.
     pub seconds: f64,
-    /// Nanoseconds between two turns of a task that is always ready.
-    pub gaps: Histogram<u64>,
+    /// How long a task that is always ready waited for its turns.
+    pub gaps: Gaps,
     /// Nanoseconds until a batch was durable and applied.
     pub writes: Histogram<u64>,
 }
@@ -81,19 +81,22 @@ pub fn build(dir: &Path, workload: Workload) -> Result<([PathBuf; 2], Vec<Measur
 async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measured>) {
     let node = Rc::new(Node::start(dir, 1).await);
     node.lead().await;
-    let workload = Rc::new(RefCell::new(workload));
-    let keys = workload.borrow().keys;
-    for first in (0..keys).step_by(1000) {
-        let batch = workload.borrow_mut().batch(first..(first + 1000).min(keys), node.clock.now());
-        node.replica.propose(batch).await.expect("it leads");
-    }
     let running = Running(Probe::start());
     let probe = &running.0;
+    let workload = Rc::new(RefCell::new(workload));
+    let keys = workload.borrow().keys;
     let mut measured = Vec::new();
     let mut note = |name, began: Instant, writes| {
         let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
         measured.push(Measured { name, seconds, gaps, writes });
     };
+
+    let began = Instant::now();
+    for first in (0..keys).step_by(BATCH) {
+        let batch = workload.borrow_mut().batch(first..(first + BATCH as u32).min(keys), node.clock.now());
+        node.replica.propose(batch).await.expect("it leads");
+    }
+    note("filling", began, nanoseconds());
 
     Linux::sleep(Duration::from_secs(1)).await;
     drop(probe.take());

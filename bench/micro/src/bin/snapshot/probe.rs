@@ -1,16 +1,30 @@
 //! How long the tasks of a shard wait for their turns.
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use kahuna_microbench::ThreadClock;
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 
 /// A task that yields all the time and notes how long each yield takes: what everybody else did in between.
 pub struct Probe {
-    gaps: RefCell<Histogram<u64>>,
+    gaps: RefCell<Gaps>,
     stopped: Cell<bool>,
+}
+
+/// Nanoseconds between two turns of a task that is always ready.
+pub struct Gaps {
+    /// As the clock has it.
+    pub whole: Histogram<u64>,
+    /// Without the time in which the thread could have run and other threads of this machine had its CPU.
+    pub own: Histogram<u64>,
+    /// Only the time in which the thread ran: without waits for the disk or for the kernel's locks too.
+    pub cpu: Histogram<u64>,
 }
 
 /// An empty histogram of nanoseconds.
@@ -18,17 +32,32 @@ pub fn nanoseconds() -> Histogram<u64> {
     Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("plain bounds")
 }
 
+impl Gaps {
+    fn none() -> Self {
+        Self { whole: nanoseconds(), own: nanoseconds(), cpu: nanoseconds() }
+    }
+
+    fn note(&mut self, whole: Duration, waited: Duration, ran: Duration) {
+        let Self { whole: wholes, own, cpu } = self;
+        for (histogram, time) in [(wholes, whole), (own, whole.saturating_sub(waited)), (cpu, ran)] {
+            histogram.saturating_record(time.as_nanos() as u64);
+        }
+    }
+}
+
 impl Probe {
     /// Begins to measure.
     pub fn start() -> Rc<Self> {
-        let probe = Rc::new(Self { gaps: RefCell::new(nanoseconds()), stopped: Cell::new(false) });
+        let probe = Rc::new(Self { gaps: RefCell::new(Gaps::none()), stopped: Cell::new(false) });
         let run = probe.clone();
         Linux::spawn(async move {
-            let mut last = Linux::boot_clock();
+            let (clock, queue) = (ThreadClock::start(), RunQueue::of_this_thread());
+            let look = || (Linux::boot_clock(), queue.waited(), clock.elapsed());
+            let mut last = look();
             while !run.stopped.get() {
                 Linux::yield_now().await;
-                let now = Linux::boot_clock();
-                run.gaps.borrow_mut().saturating_record((now - last).as_nanos() as u64);
+                let now = look();
+                run.gaps.borrow_mut().note(now.0 - last.0, now.1 - last.1, now.2 - last.2);
                 last = now;
             }
         });
@@ -36,8 +65,8 @@ impl Probe {
     }
 
     /// What was measured since the last call.
-    pub fn take(&self) -> Histogram<u64> {
-        self.gaps.replace(nanoseconds())
+    pub fn take(&self) -> Gaps {
+        self.gaps.replace(Gaps::none())
     }
 }
 
@@ -49,3 +78,22 @@ impl Drop for Running {
 
 /// Stops the probe when it goes out of scope.
 pub struct Running(pub Rc<Probe>);
+
+/// How long a thread was ready to run and had no CPU.
+struct RunQueue(File);
+
+impl RunQueue {
+    fn of_this_thread() -> Self {
+        Self(File::open("/proc/thread-self/schedstat").expect("every Linux has it"))
+    }
+
+    /// Since the thread began.
+    fn waited(&self) -> Duration {
+        let mut text = [0; 96];
+        let read = self.0.read_at(&mut text, 0).expect("the thread lives");
+        let text = std::str::from_utf8(&text[..read]).expect("numbers");
+        // Time on a CPU, time waiting for one, turns.
+        let waited = text.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(waited.expect("three numbers"))
+    }
+}
