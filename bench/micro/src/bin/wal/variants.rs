@@ -13,13 +13,16 @@ const DEPTHS: [usize; 3] = [1, 2, 4];
 
 /// Rounds of every variant in turn, the plain form among them.
 pub fn measure(dir: &Path, rounds: u32, round: Duration) -> io::Result<Table> {
-    let path = dir.join("raw");
-    raw::prepare(&path)?;
+    // What a buffered write leaves in the page cache changes the direct writes of the same blocks.
+    let (direct, buffered) = (dir.join("direct"), dir.join("buffered"));
+    raw::prepare(&direct)?;
+    raw::prepare(&buffered)?;
     let variants: Vec<(&str, Options)> = SIZES.into_iter().flat_map(of_size).collect();
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); variants.len()];
     for number in 0..=rounds {
         for ((_, options), samples) in variants.iter().zip(&mut samples) {
-            let sample = raw::run(&path, options, round)?;
+            let path = if options.durable == Durable::BufferedSync { &buffered } else { &direct };
+            let sample = raw::run(path, options, round)?;
             if number > 0 {
                 samples.push(sample);
             }
