@@ -121,7 +121,9 @@ pub enum ManifestError {
     },
     /// Its bytes do not verify.
     #[error(
-        "{0}: the manifest is damaged; restore it from a backup, or format the node anew and let the others feed it"
+        "{0}: the manifest is damaged. Put back a backup of it, unless a log was lost or --shards was changed since that \
+         was made: an older one would bring lost replicas back. Without one the node cannot come back, and the others go \
+         on as long as they are a majority"
     )]
     Damaged(PathBuf),
 }
