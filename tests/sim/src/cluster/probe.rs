@@ -110,6 +110,12 @@ impl Probe {
         entries.collect()
     }
 
+    /// The term in which a group's replica leads here, if it does.
+    pub fn leads_in(&self, group: GroupId) -> Option<u64> {
+        let leader = self.group(group)?.replica().leader();
+        leader.leading.then_some(leader.term)
+    }
+
     /// Makes a group's replica stand for election now, as the death of its leader's node does.
     pub fn campaign(&self, group: GroupId) {
         if let Some(group) = self.group(group) {

@@ -160,6 +160,7 @@ impl<'a> Nemesis<'a> {
             | Fault::ClockDrift
             | Fault::ClockBeyond => self.strike_host(fault).await,
             Fault::LogLost | Fault::LogRots | Fault::SnapshotRots | Fault::DiskFull => self.strike_storage(fault).await,
+            fault if fault.is_of_terms() => self.strike_terms(fault).await,
             _ => self.strike_wires(fault).await,
         };
         if happened {

@@ -62,11 +62,17 @@ pub enum Fault {
     DiskFull,
     /// A wall clock is off by more than is allowed. Only in runs whose leases are not judged.
     ClockBeyond,
+    /// A new leader is cut off, and those who elected it lose their power at once.
+    VotersLosePower,
+    /// Followers start again while the lease that they gave lasts, beside one that gave none.
+    RestartInLease,
+    /// One leader after the other is cut off soon after its election.
+    LeaderAfterLeader,
 }
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 28] = [
+    pub const ALL: [(Self, u64); 31] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
@@ -95,7 +101,15 @@ impl Fault {
         (Self::SnapshotRots, 2),
         (Self::DiskFull, 3),
         (Self::ClockBeyond, 2),
+        (Self::VotersLosePower, 3),
+        (Self::RestartInLease, 3),
+        (Self::LeaderAfterLeader, 3),
     ];
+
+    /// Whether it is a change of leaders at a chosen moment, which takes all nodes.
+    pub(super) fn is_of_terms(self) -> bool {
+        matches!(self, Self::VotersLosePower | Self::RestartInLease | Self::LeaderAfterLeader)
+    }
 
     /// Its name in reports.
     pub fn name(self) -> String {

@@ -16,21 +16,30 @@ pub struct Temper {
 }
 
 impl Temper {
-    /// In one of four runs all kinds, in the others about half of them. Of clocks that are off by more than is allowed
-    /// `wild` decides.
+    /// In one of four runs all kinds, in another one changes of leaders alone, one at a time, in the others about half of
+    /// all kinds. Of clocks that are off by more than is allowed `wild` decides.
     pub(super) fn draw(rng: &SimRng, wild: bool) -> Self {
-        let all = rng.below(4) == 0;
+        let (all, terms) = match rng.below(4) {
+            0 => (true, false),
+            1 => (false, true),
+            _ => (false, false),
+        };
         let mut kinds = Fault::ALL.to_vec();
         kinds.retain(|(fault, _)| match fault {
             Fault::ClockBeyond => wild,
+            fault if fault.is_of_terms() => false,
             _ => rng.below(2) == 0 || all,
         });
         if kinds.is_empty() {
             kinds = vec![(Fault::Kill, 1)];
         }
+        if terms {
+            kinds = Fault::ALL.into_iter().filter(|(fault, _)| fault.is_of_terms()).collect();
+        }
         let longest = [200, 1_000, 2_500, 6_000][rng.below(4) as usize];
         let calmest = [50, 500, 1_500][rng.below(3) as usize];
-        Self { kinds, at_once: rng.between(1, 5), calm_ms: (10, calmest), last_ms: (5, longest) }
+        let at_once = rng.between(1, 5);
+        Self { kinds, at_once: if terms { 1 } else { at_once }, calm_ms: (10, calmest), last_ms: (5, longest) }
     }
 
     /// One of the kinds, by their weights.

@@ -103,6 +103,6 @@ impl Nemesis<'_> {
     }
 }
 
-fn both_ways(left: &[NodeId], right: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+pub(super) fn both_ways(left: &[NodeId], right: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     left.iter().flat_map(|one| right.iter().flat_map(|two| [(*one, *two), (*two, *one)])).collect()
 }

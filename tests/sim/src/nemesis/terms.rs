@@ -1,0 +1,153 @@
+//! Faults around a change of leaders: each brings about a moment that chance rarely meets.
+
+use std::{collections::VecDeque, time::Duration};
+
+use kahuna_protocol::GroupId;
+use kahuna_shards::env::Env;
+
+use super::{Fault, Nemesis, wires::both_ways};
+use crate::{NodeId, Sim};
+
+/// How long an election is waited for, and how often is looked for its end.
+const ELECTION_LIMIT: Duration = Duration::from_millis(1_500);
+const ELECTION_LOOK: Duration = Duration::from_micros(100);
+/// How long a new leader leads before it is cut off, in microseconds: less than a flush, or a few messages.
+const LEADING_MICROS: u64 = 4_000;
+/// Leaders that follow each other.
+const LEADERS: (u64, u64) = (3, 10);
+/// How long a candidate hears nothing of the leader, in milliseconds: it campaigns, and its voters refuse.
+const UNHEARD_MS: (u64, u64) = (350, 650);
+/// Time for one election more, in milliseconds.
+const ELECTION_MS: (u64, u64) = (400, 1_600);
+
+/// Who leads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Led {
+    group: GroupId,
+    node: NodeId,
+    term: u64,
+}
+
+impl Nemesis<'_> {
+    pub(super) async fn strike_terms(&self, fault: Fault) -> bool {
+        let Some(nodes) = self.take_all() else { return false };
+        let led = self.draw_led();
+        match (led, fault) {
+            (None, _) => {}
+            (Some(led), Fault::VotersLosePower) => self.voters_lose_power(led).await,
+            (Some(led), Fault::RestartInLease) => self.restart_in_lease(led).await,
+            (Some(led), _) => self.leader_after_leader(led).await,
+        }
+        for node in nodes {
+            if !self.cluster.is_up(node) {
+                self.cluster.start(node);
+            }
+            self.give_back(node);
+        }
+        led.is_some()
+    }
+
+    /// A leader is cut off. As soon as there is another one it is cut off as well, and whoever voted for it loses its
+    /// power; what is left may elect a third.
+    async fn voters_lose_power(&self, led: Led) {
+        self.cut_off(led.node);
+        let next = self.next_leader(led, &[led.node]).await;
+        self.join(led.node);
+        let Some(next) = next else { return };
+        self.cut_off(next.node);
+        // The first one may still take itself for the leader.
+        let spared = self.rng.below(2) == 0;
+        for node in self.others(next.node).filter(|node| !spared || *node != led.node) {
+            self.cluster.cut_power(node);
+            self.cluster.start(node);
+        }
+        self.pause(ELECTION_MS).await;
+        self.join(next.node);
+    }
+
+    /// A node that hears nothing of the leader would take over, and everybody else refuses on account of the leader's lease;
+    /// then they are killed, start again, and hear nothing of it either.
+    async fn restart_in_lease(&self, led: Led) {
+        let others: Vec<NodeId> = self.others(led.node).collect();
+        let candidate = others[self.rng.below(others.len() as u64) as usize];
+        let net = self.cluster.world().net();
+        both_ways(&[led.node], &[candidate]).into_iter().for_each(|(from, to)| net.cut(from, to));
+        self.pause(UNHEARD_MS).await;
+        self.cut_off(led.node);
+        for node in others.into_iter().filter(|node| *node != candidate) {
+            self.cluster.kill(node);
+            self.cluster.start(node);
+        }
+        self.pause(ELECTION_MS).await;
+        self.join(led.node);
+    }
+
+    /// One leader after the other is cut off soon after its election, with what it has appended and not replicated, and
+    /// comes back when a majority is needed.
+    async fn leader_after_leader(&self, mut led: Led) {
+        let most = usize::try_from((self.cluster.shape().nodes - 1) / 2).expect("a cluster is small");
+        let mut away = VecDeque::new();
+        for _ in 0..self.rng.between(LEADERS.0, LEADERS.1) {
+            if self.rng.below(3) > 0 {
+                Sim::sleep(Duration::from_micros(self.rng.between(0, LEADING_MICROS))).await;
+            }
+            away.push_back(led.node);
+            self.cut_off(led.node);
+            if away.len() > most {
+                away.pop_front().into_iter().for_each(|node| self.join(node));
+                away.iter().for_each(|node| self.cut_off(*node));
+            }
+            let Some(next) = self.next_leader(led, away.make_contiguous()).await else { break };
+            led = next;
+        }
+        away.into_iter().for_each(|node| self.join(node));
+    }
+
+    /// Some node that leads, and what.
+    fn draw_led(&self) -> Option<Led> {
+        let mut all = Vec::new();
+        for node in self.cluster.shape().numbers() {
+            let groups = self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default();
+            let leading = groups.into_iter().filter(|view| view.leading);
+            all.extend(leading.map(|view| Led { group: view.group, node, term: view.term }));
+        }
+        all.sort_unstable();
+        all.get(self.rng.below(all.len().max(1) as u64) as usize).copied()
+    }
+
+    /// Waits for a leader of a higher term that is none of `away`.
+    async fn next_leader(&self, led: Led, away: &[NodeId]) -> Option<Led> {
+        let next = || {
+            let here = self.cluster.shape().numbers().filter(|node| !away.contains(node));
+            let leads = |node| self.cluster.probe(node).and_then(|probe| probe.leads_in(led.group));
+            let mut leaders = here.filter_map(|node| leads(node).map(|term| Led { node, term, ..led }));
+            leaders.find(|leader| leader.term > led.term)
+        };
+        Sim::timeout(ELECTION_LIMIT, async {
+            loop {
+                if let Some(next) = next() {
+                    return next;
+                }
+                Sim::sleep(ELECTION_LOOK).await;
+            }
+        })
+        .await
+    }
+
+    fn others(&self, node: NodeId) -> impl Iterator<Item = NodeId> + use<> {
+        self.cluster.shape().numbers().filter(move |other| *other != node)
+    }
+
+    /// Cuts a node off from all other nodes, not from clients.
+    fn cut_off(&self, node: NodeId) {
+        let others: Vec<NodeId> = self.others(node).collect();
+        let net = self.cluster.world().net();
+        both_ways(&[node], &others).into_iter().for_each(|(from, to)| net.cut(from, to));
+    }
+
+    fn join(&self, node: NodeId) {
+        let others: Vec<NodeId> = self.others(node).collect();
+        let net = self.cluster.world().net();
+        both_ways(&[node], &others).into_iter().for_each(|(from, to)| net.heal(from, to));
+    }
+}
