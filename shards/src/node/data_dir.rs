@@ -108,6 +108,9 @@ pub async fn open_or_format<D: Disk>(
         manifest.write(disk, path).await?;
         return Ok(manifest);
     };
+    // Whoever wrote it may have been killed before its name was durable. What is done from now on rests on it: a power loss
+    // must not bring back the one before.
+    disk.sync_dir(path).await.map_err(failed)?;
     if manifest.node != config.node.0 {
         return Err(DataDirError::OtherNode { path: path.clone(), found: manifest.node, given: config.node.0 });
     }

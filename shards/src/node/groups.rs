@@ -12,6 +12,7 @@ use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Re
 use super::creation::Creation;
 use super::duties::Duties;
 use super::manifest::Manifest;
+use super::reseed::begins;
 use super::runner::Runner;
 use crate::env::{Env, ExitCode};
 use crate::group::Group;
@@ -91,6 +92,9 @@ impl<E: Env> Runner<E> {
         let Some(meta) = self.shard.group(GroupId::META) else { return };
         let first = creation.members.first().is_some_and(|member| ReplicaId(member.replica) == meta.replica().id());
         if first && let Err(error) = meta.replica().initialize(&creation.voters()).await {
+            if self.stopping.get() {
+                return;
+            }
             E::abort(ExitCode::Bug, &format!("cannot initialise the meta group: {error}"));
         }
         let duties = Duties { shard: self.shard.clone(), meta, founding, info: self.info.clone() };
@@ -153,9 +157,7 @@ impl<E: Env> Runner<E> {
             if let Some(ReplicaId(replica)) = self.right_to_make(&meta, id) {
                 self.make_group(Creation { replica, ..creation }).await;
             }
-            let first = placement.replicas.first().is_some_and(|replica| replica.incarnation == incarnation.0);
-            let begins = first && !placement.led && meta.replacement(id.0, incarnation.0).is_none();
-            if let (true, Some(group)) = (begins, self.shard.group(id))
+            if let (true, Some(group)) = (begins(&meta, id.0, incarnation), self.shard.group(id))
                 && group.replica().id() == placed
                 && let Err(error) = group.replica().initialize(&voters).await
             {

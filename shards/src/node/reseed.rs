@@ -71,6 +71,17 @@ fn right_to_make(meta: &Meta, group: u32, incarnation: Incarnation, losses: u32)
     }
 }
 
+/// Whether the replica in the data directory of `incarnation` is the one to initialise `group`: the first of those it was
+/// placed with whose place was never given to another one. What the lost ones before it had begun alone is lost with them;
+/// if a majority has it, this one finds no quorum for another beginning.
+pub(super) fn begins(meta: &Meta, group: u32, incarnation: Incarnation) -> bool {
+    let unled = meta.placement(group).filter(|placement| !placement.led);
+    let first = unled.and_then(|placement| {
+        placement.replicas.iter().find(|replica| meta.replacement(group, replica.incarnation).is_none())
+    });
+    first.is_some_and(|first| first.incarnation == incarnation.0)
+}
+
 impl<E: Env> Runner<E> {
     fn losses(&self) -> u32 {
         self.manifest.borrow().losses
@@ -235,6 +246,26 @@ mod tests {
         let settings = Settings::default();
         meta.place(PlaceGroups { settings, map: RangeMap::even(1), placements }).expect("a sound placement");
         meta
+    }
+
+    /// Claim: a group whose first replica is lost before it has begun is begun by the next one.
+    #[test]
+    fn the_first_whose_place_is_its_own_begins_a_group() {
+        let mut meta = meta();
+        meta.placements[0].led = false;
+        let begin = |meta: &Meta| (101..=103).filter(|&node| begins(meta, 1, Incarnation(node))).collect::<Vec<_>>();
+        let lose = |meta: &mut Meta, node: u32, loss: u32| {
+            meta.replace(&ReplaceReplica { group: 1, node, incarnation: 100 + u64::from(node), loss }).expect("placed");
+        };
+        assert_eq!(begin(&meta), [101]);
+        lose(&mut meta, 2, 1);
+        assert_eq!(begin(&meta), [101]);
+        lose(&mut meta, 1, 1);
+        assert_eq!(begin(&meta), [103]);
+        lose(&mut meta, 1, 2);
+        assert_eq!(begin(&meta), [103]);
+        meta.placements[0].led = true;
+        assert_eq!(begin(&meta), [] as [u64; 0], "it has begun");
     }
 
     fn replace(meta: &mut Meta, loss: u32) -> ReplicaId {

@@ -22,8 +22,9 @@ const LOOK_MS: u64 = 20;
 const MOST_KILLS: u64 = 2;
 /// Room that is left on a full disk, at most, in bytes: too little for a snapshot, at times, and then the log grows.
 const ROOM_BYTES: u64 = 16 << 10;
-/// How long it is full at least, in milliseconds.
+/// How long it is full at least, in milliseconds, and how soon after that every start has found out whether there is room.
 const FULL_MS: (u64, u64) = (500, 4_000);
+const STARTED_MS: u64 = 2_000;
 
 impl Nemesis<'_> {
     pub(super) async fn strike_storage(&self, fault: Fault) -> bool {
@@ -52,7 +53,12 @@ impl Nemesis<'_> {
     /// Removes the log of one shard, or damages it; then the node must count the loss.
     async fn lose_log(&self, node: NodeId, fault: Fault) -> bool {
         let held = self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default();
-        self.strike_down(node);
+        if fault == Fault::LogRots {
+            // What proves the rot must be durable itself, or it could be lost before the node has counted the loss.
+            self.cluster.cut_power(node);
+        } else {
+            self.strike_down(node);
+        }
         let disk = self.cluster.disk(node);
         let data_dir = Path::new(Cluster::data_dir());
         let Some(manifest) = founded(&disk).await else { return false };
@@ -153,7 +159,8 @@ impl Nemesis<'_> {
         self.last().await;
         let full = self.cluster.probe(node).is_some_and(|probe| probe.disk_space() != Default::default());
         disk.leave_room(u64::MAX);
-        // One that finds no room to begin with ends itself.
+        // One that finds no room to begin with ends itself, soon if not yet.
+        self.pause((STARTED_MS, STARTED_MS)).await;
         self.excuse(node, before, ExitCode::DiskFailed);
         full
     }
