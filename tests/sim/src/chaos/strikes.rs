@@ -32,8 +32,8 @@ const SWELL_LIMIT: Duration = Duration::from_millis(500);
 const SLOW_US: (u64, u64) = (5_000, 120_000);
 /// Of a thousand packets so many are lost on lossy wires.
 const LOST: (u64, u64) = (10, 250);
-/// Room that is left on a full disk, in bytes.
-const LEFT_BYTES: u64 = 2 << 20;
+/// Room that is left on a full disk, in bytes: less than a segment.
+const LEFT_BYTES: u64 = 512 << 10;
 
 impl Scene<'_> {
     /// Nothing happens when a minority is in hand already.
