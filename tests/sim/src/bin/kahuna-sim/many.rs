@@ -89,7 +89,7 @@ pub(crate) fn main(args: &RunArgs, seeds: u64) -> ExitCode {
             }
         }
     });
-    summary.conclude(began.elapsed());
+    summary.conclude(began.elapsed(), until.is_some());
     let outcome = summary.outcome.unwrap_or(Verdict::Unknown);
     match summary.print(args.output) {
         Ok(()) => exit_code(outcome),
@@ -165,7 +165,8 @@ impl Summary {
         }
     }
 
-    fn conclude(&mut self, took: Duration) {
+    /// `cut`: the runs ended by the clock, so that what they did not reach says nothing about the faults' schedule.
+    fn conclude(&mut self, took: Duration, cut: bool) {
         self.elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.virtual_seconds_per_second = self.virtual_ms as f64 / self.elapsed_ms.max(1) as f64;
         self.answers_per_second = self.acks as f64 * 1000.0 / self.elapsed_ms.max(1) as f64;
@@ -187,8 +188,9 @@ impl Summary {
         self.outcome = Some(match (self.failed_seeds.is_empty(), self.unknown_seeds.is_empty()) {
             (false, _) => Verdict::Invalid,
             // What never happened says nothing about what would have become of it.
-            _ if !self.zeros.is_empty() => Verdict::Invalid,
+            _ if !self.zeros.is_empty() && !cut => Verdict::Invalid,
             (true, false) => Verdict::Unknown,
+            _ if !self.zeros.is_empty() => Verdict::Unknown,
             (true, true) => Verdict::Valid,
         });
     }
