@@ -248,15 +248,25 @@ fn data_in_use_and_data_of_a_newer_format_are_refused() {
     place.refuses(&data, &[], Lack::default(), &["newer", "install the newer version"]);
 }
 
-/// Claim: a damaged manifest is damaged data, not an unfit host.
+/// Claim: a manifest that is damaged, and whose copy is, is damaged data, not an unfit host; while one of both is whole the
+/// node serves, and writes the other again.
 #[test]
 fn a_damaged_manifest_has_an_exit_code_of_its_own() {
     let place = Place::new();
     drop(place.serves(&place.data(), Lack::default()));
-    let manifest = place.data().join("manifest");
-    let mut bytes = fs::read(&manifest).expect("a manifest");
-    *bytes.last_mut().expect("not empty") ^= 1;
-    fs::write(&manifest, bytes).expect("our own file");
+    let damage = |name: &str| {
+        let path = place.data().join(name);
+        let mut bytes = fs::read(&path).expect("a manifest");
+        *bytes.last_mut().expect("not empty") ^= 1;
+        fs::write(&path, bytes).expect("our own file");
+    };
+    for name in ["manifest", "manifest.copy"] {
+        damage(name);
+        drop(place.serves(&place.data(), Lack::default()));
+    }
+    for name in ["manifest", "manifest.copy"] {
+        damage(name);
+    }
     let output = place.command("serve", &place.data(), Lack::default()).output().expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(65), "{said}");

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kahuna_shards::node::LOCK_FILE;
-use kahuna_shards::node::manifest::{MANIFEST, Manifest, ManifestError};
+use kahuna_shards::node::manifest::{MANIFEST, Manifest, ManifestError, UNFINISHED_MANIFEST};
 use kahuna_wal::{AlignedBuf, BLOCK_BYTES, UringDisk, block_on};
 use rustix::fs::{Access, FlockOperation, FsWord, access, flock, statfs, statvfs};
 
@@ -207,5 +207,5 @@ pub(super) fn format(dir: &Path) -> Finding {
 fn foreign_file(dir: &Path) -> Option<String> {
     let entries = fs::read_dir(dir).ok()?;
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    names.into_iter().find(|name| name != LOCK_FILE && name != "manifest.tmp")
+    names.into_iter().find(|name| name != LOCK_FILE && name != UNFINISHED_MANIFEST)
 }

@@ -166,11 +166,18 @@ fn nothing_to_recover() {
     assert_eq!(low.code, 2, "{low:?}");
     let whole = run(&["recover", "--dry-run"], &node.data());
     assert!(whole.code == 0 && whole.text().contains("nothing is lost on this node"), "{whole:?}");
-    let mut manifest = fs::read(node.data().join("manifest")).expect("a manifest");
-    *manifest.last_mut().expect("bytes") ^= 1;
-    fs::write(node.data().join("manifest"), manifest).expect("a manifest");
+    let damage = |name: &str| {
+        let mut manifest = fs::read(node.data().join(name)).expect("a manifest");
+        *manifest.last_mut().expect("bytes") ^= 1;
+        fs::write(node.data().join(name), manifest).expect("a manifest");
+    };
+    damage("manifest");
+    let copied = run(&["recover", "--dry-run"], &node.data());
+    assert_eq!(copied.code, 0, "the copy says the same: {copied:?}");
+    damage("manifest.copy");
     let damaged = run(&["recover", "--yes"], &node.data());
     assert_eq!(damaged.code, 65, "{damaged:?}");
+    assert!(damaged.err.contains("manifest: the manifest is damaged"), "{damaged:?}");
 }
 
 /// Claim: whatever is broken in a data directory, `recover` ends with a node that serves, and says what it did not find.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kahuna_wal::Disk;
 
-use super::manifest::{Manifest, ManifestError};
+use super::manifest::{Manifest, ManifestError, UNFINISHED_MANIFEST};
 use crate::config::{NodeConfig, PeerSpec};
 
 /// A file that a node keeps locked while it runs, beside the manifest.
@@ -91,7 +91,7 @@ pub async fn open_or_format<D: Disk>(
     disk.create_dir_all(path).await.map_err(failed)?;
     let Some(mut manifest) = Manifest::read(disk, path).await? else {
         let files = disk.list(path).await.map_err(failed)?;
-        let ours = |name: &str| name == LOCK_FILE || name == "manifest.tmp";
+        let ours = |name: &str| name == LOCK_FILE || name == UNFINISHED_MANIFEST;
         if let Some(foreign) = files.into_iter().find(|file| !ours(&file.name)) {
             return Err(DataDirError::Foreign { path: path.clone(), file: foreign.name });
         }
@@ -118,7 +118,10 @@ pub async fn open_or_format<D: Disk>(
         (Some(founding), Some(given)) if founding.partitions != given => {
             Err(DataDirError::OtherPartitions { path: path.clone(), found: founding.partitions, given })
         }
-        (Some(_), _) => Ok(manifest),
+        (Some(_), _) => {
+            manifest.mend(disk, path).await?;
+            Ok(manifest)
+        }
         (None, _) => {
             manifest.peers = peers;
             manifest.write(disk, path).await?;

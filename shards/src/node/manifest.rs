@@ -1,4 +1,4 @@
-//! The one file that says what a data directory is.
+//! The one file that says what a data directory is, and its copy.
 //!
 //! ```text
 //!  0  8 magic "KHNADATA"     12  4 length of the body    20 .. body: an archived Manifest
@@ -7,6 +7,10 @@
 //! It is replaced as a whole: written beside, synced, renamed, and the directory synced. Everything else in the
 //! directory is named by it, so one rename switches from one set of logs to another, or from a damaged log to an empty one.
 //! Version 1, which this program reads too, had no losses.
+//!
+//! The copy is replaced first: it says the same, or what the manifest was about to say. All that either names was made
+//! before. Where the manifest is damaged or gone the copy counts, and every start makes them equal again before it changes
+//! anything, so that a copy is never older.
 //!
 //! **Losses.** A log that cannot be read, or is gone, may have held any vote and any acknowledged entry of its groups. None
 //! of their replicas may ever run again, in whatever order the process ends and starts. So the replacement of a lost log is
@@ -27,6 +31,10 @@ const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 20;
 /// The manifest's name in the data directory.
 pub const MANIFEST: &str = "manifest";
+/// Its copy's name.
+pub const MANIFEST_COPY: &str = "manifest.copy";
+/// What either is written as before it has its name.
+pub const UNFINISHED_MANIFEST: &str = "manifest.tmp";
 
 /// What is fixed when a cluster is made: minted by its lowest node, adopted by the others.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -121,46 +129,83 @@ pub enum ManifestError {
     },
     /// Its bytes do not verify.
     #[error(
-        "{0}: the manifest is damaged. Put back a backup of it, unless a log was lost or --shards was changed since that \
-         was made: an older one would bring lost replicas back. Without one the node cannot come back, and the others go \
-         on as long as they are a majority"
+        "{0}: the manifest is damaged, and its copy beside it is damaged or gone. Put back a backup of either, unless a \
+         log was lost or --shards was changed since it was made: an older one would bring lost replicas back. Without one \
+         the node cannot come back, and the others go on as long as they are a majority"
     )]
     Damaged(PathBuf),
 }
 
 impl Manifest {
-    /// Reads the manifest of `dir`; `None` if there is none.
+    /// Reads the manifest of `dir`, or its copy if that is all that can be read; `None` if there is neither.
     ///
     /// # Errors
     /// See [`ManifestError`].
     pub async fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Option<Self>, ManifestError> {
-        let path = dir.join(MANIFEST);
-        let failed = |source| ManifestError::Io { path: path.clone(), source };
-        if !disk.exists(&path).await.map_err(failed)? {
-            return Ok(None);
+        let manifest = Self::read_file(disk, &dir.join(MANIFEST)).await;
+        if let Ok(Some(_)) | Err(ManifestError::Io { .. } | ManifestError::Newer { .. }) = &manifest {
+            return manifest;
         }
-        let file = disk.open(&path, OpenMode::Read).await.map_err(failed)?;
-        let len =
-            usize::try_from(file.len().await.map_err(failed)?).map_err(|_| ManifestError::Damaged(path.clone()))?;
-        let bytes = file.read_at(0, len).await.map_err(failed)?;
-        Self::decode(&bytes, &path).map(Some)
+        match (manifest, Self::read_file(disk, &dir.join(MANIFEST_COPY)).await) {
+            (_, Ok(Some(copy))) => Ok(Some(copy)),
+            (Ok(_), copy) => copy,
+            (manifest, _) => manifest,
+        }
     }
 
-    /// Replaces the manifest of `dir`, durably and at once.
+    /// Makes the manifest of `dir` and its copy equal to this one, which was read there. Says so where one was damaged.
     ///
     /// # Errors
-    /// `Io`; the old one is then still valid.
+    /// `Io`.
+    pub async fn mend<D: Disk>(&self, disk: &D, dir: &Path) -> Result<(), ManifestError> {
+        for name in [MANIFEST_COPY, MANIFEST] {
+            let path = dir.join(name);
+            let found = Self::read_file(disk, &path).await;
+            if let Ok(Some(found)) = &found
+                && found == self
+            {
+                continue;
+            }
+            if !matches!(found, Ok(Some(_))) {
+                eprintln!("{}: damaged or gone; written again", path.display());
+            }
+            self.replace(disk, &path).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_file<D: Disk>(disk: &D, path: &Path) -> Result<Option<Self>, ManifestError> {
+        let failed = |source| ManifestError::Io { path: path.to_owned(), source };
+        if !disk.exists(path).await.map_err(failed)? {
+            return Ok(None);
+        }
+        let file = disk.open(path, OpenMode::Read).await.map_err(failed)?;
+        let len = usize::try_from(file.len().await.map_err(failed)?);
+        let len = len.map_err(|_| ManifestError::Damaged(path.to_owned()))?;
+        let bytes = file.read_at(0, len).await.map_err(failed)?;
+        Self::decode(&bytes, path).map(Some)
+    }
+
+    /// Replaces the manifest of `dir`, durably and at once, and its copy before it.
+    ///
+    /// # Errors
+    /// `Io`; the old manifest is then still valid.
     pub async fn write<D: Disk>(&self, disk: &D, dir: &Path) -> Result<(), ManifestError> {
-        let path = dir.join(MANIFEST);
-        let beside = dir.join("manifest.tmp");
+        self.replace(disk, &dir.join(MANIFEST_COPY)).await?;
+        self.replace(disk, &dir.join(MANIFEST)).await
+    }
+
+    async fn replace<D: Disk>(&self, disk: &D, path: &Path) -> Result<(), ManifestError> {
+        let dir = path.parent().expect("a file in the data directory");
+        let beside = dir.join(UNFINISHED_MANIFEST);
         let replace = async {
             let file = disk.open(&beside, OpenMode::Create).await?;
             file.write_at(0, AlignedBuf::copy_of(&self.encode()), Durability::Buffered).await?;
             file.sync().await?;
-            disk.rename(&beside, &path).await?;
+            disk.rename(&beside, path).await?;
             disk.sync_dir(dir).await
         };
-        replace.await.map_err(|source| ManifestError::Io { path: path.clone(), source })
+        replace.await.map_err(|source| ManifestError::Io { path: path.to_owned(), source })
     }
 
     /// The directory of the logs of a set.
@@ -256,6 +301,8 @@ fn checksum(head: &[u8], body: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use kahuna_wal::{UringDisk, block_on};
+
     use super::*;
 
     fn manifest() -> Manifest {
@@ -283,6 +330,39 @@ mod tests {
             assert!(Manifest::decode(&bad, path).is_err(), "flipped byte {at}");
             assert!(Manifest::decode(&good[..at], path).is_err(), "cut at {at}");
         }
+    }
+
+    /// Claim: whichever of the two files is damaged or gone, nothing is lost, and mending makes both whole; of two that
+    /// differ the manifest counts, as after a crash between them.
+    #[test]
+    fn the_copy_stands_in_for_a_damaged_manifest() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = UringDisk::new(8).expect("io_uring is allowed here");
+        let read = || block_on(&disk, Manifest::read(&disk, dir.path()));
+        let (manifest, next) = (manifest(), manifest().after_loss(Some(1)));
+        let flip = |name: &str| {
+            let mut bytes = std::fs::read(dir.path().join(name)).expect("a file");
+            bytes[30] ^= 1;
+            std::fs::write(dir.path().join(name), bytes).expect("our own file");
+        };
+        assert_eq!(read().expect("readable"), None);
+        block_on(&disk, manifest.write(&disk, dir.path())).expect("there is room");
+        let remove = |name: &str| std::fs::remove_file(dir.path().join(name)).expect("our own file");
+        let harms: [&dyn Fn(&str); 2] = [&flip, &remove];
+        for (harm, name) in harms.iter().flat_map(|harm| [MANIFEST, MANIFEST_COPY].map(|name| (harm, name))) {
+            harm(name);
+            assert_eq!(read().expect("the other one is whole").as_ref(), Some(&manifest), "{name}");
+            block_on(&disk, manifest.mend(&disk, dir.path())).expect("there is room");
+            let [one, other] = [MANIFEST, MANIFEST_COPY].map(|name| std::fs::read(dir.path().join(name)));
+            assert_eq!(one.expect("mended"), other.expect("mended"), "{name}");
+        }
+        block_on(&disk, next.replace(&disk, &dir.path().join(MANIFEST_COPY))).expect("there is room");
+        assert_eq!(read().expect("readable").as_ref(), Some(&manifest));
+        block_on(&disk, manifest.mend(&disk, dir.path())).expect("there is room");
+        flip(MANIFEST);
+        assert_eq!(read().expect("the copy").as_ref(), Some(&manifest), "a copy that was ahead does not stay");
+        flip(MANIFEST_COPY);
+        assert!(matches!(read(), Err(ManifestError::Damaged(path)) if path.ends_with(MANIFEST)));
     }
 
     #[test]

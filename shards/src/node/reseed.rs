@@ -25,8 +25,9 @@ use super::manifest::Manifest;
 use super::runner::Runner;
 use crate::env::{Env, ExitCode};
 
-/// Between two looks.
+/// Between two looks, and while nothing is lost.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+const IDLE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the meta group may take for an answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one group may be fed before the next one is asked for all the same.
@@ -66,7 +67,10 @@ fn right_to_make(meta: &Meta, group: u32, incarnation: Incarnation, losses: u32)
     let placement = meta.placement(group)?;
     let placed = placement.replicas.iter().find(|replica| replica.incarnation == incarnation.0)?;
     match meta.replacement(group, incarnation.0) {
-        Some(replacement) => (replacement.loss == losses).then_some(ReplicaId(replacement.replica)),
+        // One that has its place was made, by a log that is not here any more: this is an old copy of the data directory.
+        Some(replacement) => {
+            (replacement.loss == losses && !replacement.finished).then_some(ReplicaId(replacement.replica))
+        }
         None => (losses == 0).then_some(ReplicaId(placed.replica)),
     }
 }
@@ -125,12 +129,19 @@ impl<E: Env> Runner<E> {
         false
     }
 
-    /// Asks for new replicas in the place of lost ones, one after the other, until all of them vote. Ends at once if nothing
-    /// was ever lost here.
+    /// Asks for new replicas in the place of lost ones, one after the other, until all of them vote; rests until another
+    /// loss is counted. That may be one of another shard: a group that was placed here, and not yet made, needs another id
+    /// from then on.
     pub(super) async fn reseed(self: Rc<Self>) {
         let mut report = Report::default();
         let (mut seen, mut since) = (Losses::default(), E::boot_clock());
-        while self.losses() > 0 && !self.stopping.get() {
+        let mut replaced = 0;
+        while !self.stopping.get() {
+            let losses = self.losses();
+            if losses == replaced {
+                E::sleep(IDLE_LOOK_EVERY).await;
+                continue;
+            }
             let Some(meta) = self.meta.borrow().clone().filter(|meta| meta.is_placed()) else {
                 self.report(&mut report, "lost replicas are replaced once the meta group is read".into());
                 E::sleep(LOOK_EVERY).await;
@@ -143,7 +154,9 @@ impl<E: Env> Runner<E> {
                     eprintln!("shard {}: all lost replicas are replaced", self.shard.id);
                 }
                 self.shard.waiting.borrow_mut().clear();
-                return;
+                report = Report::default();
+                replaced = losses;
+                continue;
             }
             if left != seen {
                 since = E::boot_clock();
@@ -188,10 +201,10 @@ impl<E: Env> Runner<E> {
         let (node, incarnation) = (self.config.node.0, self.shard.incarnation.0);
         let asked = ReplaceReplica { group: group.0, node, incarnation, loss };
         match self.shard.system(GroupId::META, &asked.into(), ASK_TIMEOUT).await {
-            Outcome::Replacement(replacement) if replacement.loss == loss => Ok(replacement),
+            Outcome::Replacement(replacement) if replacement.loss == loss && !replacement.finished => Ok(replacement),
             Outcome::Replacement(replacement) => Err(format!(
-                "the cluster knows of {} losses of this data directory and it counts {loss}: it is an old copy",
-                replacement.loss
+                "this data directory counts {loss} losses, and the cluster knows replica {} of it, of loss {}: it is an old copy",
+                replacement.replica, replacement.loss
             )),
             Outcome::Error(error) => Err(format!(
                 "the meta group does not answer: {}. If a majority of the nodes is gone for good, stop this one and see \
@@ -348,6 +361,8 @@ mod tests {
         assert_eq!((may(&meta, 0), may(&meta, 1), may(&meta, 2)), (None, Some(first), None));
         let second = replace(&mut meta, 2);
         assert_eq!((may(&meta, 1), may(&meta, 2)), (None, Some(second)));
+        meta.finish(&FinishReplacement { group: 1, replica: second.0 }).expect("it is pending");
+        assert_eq!(may(&meta, 2), None, "it was made, so this directory has forgotten it");
         assert_eq!(right_to_make(&meta, 1, Incarnation(101), 0), Some(ReplicaId(1)), "of another node");
         assert_eq!(right_to_make(&meta, 1, Incarnation(7), 0), None, "not placed there");
     }

@@ -18,7 +18,7 @@ use kahuna_sim::{DiskOptions, SimDisk, World};
 const DATA_DIR: &str = "/data";
 const INCARNATION: u64 = 7;
 /// Moments at which the node is killed, this far apart.
-const MOMENTS: u32 = 60;
+const MOMENTS: u32 = 120;
 const STEP: Duration = Duration::from_micros(20);
 
 fn config() -> NodeConfig {

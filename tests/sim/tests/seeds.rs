@@ -84,5 +84,6 @@ fn no_seed_starts_after_the_time() {
     let output = kahuna_sim(&["--for-seconds", "0", "-o", "json"]);
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(summary["seeds"], 0);
-    assert_eq!(summary["outcome"], "invalid");
+    assert_eq!(summary["outcome"], "unknown");
+    assert_eq!(output.status.code(), Some(2));
 }

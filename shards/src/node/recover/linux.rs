@@ -15,7 +15,7 @@ use crate::env::Env;
 use crate::linux::{Linux, ShardOptions, drive_disk, spawn_shard};
 use crate::node::data_dir::DataDirError;
 use crate::node::lock::DirLock;
-use crate::node::manifest::{MANIFEST, Manifest};
+use crate::node::manifest::{MANIFEST, MANIFEST_COPY, Manifest};
 
 const RING_ENTRIES: u32 = 256;
 
@@ -58,7 +58,7 @@ pub enum Done {
 /// See [`RecoverError`]. The data directory is as it was, unless its switch was interrupted; repeating it is safe.
 pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
     // Before the lock is taken: its file must not be left in somebody else's directory.
-    if !asked.data_dir.join(MANIFEST).exists() {
+    if [MANIFEST, MANIFEST_COPY].iter().all(|name| !asked.data_dir.join(name).exists()) {
         return Err(RecoverError::NoData(asked.data_dir.clone()));
     }
     let names = Names::of(&asked.data_dir)?;
