@@ -6,8 +6,13 @@ mod demo;
 use std::panic;
 
 use kahuna_shards::env::ExitCode;
+use kahuna_shards::linux::{Allocator, set_up_memory};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> std::process::ExitCode {
+    set_up_memory();
     end_process_on_panic();
     cli::run()
 }

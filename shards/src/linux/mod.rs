@@ -12,6 +12,7 @@
 //!   [`drive_disk`] only learns here that something completed.
 
 mod clock;
+mod memory;
 mod net;
 mod pulse;
 mod ring;
@@ -21,6 +22,7 @@ mod timers;
 mod world;
 
 pub use clock::{BootClock, set_wall_clock_offset_ms};
+pub use memory::{Allocator, set_up_memory};
 pub use net::{Tcp, TcpListener, TcpReadHalf, TcpStream, TcpWriteHalf};
 pub use ring::drive_disk;
 pub use runtime::{Cancelled, Join, Runtime};

@@ -11,10 +11,15 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use kahuna_microbench::{Cell, Output, Table};
+use kahuna_shards::linux::{Allocator, set_up_memory};
 
 use crate::phases::Measured;
 use crate::probe::Gaps;
 use crate::values::Values;
+
+/// As in the binary `kahuna`.
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 /// Measures the gaps of a shard's loop around snapshots, how long those take, and what packing them saves.
 #[derive(Parser)]
@@ -37,6 +42,7 @@ struct Arguments {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    set_up_memory();
     let arguments = Arguments::parse();
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(parent)?;
