@@ -1,6 +1,6 @@
 //! Leader append-only: "a leader never overwrites or deletes entries in its log; it only appends new entries."
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kahuna_protocol::{GroupId, ReplicaId};
 
@@ -11,17 +11,25 @@ use crate::cluster::{GroupView, LogEntry};
 pub(super) struct LeaderAppendOnly {
     /// By replica that leads: its group, the term in which it leads, and the last entry of its log.
     ends: BTreeMap<ReplicaId, (GroupId, u64, LogEntry)>,
+    /// Those whose last entry was missing at the last look. What a replica says of its leadership is a moment older than its
+    /// log, which the next leader may have truncated: only who still leads at the look after is to blame.
+    suspects: BTreeSet<ReplicaId>,
 }
 
 impl LeaderAppendOnly {
     /// Takes down the end of a leader's log, which `entries` show; what is not there any more, if anything.
     pub(super) fn see(&mut self, view: &GroupView, entries: &[LogEntry]) -> Option<String> {
         let before = self.ends.remove(&view.replica);
+        let suspected = self.suspects.remove(&view.replica);
         let last = entries.last().filter(|_| view.leading)?;
-        self.ends.insert(view.replica, (view.group, view.term, *last));
-        let (_, _, end) = before.filter(|(group, term, _)| (*group, *term) == (view.group, view.term))?;
-        let is_kept = entries.contains(&end) || entries.first().is_some_and(|first| first.index > end.index);
-        (!is_kept).then(|| {
+        let same = before.filter(|(group, term, _)| (*group, *term) == (view.group, view.term));
+        let is_kept =
+            |end: &LogEntry| entries.contains(end) || entries.first().is_some_and(|first| first.index > end.index);
+        let missing = same.filter(|(_, _, end)| !is_kept(end));
+        self.ends.insert(view.replica, missing.unwrap_or((view.group, view.term, *last)));
+        let (_, _, end) = missing?;
+        self.suspects.insert(view.replica);
+        suspected.then(|| {
             let (replica, group, term) = (view.replica, view.group, view.term);
             format!("replica {replica} leads group {group} in term {term}, and its {end:?} is gone; its log ends with {last:?}")
         })
@@ -50,8 +58,10 @@ mod tests {
     fn a_leader_neither_deletes_nor_overwrites() {
         let mut rule = LeaderAppendOnly::default();
         assert!(see(&mut rule, 1, 2, true, &[1, 2, 2]));
+        assert!(see(&mut rule, 1, 2, true, &[1, 2]), "it may have lost its leadership since");
         assert!(!see(&mut rule, 1, 2, true, &[1, 2]));
         assert!(see(&mut rule, 2, 3, true, &[1, 2, 3]));
+        assert!(see(&mut rule, 2, 3, true, &[1, 2, 2, 3]), "it may have lost its leadership since");
         assert!(!see(&mut rule, 2, 3, true, &[1, 2, 2, 3]));
     }
 
