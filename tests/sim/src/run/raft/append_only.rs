@@ -17,6 +17,11 @@ pub(super) struct LeaderAppendOnly {
 }
 
 impl LeaderAppendOnly {
+    /// Whether the next look at a replica decides.
+    pub(super) fn suspects(&self, replica: ReplicaId) -> bool {
+        self.suspects.contains(&replica)
+    }
+
     /// Takes down the end of a leader's log, which `entries` show; what is not there any more, if anything.
     pub(super) fn see(&mut self, view: &GroupView, entries: &[LogEntry]) -> Option<String> {
         let before = self.ends.remove(&view.replica);

@@ -65,6 +65,10 @@ impl Logs {
             (Judge::LeaderCompleteness, fresh_leader.then(|| self.completeness.elected(view, &entries)).flatten()),
         ];
         self.completeness.committed(view, &entries);
+        if self.append_only.suspects(view.replica) {
+            // An unchanged replica must be looked at again too.
+            self.last.remove(&view.replica);
+        }
         for (judge, text) in judged {
             self.findings.extend(text.map(|text| Finding::new(judge, text)));
         }
@@ -137,8 +141,10 @@ mod tests {
     fn each_property_has_its_judge() {
         let lacks_what_is_committed = [replica(1, 1, true, 2, &[1, 1, 1]), replica(2, 2, true, 0, &[1, 1, 2])];
         assert_eq!(judges(&lacks_what_is_committed), [Judge::LeaderCompleteness]);
-        let shrinks = [replica(1, 1, true, 0, &[1, 1, 1]), replica(1, 1, true, 0, &[1, 1])];
+        let shrunk = replica(1, 1, true, 0, &[1, 1]);
+        let shrinks = [replica(1, 1, true, 0, &[1, 1, 1]), shrunk.clone(), shrunk];
         assert_eq!(judges(&shrinks), [Judge::LeaderAppendOnly]);
+        assert_eq!(judges(&shrinks[..2]), [], "it may have lost its leadership since");
         let (view, mut entries) = replica(2, 1, false, 0, &[1, 1, 1]);
         entries[2].digest += 1;
         assert_eq!(judges(&[replica(1, 1, true, 0, &[1, 1, 1]), (view, entries)]), [Judge::LogMatching]);
