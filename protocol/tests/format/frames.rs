@@ -9,6 +9,7 @@ use kahuna_protocol::request::Class;
 use kahuna_protocol::{
     Durability, FrameError, FrameReader, Hlc, Outcome, OutcomeRef, ReadLevel, Request, RequestPrelude, RequestRef,
 };
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde_json::{Value as Json, json};
 
 use crate::golden::{check_readme_block, check_vectors};
@@ -241,23 +242,6 @@ fn bad_frames_are_refused_for_the_right_reason() {
     check_vectors("refused", "Frames that a receiver must refuse, and why.", vectors);
 }
 
-/// Splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).expect("below a usize")
-    }
-}
-
 fn all_frames() -> Vec<Vec<u8>> {
     let requests = samples::requests().into_iter().map(|request| request_frame(&request));
     let outcomes = samples::outcomes().into_iter();
@@ -294,18 +278,18 @@ fn a_cut_frame_is_never_taken() {
 fn bodies_of_garbage_under_a_right_checksum_never_panic() {
     let good = all_frames();
     for seed in 0..20_000 {
-        let mut dice = Dice(seed);
-        let template = &good[dice.below(good.len())];
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let template = &good[dice.random_range(0..good.len())];
         let kind = u16::from_le_bytes([template[6], template[7]]);
         let mut payload = template[32..].to_vec();
-        for _ in 0..=dice.below(8) {
-            match dice.below(4) {
-                0 => payload.truncate(dice.below(payload.len() + 1)),
-                1 => payload.push(dice.next().to_le_bytes()[0]),
+        for _ in 0..dice.random_range(1..=8) {
+            match dice.random_range(0..4) {
+                0 => payload.truncate(dice.random_range(0..=payload.len())),
+                1 => payload.push(dice.random()),
                 _ if payload.is_empty() => {}
                 _ => {
-                    let at = dice.below(payload.len());
-                    payload[at] = dice.next().to_le_bytes()[0];
+                    let at = dice.random_range(0..payload.len());
+                    payload[at] = dice.random();
                 }
             }
         }
@@ -326,10 +310,10 @@ fn bodies_of_garbage_under_a_right_checksum_never_panic() {
 #[test]
 fn garbage_streams_never_panic() {
     for seed in 0..5_000 {
-        let mut dice = Dice(seed);
-        let length = dice.below(300);
-        let mut bytes: Vec<u8> = (0..length).map(|_| dice.next().to_le_bytes()[0]).collect();
-        let known = dice.below(33).min(length);
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let length = dice.random_range(0..300_usize);
+        let mut bytes: Vec<u8> = (0..length).map(|_| dice.random()).collect();
+        let known = dice.random_range(0..33).min(length);
         bytes[..known].copy_from_slice(&request_frame(&samples::set_plain())[..known]);
         let judged = std::panic::catch_unwind(|| judge(&bytes));
         assert!(judged.is_ok(), "seed {seed}: {}", hex(&bytes));

@@ -8,19 +8,9 @@ use kahuna_client::ClientError;
 use kahuna_client::core::ConnectionId;
 use kahuna_client::protocol::ErrorCode;
 
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
 use crate::script::{Script, Sent, options, refusal, set, was_set};
-
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
 
 #[derive(Default)]
 struct Store {
@@ -50,9 +40,9 @@ impl Store {
 }
 
 /// What one node does with one request.
-fn act(script: &mut Script, store: &mut Store, dice: &mut Dice, sent: &Sent) {
+fn act(script: &mut Script, store: &mut Store, dice: &mut SmallRng, sent: &Sent) {
     let number = sent.prelude.number;
-    match dice.below(10) {
+    match dice.random_range(0..10) {
         0..=3 => {
             let revision = store.apply(number);
             script.reply(sent, was_set(revision));
@@ -73,12 +63,12 @@ fn act(script: &mut Script, store: &mut Store, dice: &mut Dice, sent: &Sent) {
 }
 
 fn play(seed: u64) -> [u32; 3] {
-    let (mut dice, mut store) = (Dice(seed), Store::default());
+    let (mut dice, mut store) = (SmallRng::seed_from_u64(seed), Store::default());
     let mut script = Script::new(options());
     let (mut open, mut numbers) = (BTreeMap::new(), BTreeMap::new());
     let mut tally = [0; 3];
     for step in 0..400_u64 {
-        if step < 200 && dice.below(2) == 0 {
+        if step < 200 && dice.random_range(0..2) == 0 {
             let token = script.submit(&set("k"));
             let number = numbers.len() as u64 + 1;
             numbers.insert(token, number);
@@ -86,7 +76,7 @@ fn play(seed: u64) -> [u32; 3] {
         }
         let opens: Vec<(ConnectionId, String)> = script.opens.clone();
         for (connection, endpoint) in opens {
-            match dice.below(4) {
+            match dice.random_range(0..4) {
                 0 => {
                     script.opens.retain(|&(open, _)| open != connection);
                     script.disconnect(connection);
@@ -104,12 +94,12 @@ fn play(seed: u64) -> [u32; 3] {
                 act(&mut script, &mut store, &mut dice, &sent);
             }
         }
-        if dice.below(5) == 0 {
+        if dice.random_range(0..5) == 0 {
             for number in std::mem::take(&mut store.late) {
                 store.apply(number);
             }
         }
-        script.advance(Duration::from_millis(1 << dice.below(9)));
+        script.advance(Duration::from_millis(1 << dice.random_range(0..9)));
         for (token, result) in std::mem::take(&mut script.done) {
             let number = numbers[&token];
             assert!(open.remove(&number).is_some(), "done once");
