@@ -57,7 +57,7 @@ fn arguments_out_of_range_are_refused_by_name_in_the_log_too() {
 
 #[test]
 fn random_bodies_under_every_kind_never_panic() {
-    let mut choices = Choices::new(1);
+    let mut choices = Choices(1);
     let mut bench = Bench::new();
     for round in 0..20_000u64 {
         let kind = Request::KINDS[choices.below(Request::KINDS.len() as u64) as usize];
@@ -92,7 +92,7 @@ fn flipped_bits_in_real_batches_never_panic() {
 
 #[test]
 fn random_bytes_are_no_snapshot() {
-    let mut choices = Choices::new(2);
+    let mut choices = Choices(2);
     for _ in 0..2_000 {
         let block: Vec<u8> = (0..choices.below(200)).map(|_| choices.draw() as u8).collect();
         assert!(Restore::new().push_block(&block).is_err());

@@ -127,7 +127,7 @@ fn an_empty_machine_has_a_snapshot_too() {
 #[test]
 fn every_flipped_bit_is_refused_at_its_block() {
     let blocks = large();
-    let mut choices = Choices::new(11);
+    let mut choices = Choices(11);
     for (at, block) in blocks.iter().enumerate() {
         for _ in 0..30 {
             let bit = choices.below(block.len() as u64 * 8) as usize;
@@ -258,7 +258,7 @@ fn blocks_are_packed_where_that_saves_an_eighth() {
         blocks.concat().len()
     };
     let text = bytes(&|n| format!("{{\"owner\": \"service-{n}\", \"state\": \"active\"}}").repeat(6).into());
-    let mut choices = Choices::new(3);
+    let mut choices = Choices(3);
     let noise: Vec<Vec<u8>> = (0..2_000).map(|_| (0..256).map(|_| choices.below(256) as u8).collect()).collect();
     let noise = bytes(&|n| noise[n as usize].clone());
     assert!(text < 2_000 * 256 / 2, "{text} bytes of text");

@@ -1,22 +1,20 @@
 //! Reproducible choices.
 
-use rand::{Rng as _, RngExt, SeedableRng, rngs::SmallRng};
-
-/// A small generator of reproducible choices.
+/// A small generator of reproducible choices (SplitMix64), which a library must not change: committed snapshots were written by it.
 #[derive(Clone)]
-pub struct Choices(SmallRng);
+pub struct Choices(pub u64);
 
 impl Choices {
-    pub fn new(seed: u64) -> Self {
-        Self(SmallRng::seed_from_u64(seed))
-    }
-
     pub fn draw(&mut self) -> u64 {
-        self.0.next_u64()
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.0.random_range(0..bound)
+        self.draw() % bound
     }
 
     pub fn one_in(&mut self, bound: u64) -> bool {

@@ -18,7 +18,7 @@ pub struct Workload {
 
 impl Workload {
     pub fn new(seed: u64) -> Self {
-        Self { choices: Choices::new(seed), numbers: [0; 4] }
+        Self { choices: Choices(seed), numbers: [0; 4] }
     }
 
     pub fn name(&mut self) -> &'static str {
