@@ -191,7 +191,7 @@ fn lost_headers_files_and_ends_of_files_are_named() {
                 assert!(first.index > 1);
             } else {
                 assert!(kept(&salvaged, &entries) < entries.len(), "{kind} {name:?}");
-                assert_eq!(salvaged.beyond.records > 0, behind, "{kind} {name:?}");
+                assert_eq!(salvaged.beyond.batches > 0, behind, "{kind} {name:?}");
             }
         }
     }
