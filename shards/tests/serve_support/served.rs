@@ -1,0 +1,126 @@
+//! Shards without a node around them.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+use kahuna_machine::Meta;
+use kahuna_protocol::meta::Settings;
+use kahuna_protocol::{ClusterId, Incarnation, Limits, NodeId, ShardId};
+use kahuna_shards::clock::Clock;
+use kahuna_shards::config::{NodeConfig, Timing};
+use kahuna_shards::env::{Env, Listener, Net};
+use kahuna_shards::lanes::{Detached, Lanes, lanes};
+use kahuna_shards::linux::{Linux, ShardHandle, ShardOptions, Tcp, spawn_shard};
+use kahuna_shards::node::manifest::Manifest;
+use kahuna_shards::peer::{LocalNode, NodeEvent, PeerLimits, Peers};
+use kahuna_shards::serve::listen_to_clients;
+use kahuna_shards::shard::{ControlHandler, Shard};
+use tempfile::TempDir;
+
+use super::client::PATIENCE;
+
+pub const INCARNATION: Incarnation = Incarnation(77);
+
+/// Shards on one executor that serve clients, without cluster and without groups unless `prepare` adds them.
+pub struct Served {
+    pub address: SocketAddr,
+    stop: flume::Sender<()>,
+    thread: Option<ShardHandle<()>>,
+    /// Where logs are; it goes when nobody writes there any more.
+    pub dir: Option<TempDir>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // A thread that ended by itself has dropped the other end.
+        let _ = self.stop.send(());
+        if let Some(thread) = self.thread.take() {
+            thread.join();
+        }
+    }
+}
+
+pub fn config(shards: u16, limits: Limits) -> NodeConfig {
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    NodeConfig {
+        node: NodeId(1),
+        data_dir: "unused".into(),
+        listen: any,
+        peer_listen: any,
+        peers: Vec::new(),
+        advertise: None,
+        peer_advertise: None,
+        shards,
+        cpus: Vec::new(),
+        partitions: None,
+        limits,
+        settings: Settings::default(),
+        timing: Timing::default(),
+        segment_bytes: 1 << 20,
+        snapshot_log_bytes: 1 << 20,
+        io_memory_bytes: 64 << 10,
+        wall_clock_offset_ms: 0,
+    }
+}
+
+/// Serves with `shards` shards; `prepare` runs on their thread before the first client is accepted.
+pub fn serve<P, F>(shards: u16, limits: Limits, prepare: P) -> Served
+where
+    P: FnOnce(Vec<Rc<Shard<Linux>>>) -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let (stop, stopped) = flume::bounded::<()>(1);
+    let (listening, address) = mpsc::channel();
+    let start = move || async move {
+        let config = config(shards, limits);
+        let all: Vec<_> = lanes::<Linux>(shards)
+            .into_iter()
+            .zip(0..)
+            .map(|(ends, id)| {
+                let clock = Rc::new(Clock::new(config.limits.max_clock_skew_ms));
+                let local = LocalNode {
+                    node: NodeId(1),
+                    incarnation: INCARNATION,
+                    boot_id: 1,
+                    shard: ShardId(id),
+                    shards,
+                    client_address: String::new(),
+                    peer_address: String::new(),
+                    cluster: ClusterId::NONE,
+                    peer_set: Vec::new(),
+                };
+                let limits = PeerLimits::for_clients(&config.limits);
+                let peers = Peers::new(local, clock.clone(), config.timing, limits);
+                let (lanes, outlet) = Lanes::open(ends);
+                let shard = Shard::new(ShardId(id), INCARNATION, Rc::new(config.clone()), clock, peers, lanes);
+                let running = shard.clone();
+                Linux::spawn(running.run_lanes(outlet, Rc::new(Alone)));
+                shard
+            })
+            .collect();
+        prepare(all.clone()).await;
+        // The first shard alone accepts, so that a wish for another one is always a hand-over.
+        let listener = Tcp::listen(config.listen, false).expect("a free port");
+        listening.send(listener.local_addr().expect("bound")).expect("the test waits for the address");
+        Linux::spawn(listen_to_clients(all[0].clone(), listener));
+        let _ = stopped.recv_async().await;
+    };
+    let thread = spawn_shard(ShardOptions::new(0), start).expect("this host runs shards");
+    let address = address.recv_timeout(PATIENCE).expect("the shards listen");
+    Served { address, stop, thread: Some(thread), dir: None }
+}
+
+/// A node's own affairs, of which these shards have none.
+struct Alone;
+
+impl ControlHandler<Linux> for Alone {
+    fn adopt_peer(&self, _: Detached<Linux>, _: Bytes) {}
+    fn node_event(&self, _: NodeEvent) {}
+    fn founded(self: Rc<Self>, _: Arc<Manifest>) {}
+    fn lost(self: Rc<Self>, _: Option<ShardId>, _: flume::Sender<Arc<Manifest>>) {}
+    fn manifest_changed(&self, _: Arc<Manifest>) {}
+    fn meta_changed(self: Rc<Self>, _: Arc<Meta>) {}
+    fn stop(&self) {}
+}
