@@ -14,6 +14,12 @@ pub enum Judge {
     Lock,
     /// The history of a sequence: unique, rising, without gaps.
     Sequence,
+    /// Keys with a time to live: gone when it is over, not before, and for good.
+    Expiry,
+    /// Scans of several pages: one moment.
+    Cut,
+    /// Revisions of keys: one value each, for ever.
+    Revision,
     /// The history itself, which must be one.
     History,
     /// Clients that rely on one lock at one moment.
@@ -40,6 +46,8 @@ pub enum Judge {
     Ends,
     /// A cluster that is whole answers, agrees and stops when asked.
     Liveness,
+    /// Faults that were forbidden for once, see [`Plan::forbidden`](crate::run::Plan).
+    Forbidden,
     /// A process that panicked instead of reporting.
     Panic,
 }

@@ -9,6 +9,7 @@ pub mod finding;
 pub mod nemesis;
 mod net;
 pub mod run;
+pub mod shrink;
 mod sim;
 pub mod workload;
 

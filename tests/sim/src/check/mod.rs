@@ -9,11 +9,16 @@
 //! Linearizability is local: a history is linearizable when each name's part of it is. So every name is searched alone,
 //! by just-in-time linearization (`search`). What the answers reveal beforehand (revisions, tokens, values that were
 //! written once) is used to keep that search narrow (`prepare`).
+//!
+//! Three judges see what a history of that kind has no words for: `expiry` (keys with a time to live), `cut` (scans of
+//! several pages), `revisions` (what was kept of a key's past). They ask for one writer per name, and need no search.
 #![doc = include_str!("../../HISTORY.md")]
 
 mod breach;
 mod coverage;
+mod cut;
 mod event;
+mod expiry;
 mod frontier;
 mod history;
 mod judge;
@@ -22,11 +27,15 @@ mod numbering;
 mod prepare;
 mod register;
 mod report;
+mod revisions;
 mod rising;
 mod search;
 mod sequence;
 
+pub use cut::Turns;
 pub use event::{Datum, Event, Kind, Op, Outcome};
+pub use expiry::{ClockBounds, KeyLife, Left};
 pub use history::{Action, Conditions, Ending, History, HistoryError, Operation, Reply};
 pub use judge::check;
 pub use report::{Counts, Limits, Problem, Report, Verdict};
+pub use revisions::Revisions;

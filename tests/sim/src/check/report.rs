@@ -35,7 +35,7 @@ impl Default for Limits {
 }
 
 /// What a history proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Some order explains every answer, and enough was exercised.
@@ -43,6 +43,7 @@ pub enum Verdict {
     /// No order explains the answers on some name.
     Invalid,
     /// Too little was exercised, or the search was given up.
+    #[default]
     Unknown,
 }
 

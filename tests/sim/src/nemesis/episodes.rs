@@ -42,8 +42,8 @@ pub struct Nemesis<'a> {
     pub(super) clients: Clients<'a>,
     pub(super) rng: SimRng,
     temper: Rc<Temper>,
-    /// The numbers of the faults that do not happen.
-    left_out: Rc<BTreeSet<u64>>,
+    /// The numbers of the faults that happen; all if absent.
+    only: Option<Rc<BTreeSet<u64>>>,
     /// The node whose logs and snapshots may be lost.
     pub(super) victim: NodeId,
     /// The node whose clock may be off by more than is allowed.
@@ -61,19 +61,19 @@ pub struct Nemesis<'a> {
 
 impl<'a> Nemesis<'a> {
     /// A nemesis that draws from `rng` what it does to `cluster` and its `clients`. The clock of the node `wild` is not to be
-    /// trusted. Faults whose numbers are in `left_out` do not happen.
+    /// trusted. If `only` is given, faults with other numbers do not happen.
     pub fn new(
         cluster: &'a Cluster,
         clients: Clients<'a>,
         rng: SimRng,
         wild: Option<NodeId>,
-        left_out: BTreeSet<u64>,
+        only: Option<BTreeSet<u64>>,
     ) -> Self {
         Self {
             cluster,
             clients,
             temper: Rc::new(Temper::draw(&rng, wild.is_some())),
-            left_out: Rc::new(left_out),
+            only: only.map(Rc::new),
             victim: rng.between(1, cluster.shape().nodes),
             wild,
             rng,
@@ -142,7 +142,7 @@ impl<'a> Nemesis<'a> {
     /// One fault, from its beginning until it is undone. Nothing happens when all that it could strike is in hand already.
     /// One that is left out takes its time all the same, so that the next episode finds the cluster as old.
     async fn happen(&self, number: u64, fault: Fault) {
-        if self.left_out.contains(&number) {
+        if self.only.as_ref().is_some_and(|only| !only.contains(&number)) {
             return self.last().await;
         }
         let began = Sim::boot_clock();

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use crate::{
     check::{self, Event, History, Limits, Verdict},
     cluster::Cluster,
     finding::{Finding, Judge},
-    nemesis::{Clients, Nemesis},
+    nemesis::{Clients, Fault, Nemesis},
     workload::{Process, Recorder},
 };
 
@@ -30,6 +30,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How long clients may take to come to an end, and replicas to agree.
 const END_LIMIT: Duration = Duration::from_secs(30);
 const AGREE_LIMIT: Duration = Duration::from_secs(60);
+/// More than there are places for clients.
+const PLACES: u64 = 100;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -41,26 +43,27 @@ struct Crowd<'a> {
     stop: Rc<Cell<bool>>,
     /// Who works in which place.
     working: Rc<RefCell<BTreeMap<u64, u64>>>,
-    /// Processes that there have been.
-    processes: Cell<u64>,
+    /// How many processes each place has had.
+    starts: RefCell<BTreeMap<u64, u64>>,
 }
 
 impl<'a> Crowd<'a> {
     fn new(cluster: &'a Cluster, plan: &'a Plan) -> Self {
         let (recorder, stop, working) = (Rc::default(), Rc::default(), Rc::default());
-        Self { cluster, plan, recorder, stop, working, processes: Cell::new(0) }
+        Self { cluster, plan, recorder, stop, working, starts: RefCell::default() }
     }
 
     /// Starts a process in `place`, which does `work`.
     fn start<F: Future<Output = ()> + 'static>(&self, place: u64, work: impl FnOnce(Process) -> F + 'static) {
-        let number = self.processes.get();
-        self.processes.set(number + 1);
+        let start = *self.starts.borrow_mut().entry(place).and_modify(|starts| *starts += 1).or_default();
+        // Whatever happens in other places, it is the same one.
+        let number = start * PLACES + place;
         let (recorder, working) = (self.recorder.clone(), self.working.clone());
         let (endpoints, rng) = (self.cluster.shape().endpoints(), self.plan.client_rng(number));
-        let think_ms = self.plan.think_ms;
+        let (think_ms, workloads) = (self.plan.think_ms, self.plan.workloads());
         working.borrow_mut().insert(place, number);
         self.cluster.world().spawn_on(Cluster::client_node(place), async move {
-            work(Process::new(number, endpoints, recorder, rng, think_ms)).await;
+            work(Process::new(number, endpoints, recorder, rng, think_ms, workloads)).await;
             working.borrow_mut().remove(&place);
         });
     }
@@ -77,6 +80,9 @@ impl<'a> Crowd<'a> {
 
     /// Ends the process of that place where it stands, and starts another one.
     fn restart_client(&self, place: u64) {
+        if self.plan.clients().all(|other| other != place) {
+            return;
+        }
         self.cluster.world().kill(Cluster::client_node(place));
         let ended = self.working.borrow_mut().remove(&place);
         ended.into_iter().for_each(|number| self.recorder.forget(number));
@@ -114,7 +120,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         acks: crowd.recorder.acks(),
         restart: Rc::new(move |place| driven.restart_client(place)),
     };
-    let nemesis = Nemesis::new(&cluster, clients, plan.nemesis_rng(), plan.wild_clock, plan.without_faults.clone());
+    let nemesis = Nemesis::new(&cluster, clients, plan.nemesis_rng(), plan.wild_clock, plan.only_faults.clone());
     let (mut problems, virtual_ms) = world.block_on(async {
         let began = Sim::boot_clock();
         let problems = match select(pin!(watch.run()), pin!(play(&crowd, &nemesis, &watch))).await {
@@ -124,10 +130,14 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         (problems, u64::try_from((Sim::boot_clock() - began).as_millis()).expect("a run is short"))
     });
     problems.extend(watch.problems());
-    problems
-        .extend(crowd.recorder.problems().into_iter().filter(|it| plan.judges_leases() || it.judge != Judge::Reliance));
+    let seen = crowd.recorder.problems(plan.clock_bounds());
+    problems.extend(seen.into_iter().filter(|it| plan.judges_leases() || it.judge != Judge::Reliance));
     problems.extend(nemesis.late().into_iter().map(|text| Finding::new(Judge::Liveness, text)));
     problems.extend(watch.ends(|node, at| nemesis.excuses(node, at)));
+    let kinds: BTreeSet<Fault> = nemesis.struck().iter().map(|struck| struck.fault).collect();
+    if !plan.forbidden.is_empty() && plan.forbidden.is_subset(&kinds) {
+        problems.push(Finding::new(Judge::Forbidden, format!("{:?} happened", plan.forbidden)));
+    }
     let events = crowd.recorder.events();
     let judged = if plan.judges_leases() { events.clone() } else { without_leases(&events) };
     let mut report = RunReport {
@@ -144,6 +154,9 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         snapshots: watch.snapshots(),
         installs: watch.installs(),
         equal_states: watch.equal_states(),
+        ended_keys: crowd.recorder.ended_keys(),
+        scans: crowd.recorder.scans(),
+        reads_back: crowd.recorder.reads_back(),
         faults: Default::default(),
         struck: Vec::new(),
         virtual_ms,
@@ -184,7 +197,7 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
         problems.push(late(format!("the cluster does not form: {}", watch.describe())));
         return problems;
     }
-    for place in 0..plan.clients {
+    for place in plan.clients() {
         crowd.start_client(place);
     }
     nemesis.rage(plan.faults_for).await;
@@ -199,7 +212,7 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
     if !crowd.ended().await {
         problems.push(late(format!("operations without an end: {:?}", crowd.recorder.open())));
     }
-    if crowd.recorder.demanded() == 0 {
+    if crowd.recorder.demanded() == 0 && plan.has_all_clients() {
         problems.push(late("the cluster is whole, and nobody asked it anything".into()));
     }
     if !reached(AGREE_LIMIT, || watch.look_at_states()).await {

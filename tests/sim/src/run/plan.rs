@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{NodeId, SimRng, cluster::Shape};
+use crate::{NodeId, SimRng, check::ClockBounds, cluster::Shape, nemesis::Fault, workload::Workload};
 
 const STREAM_PLAN: u64 = 10;
 const STREAM_NEMESIS: u64 = 11;
@@ -16,6 +16,9 @@ const DISK_NANOS: [(u64, u64); 3] = [(20_000, 200_000), (200_000, 4_000_000), (2
 
 /// How long clients think at most, in milliseconds: many operations at every moment, or more faults for each of them.
 const THINK_MS: [u64; 4] = [40, 60, 100, 160];
+
+/// Longer than any run: an error of clocks that excuses everything that takes time.
+const ANY_TIME: Duration = Duration::from_secs(86_400);
 
 /// Of so many runs one has a node with a clock that nobody can trust.
 const WILD_CLOCK_ONE_IN: u64 = 6;
@@ -37,8 +40,15 @@ pub struct Plan {
     pub wild_clock: Option<NodeId>,
     /// How long faults happen, in virtual time.
     pub faults_for: Duration,
-    /// The numbers of the faults that do not happen.
-    pub without_faults: BTreeSet<u64>,
+    /// The numbers of the faults that happen; all if absent.
+    pub only_faults: Option<BTreeSet<u64>>,
+    /// The clients that there are; all if absent.
+    pub only_clients: Option<BTreeSet<u64>>,
+    /// What they do; everything if absent.
+    pub only_workloads: Option<BTreeSet<Workload>>,
+    /// A run in which faults of all these kinds happen counts as broken, unless there are none: to try out what is done
+    /// about a run that fails.
+    pub forbidden: BTreeSet<Fault>,
 }
 
 impl Plan {
@@ -53,12 +63,47 @@ impl Plan {
         let clients = rng.between(4, 8);
         let think_ms = THINK_MS[rng.below(THINK_MS.len() as u64) as usize];
         let wild_clock = (rng.below(WILD_CLOCK_ONE_IN) == 0).then(|| rng.between(1, shape.nodes));
-        Self { seed, shape, shards, clients, think_ms, wild_clock, faults_for, without_faults: BTreeSet::new() }
+        Self {
+            seed,
+            shape,
+            shards,
+            clients,
+            think_ms,
+            wild_clock,
+            faults_for,
+            only_faults: None,
+            only_clients: None,
+            only_workloads: None,
+            forbidden: BTreeSet::new(),
+        }
     }
 
     /// Whether all clocks may be trusted, and leases with them.
     pub(super) fn judges_leases(&self) -> bool {
         self.wild_clock.is_none()
+    }
+
+    /// Whether all clients are there and do everything.
+    pub(super) fn has_all_clients(&self) -> bool {
+        self.only_clients.is_none() && self.only_workloads.is_none()
+    }
+
+    /// How good clocks are where leases are judged: faults keep them within half of the skew.
+    pub(super) fn clock_bounds(&self) -> ClockBounds {
+        let skew = Duration::from_millis(self.shape.settings.max_clock_skew_ms.into());
+        let error = if self.judges_leases() { skew / 2 } else { ANY_TIME };
+        ClockBounds { error, skew }
+    }
+
+    /// The clients that there are.
+    pub(super) fn clients(&self) -> impl Iterator<Item = u64> + use<'_> {
+        let only = self.only_clients.as_ref();
+        (0..self.clients).filter(move |client| only.is_none_or(|only| only.contains(client)))
+    }
+
+    /// What the clients do.
+    pub(super) fn workloads(&self) -> BTreeSet<Workload> {
+        self.only_workloads.clone().unwrap_or_else(|| Workload::all().collect())
     }
 
     pub(super) fn nemesis_rng(&self) -> SimRng {

@@ -16,7 +16,7 @@ const MIN_ACKS: u64 = 200;
 const MIN_FAULTS: u64 = 3;
 
 /// One run and its verdict.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// What it began with.
     pub seed: u64,
@@ -44,6 +44,12 @@ pub struct RunReport {
     pub installs: u64,
     /// Times that two replicas were seen with the same entries applied and the same state.
     pub equal_states: u64,
+    /// Keys with a time to live that were seen to have ended.
+    pub ended_keys: u64,
+    /// Scans of several pages while the bucket was written.
+    pub scans: u64,
+    /// Reads of the past of keys that were answered.
+    pub reads_back: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// The same, one by one.

@@ -3,14 +3,20 @@
 //! Each file is one claim: it draws its operations from the seed, records them, and looks at once at what no history
 //! can show. A [`Process`] is a client with a session of its own; it has one operation open at a time.
 
+mod cuts;
 mod exactly_once;
+mod kinds;
+mod lives;
 mod locks;
+mod named;
+mod past;
 mod process;
 mod recorder;
 mod registers;
 mod reliance;
 mod sequences;
 
+pub use kinds::Workload;
 pub use process::Process;
 pub use recorder::Recorder;
 pub(crate) use recorder::fill;

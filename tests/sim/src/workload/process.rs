@@ -1,12 +1,16 @@
 //! One client process: draws what it does, does it, writes down what came of it.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use kahuna_client::{CallOptions, ClientError, Reply};
-use kahuna_protocol::{ReadLevel, Request};
+use kahuna_protocol::{Outcome as Answer, ReadLevel, Request};
 use kahuna_shards::env::Env;
 
-use super::recorder::{Recorder, fill};
+use super::{
+    Workload,
+    kinds::Rota,
+    recorder::{Recorder, fill},
+};
 use crate::{
     Sim, SimRng,
     check::{Event, Kind, Op},
@@ -24,30 +28,54 @@ pub struct Process {
     pub(super) client: SimClient,
     pub(super) endpoints: Vec<String>,
     pub(super) recorder: Rc<Recorder>,
+    /// Of the step that is done now.
     pub(super) rng: SimRng,
+    rota: Rota,
     /// How long it thinks between two operations at most, in milliseconds.
-    think_ms: u64,
+    pub(super) think_ms: u64,
+    /// What it does; steps of other kinds are left out, and the others stay what they were.
+    workloads: BTreeSet<Workload>,
     pub(super) writes: u64,
+    /// The keys with a time to live, and the buckets, that it has given up.
+    pub(super) lives: u64,
+    pub(super) given_up: u64,
     /// What it read last: a key, its value and its revision.
     pub(super) seen: Option<(String, Option<String>, u64)>,
 }
 
 impl Process {
-    /// The process `number` with a session of its own, which thinks up to `think_ms` milliseconds between two operations. To
-    /// be called by a task of the process.
-    pub fn new(number: u64, endpoints: Vec<String>, recorder: Rc<Recorder>, rng: SimRng, think_ms: u64) -> Self {
+    /// The process `number` with a session of its own, which thinks up to `think_ms` milliseconds between two operations and
+    /// does only what is among `workloads`. To be called by a task of the process.
+    pub fn new(
+        number: u64,
+        endpoints: Vec<String>,
+        recorder: Rc<Recorder>,
+        rng: SimRng,
+        think_ms: u64,
+        workloads: BTreeSet<Workload>,
+    ) -> Self {
         let client = SimClient::new(endpoints.clone());
-        Self { number, client, endpoints, recorder, rng, think_ms, writes: 0, seen: None }
+        let rota = Rota::new(&rng);
+        let (writes, lives, given_up, seen) = (0, 0, 0, None);
+        Self { number, client, endpoints, recorder, rng, rota, think_ms, workloads, writes, lives, given_up, seen }
     }
 
     /// Thinks, then does one operation or a few that belong together.
     pub async fn step(&mut self) {
+        let (workload, rng) = self.rota.next();
+        self.rng = rng;
         Sim::sleep(Duration::from_millis(self.rng.between(1, self.think_ms))).await;
-        match self.rng.below(100) {
-            0..60 => self.register_step().await,
-            60..78 => self.lock_step().await,
-            78..90 => self.sequence_step().await,
-            _ => self.duplicate_step().await,
+        if !self.workloads.contains(&workload) {
+            return;
+        }
+        match workload {
+            Workload::Keys => self.register_step().await,
+            Workload::Locks => self.lock_step().await,
+            Workload::Sequences => self.sequence_step().await,
+            Workload::Duplicates => self.duplicate_step().await,
+            Workload::Lives => self.life_step().await,
+            Workload::Cuts => self.cut_step().await,
+            Workload::Past => self.past_step().await,
         }
     }
 
@@ -74,30 +102,12 @@ impl Process {
 
     /// The same, for a read that may show less than everything.
     pub(super) async fn operate_at(&mut self, read: ReadLevel, invoked: Event, request: Request) -> Option<Reply> {
-        let patience = Duration::from_millis(self.rng.between(PATIENCE_MS.0, PATIENCE_MS.1));
-        let began = Sim::boot_clock();
-        let demand = self.recorder.demand.get();
-        self.recorder.begin(&invoked, began);
-        let options = CallOptions { timeout: Some(patience), read, ..CallOptions::default() };
-        let answer = self.client.call_with(request, options).await;
-        let took = Sim::boot_clock() - began;
-        if let Some(bound) = demand {
-            self.recorder.demanded.set(self.recorder.demanded.get() + 1);
-            if answer.is_err() || took > bound {
-                let what = answer.as_ref().map_or_else(ToString::to_string, |_| "an answer".into());
-                let (op, key) = (invoked.op, &invoked.key);
-                let text = format!("the cluster is whole, and {op:?} {key:?} took {took:?} for {what}");
-                self.recorder.problem(Judge::Liveness, text);
-            }
-        }
+        self.recorder.begin(&invoked, Sim::boot_clock());
+        let answer = self.call(read, &format!("{:?} {:?}", invoked.op, invoked.key), request).await;
         let kind = match &answer {
             Ok(_) => Kind::Ok,
             Err(ClientError::Refused(_) | ClientError::Unavailable { .. }) => Kind::Fail,
-            Err(ClientError::Unknown { .. }) => Kind::Info,
-            Err(error @ ClientError::Protocol(_)) => {
-                self.recorder.problem(Judge::Protocol, error.to_string());
-                Kind::Info
-            }
+            Err(ClientError::Unknown { .. } | ClientError::Protocol(_)) => Kind::Info,
         };
         let mut completed = invoked.completion(kind, now_ns());
         if let Ok(reply) = &answer
@@ -108,6 +118,35 @@ impl Process {
         }
         self.recorder.end(completed);
         answer.ok()
+    }
+
+    /// Asks for something that a judge of its own writes down.
+    pub(super) async fn ask(&mut self, read: ReadLevel, what: &str, request: Request) -> Result<Answer, ClientError> {
+        let reply = self.call(read, what, request).await?;
+        self.recorder.count_ack();
+        Ok(reply.outcome)
+    }
+
+    /// Asks and waits. While answers are demanded, there must be one in time.
+    async fn call(&mut self, read: ReadLevel, what: &str, request: Request) -> Result<Reply, ClientError> {
+        let patience = Duration::from_millis(self.rng.between(PATIENCE_MS.0, PATIENCE_MS.1));
+        let began = Sim::boot_clock();
+        let demand = self.recorder.demand.get();
+        let options = CallOptions { timeout: Some(patience), read, ..CallOptions::default() };
+        let answer = self.client.call_with(request, options).await;
+        let took = Sim::boot_clock() - began;
+        if let Some(bound) = demand {
+            self.recorder.demanded.set(self.recorder.demanded.get() + 1);
+            if answer.is_err() || took > bound {
+                let came = answer.as_ref().map_or_else(ToString::to_string, |_| "an answer".into());
+                let text = format!("the cluster is whole, and {what} took {took:?} for {came}");
+                self.recorder.problem(Judge::Liveness, text);
+            }
+        }
+        if let Err(error @ ClientError::Protocol(_)) = &answer {
+            self.recorder.problem(Judge::Protocol, error.to_string());
+        }
+        answer
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 
 use kahuna_protocol::Outcome as Answer;
 
-use super::reliance::Reliance;
+use super::{cuts::Bucket, named::Named, reliance::Reliance};
 use crate::{
-    check::{Datum, Event, Kind, Outcome},
+    check::{ClockBounds, Datum, Event, KeyLife, Kind, Outcome, Revisions},
     finding::{Finding, Judge},
 };
 
@@ -33,6 +33,12 @@ pub struct Recorder {
     acks: Rc<Cell<u64>>,
     /// The client's own promise.
     pub(super) reliance: RefCell<Reliance>,
+    /// Keys with a time to live.
+    pub(super) lives: RefCell<Named<KeyLife>>,
+    /// Buckets that are scanned.
+    pub(super) buckets: RefCell<Named<Bucket>>,
+    /// What was seen of the revisions of keys.
+    pub(super) revisions: RefCell<Revisions>,
     /// Operations that begin from now on must be answered within the bound.
     pub(super) demand: Cell<Option<Duration>>,
     pub(super) demanded: Cell<u64>,
@@ -49,9 +55,40 @@ impl Recorder {
         self.problems.borrow_mut().push(finding);
     }
 
-    /// What must not be and was.
-    pub fn problems(&self) -> Vec<Finding> {
-        self.problems.borrow().clone()
+    /// What must not be and was, if clocks are as good as that.
+    pub fn problems(&self, clocks: ClockBounds) -> Vec<Finding> {
+        let found = |judge, name: &str, texts: Vec<String>| {
+            texts.into_iter().map(|text| Finding::new(judge, format!("{name:?}: {text}"))).collect::<Vec<_>>()
+        };
+        let mut all = self.problems.borrow().clone();
+        for (name, life) in self.lives.borrow().iter() {
+            all.extend(found(Judge::Expiry, name, life.breaches(clocks)));
+        }
+        for (name, bucket) in self.buckets.borrow().iter() {
+            all.extend(found(Judge::Cut, name, bucket.breaches()));
+        }
+        all.extend(self.revisions.borrow().breaches().into_iter().map(|text| Finding::new(Judge::Revision, text)));
+        all
+    }
+
+    /// Keys that were seen to have ended by themselves.
+    pub fn ended_keys(&self) -> u64 {
+        self.lives.borrow().iter().map(|(_, life)| life.ends_seen()).sum()
+    }
+
+    /// Scans of several pages while the bucket was written.
+    pub fn scans(&self) -> u64 {
+        self.buckets.borrow().iter().map(|(_, bucket)| bucket.scans_amid_writes()).sum()
+    }
+
+    /// Reads of the past of keys that were answered.
+    pub fn reads_back(&self) -> u64 {
+        self.revisions.borrow().reads_back()
+    }
+
+    /// An answer that is in no history.
+    pub(super) fn count_ack(&self) {
+        self.acks.set(self.acks.get() + 1);
     }
 
     /// All lines so far.

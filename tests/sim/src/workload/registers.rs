@@ -1,14 +1,22 @@
 //! Claim: every key is a linearizable register with a revision, whatever conditions writes have.
 
+use std::time::Duration;
+
 use kahuna_protocol::{
     Outcome as Answer, ReadLevel, Request,
     key::{Condition, KeyDelete, KeyGet, KeySet},
 };
+use kahuna_shards::env::Env;
 
 use super::Process;
-use crate::check::{Datum, Op};
+use crate::{
+    Sim, SimRng,
+    check::{Datum, Op},
+};
 
 const KEYS: u64 = 8;
+/// Of so many steps one is done together with others, see [`Process::meet`].
+const MEET_ONE_IN: u64 = 2;
 /// Of so many writes one is large: logs and snapshots grow by it.
 const LARGE_ONE_IN: u64 = 12;
 /// Bytes that a large value has more.
@@ -16,6 +24,11 @@ const LARGE_BYTES: u64 = 3_000;
 
 fn key(number: u64) -> String {
     format!("key-{number}")
+}
+
+/// The name of some key.
+pub(super) fn draw_key(rng: &SimRng) -> String {
+    key(rng.below(KEYS))
 }
 
 /// What a conditional write asks for.
@@ -45,7 +58,7 @@ impl Wish {
 
 impl Process {
     pub(super) async fn register_step(&mut self) {
-        let key = key(self.rng.below(KEYS));
+        let key = if self.rng.below(MEET_ONE_IN) == 0 { self.meet().await } else { draw_key(&self.rng) };
         match self.rng.below(10) {
             0..4 => self.get(&key).await,
             4..7 => self.set(&key, Wish::default()).await,
@@ -59,6 +72,16 @@ impl Process {
             }
             _ => self.delete(&key, Wish::default()).await,
         }
+    }
+
+    /// Waits for the next moment at which all who meet begin at once, and says which key they meet at. On fast disks hardly
+    /// any operations overlap by chance.
+    async fn meet(&self) -> String {
+        let now = Sim::boot_clock();
+        let apart = Duration::from_millis(self.think_ms);
+        let next = now.as_nanos() / apart.as_nanos() + 1;
+        Sim::sleep(apart * u32::try_from(next).expect("a run is short") - now).await;
+        key(next as u64 % KEYS)
     }
 
     pub(super) async fn read_registers(&mut self) {
@@ -90,6 +113,7 @@ impl Process {
         self.seen = match self.operate_at(level, invoked, request.into()).await.map(|reply| reply.outcome) {
             Some(Answer::Value(value)) => {
                 let text = String::from_utf8_lossy(&value.value).into_owned();
+                self.recorder.revisions.borrow_mut().see(key, value.revision, Some(&text), Some(value.modified));
                 Some((key.into(), Some(text), value.revision))
             }
             Some(Answer::NotFound(absent)) => Some((key.into(), None, absent.revision)),
@@ -108,8 +132,11 @@ impl Process {
         let condition = wish.condition();
         (invoked.if_absent, invoked.if_present) = (wish.absent, wish.present);
         (invoked.if_value, invoked.if_revision) = (wish.value, wish.revision);
-        let set = KeySet { key: key.into(), value: value.into(), ttl_ms: None, condition, no_history: false };
-        self.operate(invoked, Request::from(set)).await;
+        let set = KeySet { key: key.into(), value: value.clone().into(), ttl_ms: None, condition, no_history: false };
+        let reply = self.operate(invoked, Request::from(set)).await;
+        if let Some(Answer::Set(done)) = reply.map(|reply| reply.outcome) {
+            self.recorder.revisions.borrow_mut().see(key, done.revision, Some(&value), None);
+        }
     }
 
     async fn delete(&mut self, key: &str, wish: Wish) {
@@ -117,6 +144,9 @@ impl Process {
         let condition = wish.condition();
         (invoked.if_absent, invoked.if_present) = (wish.absent, wish.present);
         (invoked.if_value, invoked.if_revision) = (wish.value, wish.revision);
-        self.operate(invoked, KeyDelete { key: key.into(), condition }.into()).await;
+        let reply = self.operate(invoked, KeyDelete { key: key.into(), condition }.into()).await;
+        if let Some(Answer::Deleted(done)) = reply.map(|reply| reply.outcome) {
+            self.recorder.revisions.borrow_mut().see(key, done.revision, None, None);
+        }
     }
 }

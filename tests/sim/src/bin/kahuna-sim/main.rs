@@ -1,14 +1,16 @@
 //! `kahuna-sim`: runs simulated clusters from seeds, judges recorded histories, and puts known bugs back.
 
 mod check;
+mod list;
 mod many;
 mod one;
 mod patches;
+mod shrink;
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use kahuna_sim::check::Verdict;
+use kahuna_sim::{check::Verdict, nemesis::Fault, workload::Workload};
 
 /// The command line is wrong (`EX_USAGE`); clap's own code would read as "unknown".
 const EXIT_USAGE: u8 = 64;
@@ -56,9 +58,21 @@ struct RunArgs {
     /// How long faults happen, in seconds of virtual time
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Leave these faults out, by their numbers in the schedule (`struck` in the JSON report)
-    #[arg(long, value_delimiter = ',', conflicts_with = "many")]
-    without_faults: Vec<u64>,
+    /// Make a run that fails smaller, and print the command that repeats what is left
+    #[arg(long, conflicts_with_all = ["many", "history"])]
+    shrink: bool,
+    /// Only these faults happen, by their numbers in the schedule (`struck` in the JSON report)
+    #[arg(long, value_parser = list::numbers, conflicts_with = "many")]
+    only_faults: Option<BTreeSet<u64>>,
+    /// Only these clients are there, counted from 0
+    #[arg(long, value_parser = list::numbers, conflicts_with = "many")]
+    only_clients: Option<BTreeSet<u64>>,
+    /// Clients only do this: keys, locks, sequences, duplicates, lives, cuts, past
+    #[arg(long, value_parser = list::workloads, conflicts_with = "many")]
+    only_workloads: Option<BTreeSet<Workload>>,
+    /// A run in which faults of all these kinds happen counts as broken
+    #[arg(long, value_parser = list::faults, conflicts_with = "many", hide = true)]
+    forbid: Option<BTreeSet<Fault>>,
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     output: Format,
@@ -103,6 +117,7 @@ fn main() -> ExitCode {
     match (&cli.verb, seeds) {
         (Some(Verb::Check(args)), _) => check::main(args),
         (Some(Verb::Patches(args)), _) => patches::main(args),
+        (None, None) if cli.run.shrink => shrink::main(&cli.run),
         (None, None) => one::main(&cli.run),
         (None, Some(seeds)) => many::main(&cli.run, seeds),
     }

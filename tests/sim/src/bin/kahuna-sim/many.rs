@@ -44,6 +44,9 @@ struct Summary {
     snapshots: u64,
     installs: u64,
     equal_states: u64,
+    ended_keys: u64,
+    scans: u64,
+    reads_back: u64,
     faults: BTreeMap<String, u64>,
     virtual_ms: u64,
     elapsed_ms: u64,
@@ -159,6 +162,9 @@ impl Summary {
         self.snapshots += report.snapshots;
         self.installs += report.installs;
         self.equal_states += report.equal_states;
+        self.ended_keys += report.ended_keys;
+        self.scans += report.scans;
+        self.reads_back += report.reads_back;
         self.virtual_ms += report.virtual_ms;
         for (fault, count) in &report.faults {
             *self.faults.entry(fault.clone()).or_default() += count;
@@ -181,6 +187,9 @@ impl Summary {
             ("snapshots", self.snapshots),
             ("installs", self.installs),
             ("equal_states", self.equal_states),
+            ("ended_keys", self.ended_keys),
+            ("scans", self.scans),
+            ("reads_back", self.reads_back),
         ];
         self.zeros.extend(counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| (*name).to_owned()));
         let never = Fault::ALL.iter().map(|(fault, _)| fault.name()).filter(|name| !self.faults.contains_key(name));

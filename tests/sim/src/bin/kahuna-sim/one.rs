@@ -4,12 +4,12 @@ use std::{
     fmt::Write as _,
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use kahuna_sim::{
     check::Event,
-    run::{Plan, RunReport, run},
+    run::{RunReport, run},
+    shrink::Trial,
 };
 
 use crate::{Format, RunArgs, exit_code, verdict_name};
@@ -18,8 +18,8 @@ use crate::{Format, RunArgs, exit_code, verdict_name};
 const EXIT_IO: u8 = 74;
 
 pub(crate) fn main(args: &RunArgs) -> ExitCode {
-    let mut plan = Plan::new(args.seed, Duration::from_secs(args.seconds));
-    plan.without_faults.extend(&args.without_faults);
+    let mut plan = trial(args).plan();
+    plan.forbidden = args.forbid.clone().unwrap_or_default();
     let (report, events) = run(&plan);
     match print(args, &report, &events) {
         Ok(()) => exit_code(report.outcome),
@@ -27,6 +27,16 @@ pub(crate) fn main(args: &RunArgs) -> ExitCode {
             eprintln!("kahuna-sim: {error}");
             ExitCode::from(EXIT_IO)
         }
+    }
+}
+
+/// What the arguments say of one run.
+pub(crate) fn trial(args: &RunArgs) -> Trial {
+    Trial {
+        faults: args.only_faults.clone(),
+        clients: args.only_clients.clone(),
+        workloads: args.only_workloads.clone(),
+        ..Trial::whole(args.seed, args.seconds)
     }
 }
 

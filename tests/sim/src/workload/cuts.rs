@@ -1,0 +1,144 @@
+//! Claim: a scan of several pages shows its bucket as it was at one moment.
+//!
+//! Every process writes a bucket of its own, its keys in turn, and scans its own and others', page by page. Between the pages
+//! of its own it writes on. After a write of unknown outcome it begins another bucket.
+
+use std::time::Duration;
+
+use kahuna_client::scan::ScanCursor;
+use kahuna_protocol::{
+    Outcome as Answer, ReadLevel,
+    key::{Condition, KeyScan, KeySet, Page},
+};
+use kahuna_shards::env::Env;
+
+use super::Process;
+use crate::{Sim, check::Turns, finding::Judge};
+
+/// Keys of a bucket, and of a page.
+const KEYS: usize = 5;
+const PAGE: u32 = 2;
+/// Most writes at one go: together with those before a scan, fewer than the revisions that are kept of each key.
+const WRITES: u64 = 4;
+/// Others' buckets that are scanned are among the newest few.
+const NEWEST: usize = 8;
+
+/// The writes of a bucket and the scans of it.
+pub(super) type Bucket = Turns<KEYS>;
+
+fn key(bucket: &str, number: usize) -> String {
+    format!("{bucket}/{number}")
+}
+
+impl Process {
+    pub(super) async fn cut_step(&mut self) {
+        match self.rng.below(4) {
+            0 => self.write_some().await,
+            1 => {
+                if let Some(bucket) = self.draw_bucket() {
+                    self.scan(&bucket).await;
+                }
+            }
+            _ => self.scan(&self.own_bucket()).await,
+        }
+    }
+
+    fn own_bucket(&self) -> String {
+        format!("bucket-{}-{}", self.number, self.given_up)
+    }
+
+    fn draw_bucket(&self) -> Option<String> {
+        let buckets = self.recorder.buckets.borrow();
+        let newest = &buckets.names[buckets.names.len().saturating_sub(NEWEST)..];
+        newest.get(self.rng.below(newest.len() as u64) as usize).cloned()
+    }
+
+    async fn write_some(&mut self) {
+        for _ in 0..self.rng.between(1, WRITES) {
+            if !self.write_in_turn().await {
+                break;
+            }
+        }
+    }
+
+    /// The next write to this process's bucket; false when nobody knows what became of it.
+    async fn write_in_turn(&mut self) -> bool {
+        let bucket = self.own_bucket();
+        let (number, value) = self.recorder.buckets.borrow_mut().named(&bucket).begins(Sim::boot_clock());
+        let (key, value) = (key(&bucket, number), value.to_string());
+        let set = KeySet {
+            key: key.clone().into(),
+            value: value.into(),
+            ttl_ms: None,
+            condition: Condition::default(),
+            no_history: false,
+        };
+        match self.ask(ReadLevel::Linearizable, &key, set.into()).await {
+            Ok(Answer::Set(_)) => {
+                self.recorder.buckets.borrow_mut().named(&bucket).ended(Sim::boot_clock());
+                return true;
+            }
+            Ok(other) => self.recorder.problem(Judge::Protocol, format!("{other:?} in answer to a set of {key}")),
+            Err(_) => {}
+        }
+        self.given_up += 1;
+        false
+    }
+
+    async fn scan(&mut self, bucket: &str) {
+        let mut cursor = ScanCursor::new(KeyScan {
+            space: bucket.into(),
+            from: Vec::new(),
+            after: false,
+            prefix: Vec::new(),
+            limit: PAGE,
+            as_of: None,
+            keys_only: false,
+        });
+        let (begun, mut cut_by) = (Sim::boot_clock(), None);
+        let mut seen = vec![None; KEYS];
+        while let Some(request) = cursor.request() {
+            if cut_by.is_some() {
+                self.between_pages(bucket).await;
+            }
+            let page = match self.ask(ReadLevel::Linearizable, bucket, request.into()).await {
+                Ok(Answer::Page(page)) => page,
+                // The cut is not kept any more, or nobody answers: nothing was said of it.
+                Ok(Answer::Compacted(_)) | Err(_) => return,
+                Ok(other) => {
+                    let text = format!("{other:?} in answer to a scan of {bucket}");
+                    return self.recorder.problem(Judge::Protocol, text);
+                }
+            };
+            cut_by.get_or_insert_with(Sim::boot_clock);
+            if let Err(text) = add(bucket, &page, &mut seen) {
+                return self.recorder.problem(Judge::Cut, text);
+            }
+            cursor.advance(&page);
+        }
+        let cut_by = cut_by.expect("a scan has a first page");
+        self.recorder.buckets.borrow_mut().named(bucket).scanned(begun, cut_by, Sim::boot_clock(), seen);
+    }
+
+    /// The bucket goes on while it is scanned: by this process if it is its own, else perhaps by the other one.
+    async fn between_pages(&mut self, bucket: &str) {
+        if bucket == self.own_bucket() {
+            self.write_some().await;
+        } else {
+            Sim::sleep(Duration::from_millis(self.rng.between(1, self.think_ms))).await;
+        }
+    }
+}
+
+/// Adds what a page shows of the bucket: known keys, each once, with the numbers that were written to them.
+fn add(bucket: &str, page: &Page, seen: &mut [Option<u64>]) -> Result<(), String> {
+    for item in &page.items {
+        let place = (0..KEYS).find(|number| key(bucket, *number).as_bytes() == item.key);
+        let number = std::str::from_utf8(&item.value).ok().and_then(|value| value.parse().ok());
+        match place {
+            Some(place) if seen[place].is_none() && number.is_some() => seen[place] = number,
+            _ => return Err(format!("{item:?} in a scan of {bucket} that had shown {seen:?}")),
+        }
+    }
+    Ok(())
+}
