@@ -55,6 +55,15 @@ impl Losses {
     }
 }
 
+/// Why the meta group has given no replica.
+#[derive(Debug)]
+struct NotGiven {
+    /// What this shard waits for.
+    why: String,
+    /// The answer. It may be what this very shard waits for, or another one that asks here, so nobody waits for it in turn.
+    answer: String,
+}
+
 /// What was said, and when.
 #[derive(Default)]
 struct Report {
@@ -122,7 +131,9 @@ impl<E: Env> Runner<E> {
                     self.make_group(Creation { replica: replacement.replica, ..founded.clone() }).await;
                     return true;
                 }
-                Err(why) => self.report(&mut report, format!("the meta group's replica is lost: {why}")),
+                Err(NotGiven { why, answer }) => {
+                    self.report(&mut report, format!("the meta group's replica is lost: {why}"), &answer);
+                }
             }
             E::sleep(LOOK_EVERY).await;
         }
@@ -143,7 +154,7 @@ impl<E: Env> Runner<E> {
                 continue;
             }
             let Some(meta) = self.meta.borrow().clone().filter(|meta| meta.is_placed()) else {
-                self.report(&mut report, "lost replicas are replaced once the meta group is read".into());
+                self.report(&mut report, "lost replicas are replaced once the meta group is read".into(), "");
                 E::sleep(LOOK_EVERY).await;
                 continue;
             };
@@ -161,14 +172,15 @@ impl<E: Env> Runner<E> {
             if left != seen {
                 since = E::boot_clock();
             }
-            let mut text = left.describe();
+            let (mut text, mut answered) = (left.describe(), String::new());
             let next = left.lost.first().filter(|_| left.joining.is_empty() || E::boot_clock() > since + PATIENCE);
             if let Some(&group) = next
-                && let Err(why) = self.ask_for(GroupId(group)).await
+                && let Err(NotGiven { why, answer }) = self.ask_for(GroupId(group)).await
             {
                 text = format!("{text}; {why}");
+                answered = answer;
             }
-            self.report(&mut report, text);
+            self.report(&mut report, text, &answered);
             seen = left;
             E::sleep(LOOK_EVERY).await;
         }
@@ -196,22 +208,25 @@ impl<E: Env> Runner<E> {
     }
 
     /// The replica that the meta group mints, or has minted, for this node's loss of `group`.
-    async fn ask_for(&self, group: GroupId) -> Result<Replacement, String> {
+    async fn ask_for(&self, group: GroupId) -> Result<Replacement, NotGiven> {
         let loss = self.losses();
         let (node, incarnation) = (self.config.node.0, self.shard.incarnation.0);
         let asked = ReplaceReplica { group: group.0, node, incarnation, loss };
         match self.shard.system(GroupId::META, &asked.into(), ASK_TIMEOUT).await {
             Outcome::Replacement(replacement) if replacement.loss == loss && !replacement.finished => Ok(replacement),
-            Outcome::Replacement(replacement) => Err(format!(
-                "this data directory counts {loss} losses, and the cluster knows replica {} of it, of loss {}: it is an old copy",
-                replacement.replica, replacement.loss
-            )),
-            Outcome::Error(error) => Err(format!(
-                "the meta group does not answer: {}. If a majority of the nodes is gone for good, stop this one and see \
-                 `kahuna recover --help`",
-                error.text
-            )),
-            other => Err(format!("the meta group answered {other:?}")),
+            Outcome::Replacement(replacement) => {
+                let why = format!(
+                    "this data directory counts {loss} losses, and the cluster knows replica {} of it, of loss {}: it is an old copy",
+                    replacement.replica, replacement.loss
+                );
+                Err(NotGiven { why, answer: String::new() })
+            }
+            Outcome::Error(error) => {
+                let why = "the meta group does not answer. If a majority of the nodes is gone for good, stop this one and \
+                           see `kahuna recover --help`";
+                Err(NotGiven { why: why.into(), answer: error.text })
+            }
+            other => Err(NotGiven { why: format!("the meta group answered {other:?}"), answer: String::new() }),
         }
     }
 
@@ -232,11 +247,12 @@ impl<E: Env> Runner<E> {
         }
     }
 
-    /// Says what the shard waits for, on its status and, now and then, aloud.
-    fn report(&self, report: &mut Report, text: String) {
+    /// Says what the shard waits for, on its status and, now and then, aloud, with what it was answered.
+    fn report(&self, report: &mut Report, text: String, answer: &str) {
         let now = E::boot_clock();
         if text != report.text || now > report.at + REPORT_EVERY {
-            eprintln!("shard {}: {text}", self.shard.id);
+            let answered = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
+            eprintln!("shard {}: {text}{answered}", self.shard.id);
             *report = Report { text: text.clone(), at: now };
         }
         *self.shard.waiting.borrow_mut() = text;

@@ -278,6 +278,34 @@ fn a_loss_before_groups_are_made_is_replaced_on_every_shard() {
     }
 }
 
+/// Claim: a node says what it waits for once, however often it asks in vain.
+/// Method: a node loses the log of the meta group's shard, and the others are gone.
+#[test]
+fn what_a_node_waits_for_does_not_grow() {
+    let world = World::new(1);
+    let cluster = Cluster::new(&world, Shape::small(3));
+    world.block_on(async {
+        for node in cluster.shape().numbers() {
+            cluster.start_with_shards(node, SHARDS);
+        }
+        let mut run =
+            Run { cluster: &cluster, victim: 1, rng: StdRng::seed_from_u64(1), dead: BTreeSet::new(), lost_logs: 0 };
+        run.live(1500).await;
+        cluster.kill(2);
+        cluster.kill(3);
+        run.ruin(GroupId::META.shard(SHARDS).0).await;
+        cluster.start(1);
+        let mut seen = BTreeSet::new();
+        for _ in 0..6 {
+            run.live(1000).await;
+            seen.insert(run.status().await.expect("a node that waits still answers").waiting);
+        }
+        let lost = |text: &String| text.matches("the meta group's replica is lost").count();
+        assert_eq!(seen.iter().map(lost).max(), Some(1), "{seen:#?}");
+        assert!(seen.len() <= usize::from(SHARDS), "each shard waits for one thing: {seen:#?}");
+    });
+}
+
 /// The storms for many seeds: `cargo nextest run --release -p kahuna-sim --run-ignored only -E 'test(reseed_storms)'`.
 #[test]
 #[ignore = "minutes"]
