@@ -33,8 +33,8 @@ macro_rules! seeds {
 }
 
 seeds! {
-    seed_1: 1, 3;
     seed_2: 2, 3;
+    seed_5: 5, 3;
     seed_6: 6, 3;
     seed_9: 9, 3;
 }
@@ -52,10 +52,10 @@ fn equal_seeds_give_equal_runs() {
 /// Claim: faults that are left out do not happen, and the others stay what they were.
 #[test]
 fn faults_can_be_left_out() {
-    let whole = run(7, 2);
+    let whole = run(17, 2);
     let first = whole.struck.iter().map(|struck| struck.number).min().expect("faults happened");
     let others: Vec<String> = (1..100).filter(|number| *number != first).map(|number| number.to_string()).collect();
-    let arguments = ["--seed", "7", "--seconds", "2", "-o", "json", "--only-faults", &others.join(",")];
+    let arguments = ["--seed", "17", "--seconds", "2", "-o", "json", "--only-faults", &others.join(",")];
     let reduced = kahuna_sim(&arguments);
     let reduced: RunReport = serde_json::from_slice(&reduced.stdout).expect("one report");
     assert!(reduced.struck.iter().all(|struck| struck.number != first), "{:?}", reduced.struck);

@@ -61,7 +61,8 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<ChaosReport, ChaosError> {
     let mut report = ChaosReport::new(plan, &events.episodes);
     report.rounds = events.rounds;
     (report.demanded, report.duplicates) = (recorder.demanded(), recorder.duplicates());
-    report.full_disks = nodes.lines_with("is full: the log lives on its reserve");
+    report.full_disks = (0..nodes.count()).map(|at| nodes.full_disks(at)).sum();
+    (report.refused_for_room, report.full_unnoticed) = (recorder.refused_for_room(), recorder.full_unnoticed());
     report.murky_packets = nodes.hosts.middleman.as_ref().map_or(0, Middleman::packets);
     drop(nodes);
     report.problems = recorder.problems();

@@ -44,6 +44,8 @@ pub(super) struct Recorder {
     demanded: AtomicU64,
     duplicates: AtomicU64,
     acks: AtomicU64,
+    refused_for_room: AtomicU64,
+    full_unnoticed: AtomicU64,
 }
 
 /// An operation that began while an answer was demanded.
@@ -70,6 +72,8 @@ impl Recorder {
             demanded: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             acks: AtomicU64::new(0),
+            refused_for_room: AtomicU64::new(0),
+            full_unnoticed: AtomicU64::new(0),
         })
     }
 
@@ -160,6 +164,22 @@ impl Recorder {
     /// Requests that were sent twice and answered twice.
     pub(super) fn duplicates(&self) -> u64 {
         self.duplicates.load(Ordering::Relaxed)
+    }
+
+    /// A time of full disks is over, in which so many writes were refused for want of room, and which has shown or not.
+    pub(super) fn count_full(&self, refused: u64, has_shown: bool) {
+        self.refused_for_room.fetch_add(refused, Ordering::Relaxed);
+        self.full_unnoticed.fetch_add(u64::from(!has_shown), Ordering::Relaxed);
+    }
+
+    /// Writes that were refused for want of room.
+    pub(super) fn refused_for_room(&self) -> u64 {
+        self.refused_for_room.load(Ordering::Relaxed)
+    }
+
+    /// Times of full disks that nobody noticed.
+    pub(super) fn full_unnoticed(&self) -> u64 {
+        self.full_unnoticed.load(Ordering::Relaxed)
     }
 
     /// A process is told to rely on a lock until then. No other one may be told so at the same moment.

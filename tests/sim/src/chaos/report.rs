@@ -41,6 +41,10 @@ pub struct ChaosReport {
     pub demanded: u64,
     /// Times that a node said that its disk is full.
     pub full_disks: u64,
+    /// Writes that were refused for want of room, of those that make the logs of full disks longer.
+    pub refused_for_room: u64,
+    /// Times of full disks that did not show: no node said so, or with all disks full no write was refused.
+    pub full_unnoticed: u64,
     /// Packets that went over slow or lossy wires.
     pub murky_packets: u64,
     /// Faults by kind.
@@ -75,6 +79,8 @@ impl ChaosReport {
             rounds: 0,
             demanded: 0,
             full_disks: 0,
+            refused_for_room: 0,
+            full_unnoticed: 0,
             murky_packets: 0,
             faults,
             elapsed_ms: 0,
@@ -101,6 +107,9 @@ impl ChaosReport {
         at_least("kinds of faults", self.faults.len() as u64, MIN_KINDS as u64);
         at_least("rounds", self.rounds, 1);
         at_least("operations while the cluster was whole", self.demanded, 1);
+        if self.full_unnoticed > 0 {
+            self.shortfalls.push(format!("full disks that did not show: {}", self.full_unnoticed));
+        }
         self.outcome = match (self.problems.is_empty(), self.shortfalls.is_empty()) {
             (false, _) => Verdict::Invalid,
             (true, false) => Verdict::Unknown,

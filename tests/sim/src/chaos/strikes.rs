@@ -1,9 +1,15 @@
 //! Each fault from its beginning until it is undone.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use kahuna_client::{Options, blocking::Client};
-use kahuna_protocol::key::{Condition, KeySet};
+use kahuna_protocol::{
+    ErrorCode,
+    key::{Condition, KeySet},
+};
 
 use super::{
     ChaosError, Fault,
@@ -20,20 +26,24 @@ const STARTING_MS: (u64, u64) = (0, 200);
 const FLAP_MS: (u64, u64) = (10, 300);
 /// How often it does.
 const FLAPS: (u64, u64) = (3, 12);
-/// A disk is full for so long, in milliseconds: some segments must be needed until it shows.
+/// A disk is full for so long, in milliseconds, and longer until it shows, up to a limit: some segments must be needed.
 const FULL_MS: (u64, u64) = (4_000, 10_000);
+const FULL_LIMIT: Duration = Duration::from_secs(40);
 /// What is written meanwhile: keys, bytes of each value, between two writes, and how long one is tried.
 const SWELL_KEYS: u64 = 16;
 const SWELL_BYTES: usize = 24 << 10;
 const SWELL_EVERY: Duration = Duration::from_millis(10);
 const SWELL_LIMIT: Duration = Duration::from_millis(500);
+/// The stream of a fault's seed that these bytes are drawn from.
+const STREAM_NOISE: u64 = 1;
 /// How long packets may take on slow wires, in microseconds: the least of one fault is below the first, the most between
 /// the two.
 const SLOW_US: (u64, u64) = (5_000, 120_000);
 /// Of a thousand packets so many are lost on lossy wires.
 const LOST: (u64, u64) = (10, 250);
-/// Room that is left on a full disk, in bytes: less than a segment.
-const LEFT_BYTES: u64 = 512 << 10;
+/// Room that is left on a full disk, in bytes: less than a segment, and than a snapshot of what is written meanwhile. One that
+/// fitted would let the log be cut, and go round in the segments that it has.
+const LEFT_BYTES: u64 = 64 << 10;
 
 impl Scene<'_> {
     /// Nothing happens when a minority is in hand already.
@@ -70,13 +80,7 @@ impl Scene<'_> {
                     self.pause(rng, STARTING_MS);
                 }
             }
-            _ => {
-                for at in all.clone() {
-                    self.nodes.disks[at].fill(rng.below(LEFT_BYTES))?;
-                }
-                self.swell(rng)?;
-                all.for_each(|at| self.nodes.disks[at].free());
-            }
+            _ => self.fill(all, rng)?,
         }
         Ok(())
     }
@@ -101,30 +105,42 @@ impl Scene<'_> {
                 self.last(rng);
                 self.nodes.resume(node);
             }
-            _ => {
-                self.nodes.disks[node].fill(rng.below(LEFT_BYTES))?;
-                self.swell(rng)?;
-                self.nodes.disks[node].free();
-            }
+            _ => self.fill(node..node + 1, rng)?,
         }
         self.nodes.start(node)
     }
 
-    /// Writes much, outside of the history, for as long as disks are full: their logs shall need what is not there.
-    fn swell(&self, rng: &SimRng) -> Result<(), ChaosError> {
-        let until = Instant::now() + Duration::from_millis(rng.between(FULL_MS.0, FULL_MS.1));
+    /// Fills disks, and writes much, outside of the history, while they are full: their logs shall need what is not there. It
+    /// has shown when a node says so; with all disks full some write must be refused.
+    fn fill(&self, full: Range<usize>, rng: &SimRng) -> Result<(), ChaosError> {
+        let all = full.len() == self.nodes.count();
+        let said = || full.clone().map(|at| self.nodes.full_disks(at)).sum::<u64>();
+        let before = said();
+        full.clone().try_for_each(|at| self.nodes.disks[at].fill(rng.below(LEFT_BYTES)))?;
+        let began = Instant::now();
+        let least = Duration::from_millis(rng.between(FULL_MS.0, FULL_MS.1));
+        let (mut refused, seed) = (0, rng.draw());
+        let has_shown = |refused: u64| if all { refused > 0 } else { said() > before };
         within(self.nodes.hosts.client_host(0), || {
             let options = Options { timeout: SWELL_LIMIT, ..Options::new(self.nodes.endpoints()) };
             let client = Client::new(options).map_err(|source| ChaosError::Io { what: "a client".into(), source })?;
-            let writes = (0..SWELL_KEYS).map(|number| format!("swell-{number}")).cycle();
-            for key in writes.take_while(|_| Instant::now() < until && !self.stop.is_asked()) {
-                let (condition, value) = (Condition::default(), vec![b'.'; SWELL_BYTES]);
-                // A refusal is what is hoped for.
-                let _ = client.call(KeySet { key: key.into(), value, ttl_ms: None, condition, no_history: true });
+            let noise = SimRng::new(seed, STREAM_NOISE);
+            let mut names = (0..SWELL_KEYS).map(|number| format!("swell-{number}")).cycle();
+            while !self.stop.is_asked()
+                && (began.elapsed() < least || (began.elapsed() < FULL_LIMIT && !has_shown(refused)))
+            {
+                // Nothing that a snapshot could make smaller.
+                let value: Vec<u8> = (0..SWELL_BYTES / 8).flat_map(|_| noise.draw().to_le_bytes()).collect();
+                let (key, condition) = (names.next().expect("without an end"), Condition::default());
+                let written = client.call(KeySet { key: key.into(), value, ttl_ms: None, condition, no_history: true });
+                refused += u64::from(written.is_err_and(|error| error.code() == Some(ErrorCode::DiskFull)));
                 self.stop.pause(SWELL_EVERY);
             }
             Ok(())
-        })
+        })?;
+        self.nodes.recorder.count_full(refused, has_shown(refused) || self.stop.is_asked());
+        full.for_each(|at| self.nodes.disks[at].free());
+        Ok(())
     }
 
     fn strike_wires(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {

@@ -160,6 +160,7 @@ impl<'a> Nemesis<'a> {
             | Fault::ClockDrift
             | Fault::ClockBeyond => self.strike_host(fault).await,
             Fault::LogLost | Fault::LogRots | Fault::SnapshotRots | Fault::DiskFull => self.strike_storage(fault).await,
+            Fault::RotInMajority => self.rot_in_majority().await,
             fault if fault.is_of_terms() => self.strike_terms(fault).await,
             _ => self.strike_wires(fault).await,
         };
@@ -213,6 +214,12 @@ impl<'a> Nemesis<'a> {
             nodes.retain(|node| leads(*node));
         }
         nodes.get(self.rng.below(nodes.len() as u64) as usize).copied()
+    }
+
+    /// Lets any of `nodes` be the first.
+    pub(super) fn rotate(&self, nodes: &mut [NodeId]) {
+        let first = self.rng.below(nodes.len() as u64) as usize;
+        nodes.rotate_left(first);
     }
 
     /// Waits for as long as a fault lasts.

@@ -68,11 +68,16 @@ pub enum Fault {
     RestartInLease,
     /// One leader after the other is cut off soon after its election.
     LeaderAfterLeader,
+    /// A leader is elected again with entries of its own that nobody has, is cut off once a majority has the first of them,
+    /// and somebody who led in between comes back.
+    OlderTermOnMajority,
+    /// A log rots of a node that made up a majority; those who have what it acknowledged are cut off.
+    RotInMajority,
 }
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 31] = [
+    pub const ALL: [(Self, u64); 33] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
@@ -104,11 +109,16 @@ impl Fault {
         (Self::VotersLosePower, 3),
         (Self::RestartInLease, 3),
         (Self::LeaderAfterLeader, 3),
+        (Self::OlderTermOnMajority, 3),
+        (Self::RotInMajority, 3),
     ];
 
     /// Whether it is a change of leaders at a chosen moment, which takes all nodes.
     pub(super) fn is_of_terms(self) -> bool {
-        matches!(self, Self::VotersLosePower | Self::RestartInLease | Self::LeaderAfterLeader)
+        matches!(
+            self,
+            Self::VotersLosePower | Self::RestartInLease | Self::LeaderAfterLeader | Self::OlderTermOnMajority
+        )
     }
 
     /// Its name in reports.

@@ -19,7 +19,7 @@ const SLOW_NANOS: (u64, u64) = (5_000_000, 60_000_000);
 /// Most operations that a failing disk still carries out.
 const LAST_OPERATIONS: u64 = 20;
 /// Most shards of a node.
-const MOST_SHARDS: u64 = 3;
+pub(super) const MOST_SHARDS: u64 = 3;
 /// What a wall clock may be off, in nanoseconds: a little less than half of the allowed skew.
 const CLOCK_NANOS: i64 = 120_000_000;
 /// Steps of a drifting clock, and what each moves it by at most, in nanoseconds.

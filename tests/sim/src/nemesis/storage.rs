@@ -12,7 +12,7 @@ use kahuna_wal::{
     inspect::{Part, Segment},
 };
 
-use super::{Fault, Nemesis, hosts::STARTING_MS};
+use super::{Fault, Nemesis, hosts::STARTING_MS, terms::ELECTION_MS, wires::both_ways};
 use crate::{NodeId, SimDisk, cluster::Cluster};
 
 /// How long a node may take to count a lost log, in looks of this many milliseconds.
@@ -25,6 +25,8 @@ const ROOM_BYTES: u64 = 16 << 10;
 /// How long it is full at least, in milliseconds, and how soon after that every start has found out whether there is room.
 const FULL_MS: (u64, u64) = (500, 4_000);
 const STARTED_MS: u64 = 2_000;
+/// How long a majority acknowledges without the others, in milliseconds.
+const ACKNOWLEDGING_MS: (u64, u64) = (200, 1_500);
 
 impl Nemesis<'_> {
     pub(super) async fn strike_storage(&self, fault: Fault) -> bool {
@@ -84,6 +86,34 @@ impl Nemesis<'_> {
         }
         self.late.borrow_mut().push(format!("node {node} does not count the loss of {}", log.display()));
         true
+    }
+
+    /// The victim's log rots after a time in which its copies made majorities. Who has the others is away then: whoever was
+    /// not there before has nothing but the victim to learn from, and must not make up a majority with it.
+    pub(super) async fn rot_in_majority(&self) -> bool {
+        let Some(nodes) = self.take_all() else { return false };
+        let minority = (nodes.len() - 1) / 2;
+        let mut others: Vec<NodeId> = nodes.iter().copied().filter(|node| *node != self.victim).collect();
+        self.rotate(&mut others);
+        let (behind, ahead) = others.split_at(minority);
+        let net = self.cluster.world().net();
+        let victim = both_ways(&[self.victim], behind);
+        let apart = both_ways(ahead, behind);
+        victim.iter().chain(&apart).for_each(|(from, to)| net.cut(*from, *to));
+        self.pause(ACKNOWLEDGING_MS).await;
+        let away = both_ways(ahead, &[self.victim]);
+        away.iter().for_each(|(from, to)| net.cut(*from, *to));
+        victim.iter().for_each(|(from, to)| net.heal(*from, *to));
+        let happened = self.lose_log(self.victim, Fault::LogRots).await;
+        self.pause(ELECTION_MS).await;
+        away.iter().chain(&apart).for_each(|(from, to)| net.heal(*from, *to));
+        for node in nodes {
+            if !self.cluster.is_up(node) {
+                self.cluster.start(node);
+            }
+            self.give_back(node);
+        }
+        happened
     }
 
     /// Damages a replica's snapshots. The loss is counted if the log does not reach back to its start.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use kahuna_protocol::GroupId;
 use kahuna_shards::env::Env;
 
-use super::{Fault, Nemesis, wires::both_ways};
+use super::{Fault, Nemesis, hosts::MOST_SHARDS, wires::both_ways};
 use crate::{NodeId, Sim};
 
 /// How long an election is waited for, and how often is looked for its end.
@@ -17,8 +17,13 @@ const LEADING_MICROS: u64 = 4_000;
 const LEADERS: (u64, u64) = (3, 10);
 /// How long a candidate hears nothing of the leader, in milliseconds: it campaigns, and its voters refuse.
 const UNHEARD_MS: (u64, u64) = (350, 650);
+/// Longer than a leader's lease, and how often a candidate stands for election meanwhile.
+const LEASE: Duration = Duration::from_millis(400);
+const CAMPAIGN_EVERY: Duration = Duration::from_millis(15);
+/// How long messages may take to where they have not been cut off from.
+const MOMENT_MS: (u64, u64) = (1, 30);
 /// Time for one election more, in milliseconds.
-const ELECTION_MS: (u64, u64) = (400, 1_600);
+pub(super) const ELECTION_MS: (u64, u64) = (400, 1_600);
 
 /// Who leads what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +41,7 @@ impl Nemesis<'_> {
             (None, _) => {}
             (Some(led), Fault::VotersLosePower) => self.voters_lose_power(led).await,
             (Some(led), Fault::RestartInLease) => self.restart_in_lease(led).await,
+            (Some(led), Fault::OlderTermOnMajority) => self.older_term_on_majority(led).await,
             (Some(led), _) => self.leader_after_leader(led).await,
         }
         for node in nodes {
@@ -59,14 +65,19 @@ impl Nemesis<'_> {
         let spared = self.rng.below(2) == 0;
         for node in self.others(next.node).filter(|node| !spared || *node != led.node) {
             self.cluster.cut_power(node);
-            self.cluster.start(node);
+            // Its vote is durable, and must be so in logs that are cut anew as well.
+            match self.rng.below(2) {
+                0 => self.cluster.start(node),
+                _ => self.cluster.start_with_shards(node, self.rng.between(1, MOST_SHARDS) as u16),
+            }
         }
         self.pause(ELECTION_MS).await;
         self.join(next.node);
     }
 
     /// A node that hears nothing of the leader would take over, and everybody else refuses on account of the leader's lease;
-    /// then they are killed, start again, and hear nothing of it either.
+    /// then they are killed, start again, and hear nothing of it either. The candidate asks them again and again: whoever
+    /// votes for it while the lease lasts gives the group two leaders that answer reads.
     async fn restart_in_lease(&self, led: Led) {
         let others: Vec<NodeId> = self.others(led.node).collect();
         let candidate = others[self.rng.below(others.len() as u64) as usize];
@@ -78,6 +89,13 @@ impl Nemesis<'_> {
             self.cluster.kill(node);
             self.cluster.start(node);
         }
+        Sim::timeout(LEASE, async {
+            while let Some(probe) = self.cluster.probe(candidate).filter(|probe| probe.leads_in(led.group).is_none()) {
+                probe.campaign(led.group);
+                Sim::sleep(CAMPAIGN_EVERY).await;
+            }
+        })
+        .await;
         self.pause(ELECTION_MS).await;
         self.join(led.node);
     }
@@ -101,6 +119,51 @@ impl Nemesis<'_> {
             led = next;
         }
         away.into_iter().for_each(|node| self.join(node));
+    }
+
+    /// The fewest steps to Figure 8 of the Raft paper. A leader is cut off with entries that nobody else has. The next one is
+    /// cut off at once, with its first entry. The former is elected again, and nobody hears of it any more as soon as a
+    /// majority has the first of its old entries; that is no commit, for the latter comes back, and is elected by that
+    /// majority's other nodes.
+    async fn older_term_on_majority(&self, first: Led) {
+        let minority = usize::try_from((self.cluster.shape().nodes - 1) / 2).expect("a cluster is small");
+        let before = self.last_index(first.group, first.node);
+        self.cut_off(first.node);
+        let second = self.next_leader(first, &[first.node]).await;
+        if let Some(second) = second {
+            self.cut_off(second.node);
+            let mut rest: Vec<NodeId> = self.others(first.node).filter(|node| *node != second.node).collect();
+            self.rotate(&mut rest);
+            let (voters, mut away) = (rest.split_off(minority - 1), rest);
+            away.push(second.node);
+            away.iter().for_each(|node| self.cut_off(*node));
+            self.join_with(first.node, &voters);
+            let again = self.next_leader(second, &away).await;
+            Sim::timeout(ELECTION_LIMIT, async {
+                while voters.iter().any(|node| self.last_index(first.group, *node) <= before) {
+                    Sim::sleep(ELECTION_LOOK).await;
+                }
+            })
+            .await;
+            let net = self.cluster.world().net();
+            self.others(first.node).for_each(|node| net.cut(first.node, node));
+            self.pause(MOMENT_MS).await;
+            self.cut_off(first.node);
+            away.iter().for_each(|node| self.join_with(*node, &voters));
+            if let Some(again) = again {
+                self.next_leader(again, &[first.node]).await;
+                self.pause(MOMENT_MS).await;
+            }
+        }
+        for node in self.cluster.shape().numbers() {
+            self.join(node);
+        }
+    }
+
+    /// The last entry in a node's log of a group; 0 while it does not run.
+    fn last_index(&self, group: GroupId, node: NodeId) -> u64 {
+        let groups = self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default();
+        groups.iter().find(|view| view.group == group).map_or(0, |view| view.last_index)
     }
 
     /// Some node that leads, and what.
@@ -147,7 +210,11 @@ impl Nemesis<'_> {
 
     fn join(&self, node: NodeId) {
         let others: Vec<NodeId> = self.others(node).collect();
+        self.join_with(node, &others);
+    }
+
+    fn join_with(&self, node: NodeId, others: &[NodeId]) {
         let net = self.cluster.world().net();
-        both_ways(&[node], &others).into_iter().for_each(|(from, to)| net.heal(from, to));
+        both_ways(&[node], others).into_iter().for_each(|(from, to)| net.heal(from, to));
     }
 }

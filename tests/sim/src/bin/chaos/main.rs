@@ -181,8 +181,8 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let mut text = format!(
         "{verdict}: seed {}, {} profile, {} nodes, {} clients, {:.0} s\n  {} answered, {} unknown, {} failed; {} sent \
-         twice; {} rounds, {} answers demanded; {} full disks noticed, {} packets over slow \
-         or lossy wires\n  faults: {}\n",
+         twice; {} rounds, {} answers demanded; {} full disks noticed, {} writes \
+         refused for want of room, {} packets over slow or lossy wires\n  faults: {}\n",
         report.seed,
         report.profile.name(),
         report.nodes,
@@ -195,6 +195,7 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
         report.rounds,
         report.demanded,
         report.full_disks,
+        report.refused_for_room,
         report.murky_packets,
         faults.join(", "),
     );

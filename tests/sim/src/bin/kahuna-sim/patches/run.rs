@@ -28,7 +28,7 @@ pub(crate) struct PatchesArgs {
     #[arg(long, default_value_t = 2)]
     jobs: usize,
     /// How long faults happen, in seconds of virtual time
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 40)]
     seconds: u64,
     /// Run all seeds, also when one is caught: says how often a bug is found
     #[arg(long)]
