@@ -53,6 +53,31 @@ pub enum Judge {
 }
 
 impl Judge {
+    /// All of them; [`Panic`](Self::Panic) stays the last.
+    pub const ALL: [Self; Self::Panic as usize + 1] = [
+        Self::Key,
+        Self::Lock,
+        Self::Sequence,
+        Self::Expiry,
+        Self::Cut,
+        Self::Revision,
+        Self::History,
+        Self::Reliance,
+        Self::ExactlyOnce,
+        Self::Protocol,
+        Self::Leaders,
+        Self::States,
+        Self::Lost,
+        Self::LogMatching,
+        Self::LeaderAppendOnly,
+        Self::LeaderCompleteness,
+        Self::StateMachineSafety,
+        Self::Ends,
+        Self::Liveness,
+        Self::Forbidden,
+        Self::Panic,
+    ];
+
     /// Its name in reports.
     pub fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
@@ -92,8 +117,9 @@ mod tests {
 
     #[test]
     fn judges_are_found_by_their_names() {
-        for judge in [Judge::Key, Judge::ExactlyOnce, Judge::Panic] {
+        for (place, judge) in Judge::ALL.into_iter().enumerate() {
             assert_eq!(Judge::named(&judge.name()), Some(judge));
+            assert_eq!(judge as usize, place);
         }
         assert_eq!(Judge::ExactlyOnce.name(), "exactly_once");
         assert_eq!(Judge::named("nobody"), None);

@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod check;
+pub mod cli;
 pub mod cluster;
 mod disk;
 mod exec;

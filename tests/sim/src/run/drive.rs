@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use crate::{
     check::{self, Event, History, Limits, Verdict},
     cluster::Cluster,
     finding::{Finding, Judge},
-    nemesis::{Clients, Fault, Nemesis},
+    nemesis::{Clients, Nemesis},
     workload::{Process, Recorder},
 };
 
@@ -134,10 +134,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     problems.extend(seen.into_iter().filter(|it| plan.judges_leases() || it.judge != Judge::Reliance));
     problems.extend(nemesis.late().into_iter().map(|text| Finding::new(Judge::Liveness, text)));
     problems.extend(watch.ends(|node, at| nemesis.excuses(node, at)));
-    let kinds: BTreeSet<Fault> = nemesis.struck().iter().map(|struck| struck.fault).collect();
-    if !plan.forbidden.is_empty() && plan.forbidden.is_subset(&kinds) {
-        problems.push(Finding::new(Judge::Forbidden, format!("{:?} happened", plan.forbidden)));
-    }
+    problems.extend(plan.judge_forbidden(&nemesis.struck()));
     let events = crowd.recorder.events();
     let judged = if plan.judges_leases() { events.clone() } else { without_leases(&events) };
     let mut report = RunReport {
@@ -164,18 +161,23 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         problems,
         shortfalls: Vec::new(),
     };
-    match History::from_events(&judged) {
+    match read_history(&judged) {
         Ok(history) => {
             let limits = Limits { min_reads_with_value: 20, min_concurrent_pairs: 20, ..Limits::default() };
             report.judge(&check::check(&history, &limits), nemesis.struck());
         }
-        Err(error) => {
-            report.problems.push(Finding::new(Judge::History, error.to_string()));
+        Err(finding) => {
+            report.problems.push(finding);
             report.outcome = Verdict::Invalid;
         }
     }
     report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).expect("a run is short");
     (report, events)
+}
+
+/// What the clients saw, as a history.
+pub(super) fn read_history(events: &[Event]) -> Result<History, Finding> {
+    History::from_events(events).map_err(|error| Finding::new(Judge::History, error.to_string()))
 }
 
 /// The same history, in which every lease may be over at once.

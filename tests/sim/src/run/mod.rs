@@ -5,6 +5,8 @@
 //!                                                ─▶ replicas agree ─▶ everything is read once more ─▶ judge
 //! ```
 
+#[cfg(test)]
+mod broken;
 mod drive;
 mod inside;
 mod plan;

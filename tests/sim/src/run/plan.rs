@@ -2,7 +2,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{NodeId, SimRng, check::ClockBounds, cluster::Shape, nemesis::Fault, workload::Workload};
+use crate::{
+    NodeId, SimRng,
+    check::ClockBounds,
+    cluster::Shape,
+    finding::{Finding, Judge},
+    nemesis::{Fault, Struck},
+    workload::Workload,
+};
 
 const STREAM_PLAN: u64 = 10;
 const STREAM_NEMESIS: u64 = 11;
@@ -93,6 +100,13 @@ impl Plan {
         let skew = Duration::from_millis(self.shape.settings.max_clock_skew_ms.into());
         let error = if self.judges_leases() { skew / 2 } else { ANY_TIME };
         ClockBounds { error, skew }
+    }
+
+    /// Says so if faults of all forbidden kinds have happened.
+    pub(super) fn judge_forbidden(&self, struck: &[Struck]) -> Option<Finding> {
+        let kinds: BTreeSet<Fault> = struck.iter().map(|struck| struck.fault).collect();
+        let broken = !self.forbidden.is_empty() && self.forbidden.is_subset(&kinds);
+        broken.then(|| Finding::new(Judge::Forbidden, format!("{:?} happened", self.forbidden)))
     }
 
     /// The clients that there are.

@@ -73,9 +73,7 @@ impl RunReport {
             *self.faults.entry(struck.fault.name()).or_default() += 1;
         }
         self.struck = struck;
-        let problems = report.problems.iter();
-        let finding = |it: &Problem| Finding::new(judge_of(it.kind), format!("{:?}: {}", it.name, it.text));
-        self.problems.extend(problems.map(finding));
+        self.problems.extend(report.problems.iter().map(finding));
         self.shortfalls.extend(report.shortfalls.clone());
         let faults = self.struck.len() as u64;
         let mut at_least = |name: &str, seen: u64, least: u64| {
@@ -94,6 +92,11 @@ impl RunReport {
             (true, true) => Verdict::Valid,
         };
     }
+}
+
+/// What the checker of histories has found.
+pub(super) fn finding(problem: &Problem) -> Finding {
+    Finding::new(judge_of(problem.kind), format!("{:?}: {}", problem.name, problem.text))
 }
 
 /// Whose findings the checker of histories reports under that kind.

@@ -17,7 +17,7 @@ use kahuna_shards::env::Env;
 
 use super::{inside::Inside, raft::Logs};
 use crate::{
-    NodeId, Sim,
+    Exit, NodeId, Sim,
     cluster::Cluster,
     finding::{Finding, Judge},
 };
@@ -115,9 +115,7 @@ impl<'a> Watch<'a> {
 
     /// The nodes that ended themselves and that `excused` does not excuse.
     pub fn ends(&self, excused: impl Fn(NodeId, u64) -> bool) -> Vec<Finding> {
-        let exits = self.cluster.world().exits().into_iter().filter(|exit| !excused(exit.node, exit.at_nanos));
-        let text = exits.map(|exit| format!("node {} ended itself with {:?}: {}", exit.node, exit.code, exit.message));
-        text.map(|text| Finding::new(Judge::Ends, text)).collect()
+        judge_ends(&self.cluster.world().exits(), excused)
     }
 
     pub fn problems(&self) -> Vec<Finding> {
@@ -141,4 +139,11 @@ impl<'a> Watch<'a> {
     pub fn equal_states(&self) -> u64 {
         self.seen.borrow().inside.equal_states()
     }
+}
+
+/// What is to be said of `exits` but for those that `excused` excuses, by node and time.
+pub(super) fn judge_ends(exits: &[Exit], excused: impl Fn(NodeId, u64) -> bool) -> Vec<Finding> {
+    let wrong = exits.iter().filter(|exit| !excused(exit.node, exit.at_nanos));
+    let text = wrong.map(|exit| format!("node {} ended itself with {:?}: {}", exit.node, exit.code, exit.message));
+    text.map(|text| Finding::new(Judge::Ends, text)).collect()
 }

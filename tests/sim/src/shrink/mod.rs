@@ -48,7 +48,7 @@ pub fn shrink(trial: Trial, run: impl FnMut(&Trial) -> Ended) -> Option<Shrunk> 
 }
 
 /// Who found something, in the order of the report.
-fn judges(ended: &Ended) -> Vec<Judge> {
+pub(crate) fn judges(ended: &Ended) -> Vec<Judge> {
     match ended {
         Some(report) => report.problems.iter().map(|problem| problem.judge).collect(),
         None => vec![Judge::Panic],

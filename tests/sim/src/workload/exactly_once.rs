@@ -20,7 +20,7 @@ use super::{Process, process::now_ns, recorder::fill, sequences::sequence};
 use crate::{
     Sim, SimNet,
     check::{Kind, Op},
-    finding::Judge,
+    finding::{Finding, Judge},
     net::{SimReadHalf, SimWriteHalf},
 };
 
@@ -54,9 +54,7 @@ impl Process {
         let (one, two) = (decided(one), decided(two));
         if let (Some(one), Some(two)) = (&one, &two) {
             self.recorder.duplicates.set(self.recorder.duplicates.get() + 1);
-            if one != two {
-                self.recorder.problem(Judge::ExactlyOnce, format!("one request was answered {one:?} and {two:?}"));
-            }
+            judge_answers(one, two).into_iter().for_each(|finding| self.recorder.find(finding));
         }
         // Without an answer nobody knows: the other node may still be at it.
         let mut completed = invoked.completion(Kind::Info, now_ns());
@@ -66,6 +64,12 @@ impl Process {
         }
         self.recorder.end(completed);
     }
+}
+
+/// One request has one answer, whoever gives it.
+pub(crate) fn judge_answers(one: &Answer, two: &Answer) -> Option<Finding> {
+    let text = || format!("one request was answered {one:?} and {two:?}");
+    (one != two).then(|| Finding::new(Judge::ExactlyOnce, text()))
 }
 
 /// The answer of one node, if it gives one in time.

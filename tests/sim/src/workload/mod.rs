@@ -4,16 +4,16 @@
 //! can show. A [`Process`] is a client with a session of its own; it has one operation open at a time.
 
 mod cuts;
-mod exactly_once;
+pub(crate) mod exactly_once;
 mod kinds;
 mod lives;
 mod locks;
 mod named;
 mod past;
-mod process;
+pub(crate) mod process;
 mod recorder;
 mod registers;
-mod reliance;
+pub(crate) mod reliance;
 mod sequences;
 
 pub use kinds::Workload;

@@ -15,7 +15,7 @@ use crate::{
     Sim, SimRng,
     check::{Event, Kind, Op},
     cluster::SimClient,
-    finding::Judge,
+    finding::{Finding, Judge},
 };
 
 /// How long it waits for an answer, in milliseconds: shorter than some faults, longer than others.
@@ -104,18 +104,8 @@ impl Process {
     pub(super) async fn operate_at(&mut self, read: ReadLevel, invoked: Event, request: Request) -> Option<Reply> {
         self.recorder.begin(&invoked, Sim::boot_clock());
         let answer = self.call(read, &format!("{:?} {:?}", invoked.op, invoked.key), request).await;
-        let kind = match &answer {
-            Ok(_) => Kind::Ok,
-            Err(ClientError::Refused(_) | ClientError::Unavailable { .. }) => Kind::Fail,
-            Err(ClientError::Unknown { .. } | ClientError::Protocol(_)) => Kind::Info,
-        };
-        let mut completed = invoked.completion(kind, now_ns());
-        if let Ok(reply) = &answer
-            && !fill(&mut completed, &reply.outcome)
-        {
-            self.recorder.problem(Judge::Protocol, format!("{:?} in answer to {:?}", reply.outcome, invoked.op));
-            completed = invoked.completion(Kind::Info, now_ns());
-        }
+        let (completed, finding) = complete(&invoked, &answer, now_ns());
+        finding.into_iter().for_each(|finding| self.recorder.find(finding));
         self.recorder.end(completed);
         answer.ok()
     }
@@ -137,17 +127,45 @@ impl Process {
         let took = Sim::boot_clock() - began;
         if let Some(bound) = demand {
             self.recorder.demanded.set(self.recorder.demanded.get() + 1);
-            if answer.is_err() || took > bound {
-                let came = answer.as_ref().map_or_else(ToString::to_string, |_| "an answer".into());
-                let text = format!("the cluster is whole, and {what} took {took:?} for {came}");
-                self.recorder.problem(Judge::Liveness, text);
-            }
+            let finding = judge_time(what, &answer, took, bound);
+            finding.into_iter().for_each(|finding| self.recorder.find(finding));
         }
         if let Err(error @ ClientError::Protocol(_)) = &answer {
             self.recorder.problem(Judge::Protocol, error.to_string());
         }
         answer
     }
+}
+
+/// The line that says what came of an operation, and what is wrong with its answer if it is none for it.
+pub(crate) fn complete(invoked: &Event, answer: &Result<Reply, ClientError>, at_ns: u64) -> (Event, Option<Finding>) {
+    let kind = match answer {
+        Ok(_) => Kind::Ok,
+        Err(ClientError::Refused(_) | ClientError::Unavailable { .. }) => Kind::Fail,
+        Err(ClientError::Unknown { .. } | ClientError::Protocol(_)) => Kind::Info,
+    };
+    let mut completed = invoked.completion(kind, at_ns);
+    let Ok(reply) = answer else { return (completed, None) };
+    if fill(&mut completed, &reply.outcome) {
+        return (completed, None);
+    }
+    let text = format!("{:?} in answer to {:?}", reply.outcome, invoked.op);
+    (invoked.completion(Kind::Info, at_ns), Some(Finding::new(Judge::Protocol, text)))
+}
+
+/// Whether a cluster that is whole has answered, and within `bound`.
+pub(crate) fn judge_time(
+    what: &str,
+    answer: &Result<Reply, ClientError>,
+    took: Duration,
+    bound: Duration,
+) -> Option<Finding> {
+    let late = answer.is_err() || took > bound;
+    late.then(|| {
+        let came = answer.as_ref().map_or_else(ToString::to_string, |_| "an answer".into());
+        let text = format!("the cluster is whole, and {what} took {took:?} for {came}");
+        Finding::new(Judge::Liveness, text)
+    })
 }
 
 pub(super) fn now_ns() -> u64 {

@@ -12,14 +12,13 @@ use clap::{Parser, ValueEnum};
 use kahuna_sim::{
     chaos::{self, ChaosError, ChaosReport, Plan, Profile, Stop},
     check::Verdict,
+    cli,
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-/// The command line is wrong (`EX_USAGE`); clap's own code would read as "unknown".
-const EXIT_USAGE: u8 = 64;
 /// The binary `kahuna` is not there (`EX_NOINPUT`).
 const EXIT_NO_BINARY: u8 = 66;
 /// Files or processes cannot be handled (`EX_IOERR`).
@@ -124,14 +123,9 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match cli::parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nothing is left to say when even this cannot be printed.
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
     let stop = Stop::default();
     if let Err(error) = end_on_signals(&stop) {

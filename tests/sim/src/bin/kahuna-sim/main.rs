@@ -10,10 +10,7 @@ mod shrink;
 use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use kahuna_sim::{check::Verdict, nemesis::Fault, workload::Workload};
-
-/// The command line is wrong (`EX_USAGE`); clap's own code would read as "unknown".
-const EXIT_USAGE: u8 = 64;
+use kahuna_sim::{check::Verdict, cli, nemesis::Fault, workload::Workload};
 
 #[derive(Parser)]
 #[command(
@@ -104,14 +101,9 @@ fn exit_code(verdict: Verdict) -> ExitCode {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match cli::parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nothing is left to say when even this cannot be printed.
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
     let seeds = cli.run.seeds.or(cli.run.for_seconds.map(|_| u64::MAX));
     match (&cli.verb, seeds) {

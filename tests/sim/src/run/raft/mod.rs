@@ -81,13 +81,13 @@ impl Logs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use kahuna_protocol::GroupId;
 
     use super::*;
 
     /// A replica with a log of these terms from index 0 on, and as many entries applied as said.
-    pub(super) fn replica(
+    pub(in crate::run) fn replica(
         number: u64,
         term: u64,
         leading: bool,
@@ -109,7 +109,8 @@ mod tests {
         (view, entries)
     }
 
-    fn judges(sights: &[(GroupView, Vec<LogEntry>)]) -> Vec<Judge> {
+    /// Who finds something in these sights of replicas.
+    pub(in crate::run) fn judges(sights: &[(GroupView, Vec<LogEntry>)]) -> Vec<Judge> {
         let mut logs = Logs::default();
         for (view, entries) in sights {
             logs.look(view, |from| entries.iter().filter(|entry| entry.index >= from).copied().collect());
