@@ -17,6 +17,9 @@ use crate::format::BLOCK_BYTES;
 /// Bytes of a huge page. A capacity of whole huge pages is aligned to them.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
+/// Bytes that a processor fetches at once.
+const CACHE_LINE_BYTES: usize = 64;
+
 /// A growable buffer of bytes aligned to [`BLOCK_BYTES`].
 ///
 /// It moves into a [`DiskFile::write_at`](crate::DiskFile::write_at) and comes back out of it, so that the kernel, not a
@@ -72,6 +75,14 @@ impl AlignedBuf {
     /// Forgets the content and keeps the memory.
     pub fn clear(&mut self) {
         self.len = 0;
+    }
+
+    /// Forgets the content, and writes to each cache line of the first `bytes` of the memory, as far as it goes: whoever
+    /// fills the buffer next finds it in the processor's cache.
+    pub(crate) fn touch(&mut self, bytes: usize) {
+        self.len = bytes.min(self.capacity);
+        self.iter_mut().step_by(CACHE_LINE_BYTES).for_each(|byte| *byte = 0);
+        self.clear();
     }
 
     /// Shortens the buffer to `len` bytes; does nothing when it is shorter already.
@@ -184,6 +195,17 @@ mod tests {
         buf.len = HUGE_PAGE_BYTES;
         assert_eq!(buf[4999..5001], [7, 1]);
         assert!(buf[8000..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_touched_buffer_is_empty_whatever_it_held_and_however_much_is_asked_for() {
+        let mut buf = AlignedBuf::copy_of(&[9; 5000]);
+        for bytes in [0, 1, 5000, usize::MAX] {
+            buf.touch(bytes);
+            assert_eq!((buf.len(), buf.capacity()), (0, 8192));
+        }
+        buf.resize_zeroed(5000);
+        assert_eq!(buf[..], [0; 5000]);
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl Torn {
                     .expect("appended");
             }
             images.push(disk.files());
-            let entries = (count + 1..=count + 4).map(|index| entry(index, vec![index as u8; 4000]));
+            let entries = [1, 2, 3, 4].map(|more| entry(count + more, vec![(count + more) as u8; 4000]));
             log.append_durable(1, entries).await.expect("appended");
             images.push(disk.files());
         }));

@@ -96,7 +96,7 @@ impl<E: Env> LogStore<E> {
         self.durable([Record::Snapshot(pointer)]).await
     }
 
-    async fn durable(&self, records: impl IntoIterator<Item = Record>) -> io::Result<()> {
+    async fn durable(&self, records: impl AsRef<[Record]>) -> io::Result<()> {
         let outcome = self.shared.log.append_durable(self.shared.group.0, records).await;
         self.shared.judge(outcome)
     }

@@ -20,18 +20,16 @@ impl<D: Disk> Log<D> {
     /// [`LogError::Closed`]; [`LogError::TooLarge`] for a record that fits in no segment, then it and those after it in this
     /// call were not taken.
     ///
-    /// `records` is walked within the call and must not use the log.
-    ///
     /// Panics when an entry leaves a hole behind its group's last entry or lies below its purge mark: the caller lost track.
     pub fn append(
         &self,
         group: GroupId,
-        records: impl IntoIterator<Item = Record>,
+        records: impl AsRef<[Record]>,
         on_durable: impl FnOnce(Result<(), LogError>) + 'static,
     ) {
         let limit = self.shared.options.max_record_bytes();
         let mut state = self.shared.state();
-        let refused = state.push(group, records, limit, true);
+        let refused = state.push(group, records.as_ref(), limit);
         let nothing_before = state.queue.is_empty() && state.in_flight.is_empty();
         let nobody_before = nothing_before && state.waiters.is_empty();
         if nobody_before || state.failed.is_some() || state.closing {
@@ -52,14 +50,14 @@ impl<D: Disk> Log<D> {
 
     /// Queues records that nobody waits for, such as a committed mark: they ride with the next batch, or with
     /// [`Log::seal_if_idle`], and cause no flush of their own. Once the log is poisoned or closed they are dropped.
-    pub fn append_lazily(&self, group: GroupId, records: impl IntoIterator<Item = Record>) {
+    pub fn append_lazily(&self, group: GroupId, records: impl AsRef<[Record]>) {
         // What is refused here is refused to the next caller who waits as well.
         let limit = self.shared.options.max_record_bytes();
-        let _ = self.shared.state().push(group, records, limit, false);
+        let _ = self.shared.state().push(group, records.as_ref(), limit);
     }
 
     /// [`Log::append`] as a future. The records are queued by the call itself, not by the first poll.
-    pub fn append_durable(&self, group: GroupId, records: impl IntoIterator<Item = Record>) -> Appended {
+    pub fn append_durable(&self, group: GroupId, records: impl AsRef<[Record]>) -> Appended {
         let slot = Rc::new(RefCell::new(Slot::default()));
         let answer = slot.clone();
         self.append(group, records, move |outcome| {
@@ -76,13 +74,7 @@ impl<D: Disk> Log<D> {
 
 impl<D: Disk> State<D> {
     /// Encodes records into the queue and takes them into the index; none may be longer than `limit`.
-    fn push(
-        &mut self,
-        group: GroupId,
-        records: impl IntoIterator<Item = Record>,
-        limit: usize,
-        urgent: bool,
-    ) -> Result<(), Box<LogError>> {
+    fn push(&mut self, group: GroupId, records: &[Record], limit: usize) -> Result<(), Box<LogError>> {
         if let Some(error) = &self.failed {
             return Err(error.clone().into());
         }
@@ -95,14 +87,11 @@ impl<D: Disk> State<D> {
                 return Err(LogError::TooLarge { bytes, limit }.into());
             }
             assert!(!matches!(record, Record::Moved { .. }), "only the log itself copies entries");
-            let batch = self.queue.push(group, &record);
-            if let Err(why) = self.index.apply(group, &record, batch) {
+            let place = self.queue.push(group, record);
+            if let Err(why) = self.index.apply(group, record, place) {
                 panic!("group {group} appends {why}");
             }
             self.stats.records += 1;
-        }
-        if urgent && let Some(batch) = self.queue.open_mut() {
-            batch.urgent = true;
         }
         Ok(())
     }

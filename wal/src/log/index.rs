@@ -4,12 +4,12 @@
 //! which is the oldest segment still needed, which marks (vote, committed, ..) must be repeated in a newer segment before
 //! that one may go, and which entries must be moved for it to go.
 
+mod groups;
 mod spans;
-
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use groups::Groups;
 use spans::Spans;
 pub use spans::{EntryPlace, Live};
 
@@ -19,7 +19,7 @@ use crate::format::record::{GroupId, RECORD_HEADER_BYTES, Record};
 /// All groups of a log.
 #[derive(Debug, Default)]
 pub struct Index {
-    groups: BTreeMap<GroupId, GroupIndex>,
+    groups: Groups<GroupIndex>,
     live: Live,
     /// Bytes that the newest marks take as records.
     mark_bytes: u64,
@@ -56,52 +56,57 @@ pub struct Hole {
 }
 
 impl Index {
-    /// Takes in a record that is appended to the batch at `batch`, or says which rule of the log it breaks (and takes nothing
+    /// Takes in a record that was appended and stands at `place`, or says which rule of the log it breaks (and takes nothing
     /// in).
-    pub fn apply(&mut self, group: GroupId, record: &Record, batch: Position) -> Result<(), &'static str> {
-        self.take_in(group, record, batch, GroupIndex::expect_whole)
+    pub fn apply(&mut self, group: GroupId, record: &Record, place: EntryPlace) -> Result<(), &'static str> {
+        self.take_in(group, record, place, GroupIndex::expect_whole)
     }
 
     /// [`Index::apply`] for recovery, which may begin between an entry and the copies that were made of older ones: a hole
     /// may close later, and [`Index::hole`] says whether all did.
-    pub fn replay(&mut self, group: GroupId, record: &Record, batch: Position) -> Result<(), &'static str> {
-        self.take_in(group, record, batch, |_, _| Ok(()))
+    pub fn replay(&mut self, group: GroupId, record: &Record, place: EntryPlace) -> Result<(), &'static str> {
+        self.take_in(group, record, place, |_, _| Ok(()))
     }
 
     fn take_in(
         &mut self,
         group: GroupId,
         record: &Record,
-        batch: Position,
+        place: EntryPlace,
         check: impl FnOnce(&GroupIndex, &Record) -> Result<(), &'static str>,
     ) -> Result<(), &'static str> {
         let (live, mark_bytes) = (&mut self.live, &mut self.mark_bytes);
         if matches!(record, Record::GroupDestroyed) {
-            if let Some(mut gone) = self.groups.remove(&group) {
+            if let Some(mut gone) = self.groups.remove(group) {
                 gone.entries.truncate(live, 0);
                 *mark_bytes -= gone.mark_bytes();
             }
             return Ok(());
         }
-        let index = self.groups.entry(group).or_default();
+        let index = self.groups.get_or_default(group);
+        // Behind a live entry there is neither a hole nor a purge mark.
+        if let Record::Entry { index: at, .. } = record
+            && index.entries.follow(live, *at, place)
+        {
+            return Ok(());
+        }
         check(index, record)?;
-        let bytes = u32::try_from(record.encoded_bytes()).expect("a record is shorter than 4 GiB");
         match record {
             Record::Entry { index: at, .. } => {
                 if index.is_purged(*at) {
                     return Err("an entry at or below the purge mark of its group");
                 }
-                index.entries.append(live, *at, EntryPlace { batch, bytes });
+                index.entries.append(live, *at, place);
             }
             Record::Moved { index: at, .. } => {
                 if !index.is_purged(*at) {
-                    index.entries.relocate(live, *at, EntryPlace { batch, bytes });
+                    index.entries.relocate(live, *at, place);
                 }
             }
             Record::Truncate { from } => index.entries.truncate(live, *from),
             mark => {
                 *mark_bytes -= index.mark_bytes();
-                index.set_mark(mark, batch.segment);
+                index.set_mark(mark, place.batch.segment);
                 *mark_bytes += index.mark_bytes();
                 if let Record::Purge { upto, .. } = mark {
                     index.entries.purge(live, *upto);
@@ -113,7 +118,7 @@ impl Index {
 
     /// The first hole between the live entries of a group.
     pub fn hole(&self) -> Option<Hole> {
-        self.groups.iter().find_map(|(&group, index)| {
+        self.groups.in_order().find_map(|(group, index)| {
             let (below, above, place) = index.entries.hole()?;
             Some(Hole { group, below, above, at: place.batch })
         })
@@ -131,7 +136,7 @@ impl Index {
 
     /// For every group with live entries, the oldest segment that holds one.
     pub fn pinned(&self) -> impl Iterator<Item = (GroupId, u64)> + '_ {
-        self.groups.iter().filter_map(|(&group, index)| Some((group, index.entries.oldest_segment()?)))
+        self.groups.in_order().filter_map(|(group, index)| Some((group, index.entries.oldest_segment()?)))
     }
 
     /// Bytes of records that must not be lost: live entries, and the newest marks.
@@ -146,14 +151,14 @@ impl Index {
 
     /// Where the live entry of `group` at `index` stands.
     pub fn place(&self, group: GroupId, index: u64) -> Option<EntryPlace> {
-        self.groups.get(&group)?.entries.get(index)
+        self.groups.get(group)?.entries.get(index)
     }
 
     /// The live entries in `segment`: where the batch begins, group and index, in this order.
     pub fn live_entries(&self, segment: u64) -> Vec<(u64, GroupId, u64)> {
-        let groups = self.groups.iter();
+        let groups = self.groups.in_order();
         let mut entries: Vec<_> = groups
-            .flat_map(|(&group, index)| {
+            .flat_map(|(group, index)| {
                 index.entries.within(segment).map(move |(at, place)| (place.batch.offset, group, at))
             })
             .collect();
@@ -163,8 +168,7 @@ impl Index {
 
     /// The marks that stand in a segment below `oldest`, as records to write again.
     pub fn marks_below(&self, oldest: u64) -> Vec<(GroupId, Record)> {
-        let marks = |(&group, index): (&GroupId, &GroupIndex)| index.marks(group, oldest);
-        self.groups.iter().flat_map(marks).collect()
+        self.groups.in_order().flat_map(|(group, index)| index.marks(group, oldest)).collect()
     }
 }
 
@@ -248,12 +252,13 @@ mod tests {
         Record::Moved { index, meta: [0; 16], payload: Bytes::new() }
     }
 
-    fn at(segment: u64) -> Position {
-        Position::first_in(segment)
+    /// Of entries without a payload.
+    fn at(segment: u64) -> EntryPlace {
+        EntryPlace { batch: Position::first_in(segment), bytes: 36 }
     }
 
     fn spans(index: &Index, group: GroupId) -> Vec<(u64, u64, u64)> {
-        index.groups[&group].entries.ranges()
+        index.groups.get(group).expect("it is there").entries.ranges()
     }
 
     #[test]
@@ -341,7 +346,7 @@ mod tests {
         for record in [moved(50), entry(100), entry(101), moved(51)] {
             index.replay(1, &record, at(4)).expect("holes may close");
         }
-        let hole = Hole { group: 1, below: 51, above: 100, at: at(4) };
+        let hole = Hole { group: 1, below: 51, above: 100, at: at(4).batch };
         assert_eq!(index.hole(), Some(hole));
         (52..100).for_each(|one| index.replay(1, &moved(one), at(5)).expect("holes may close"));
         assert_eq!(index.hole(), None);

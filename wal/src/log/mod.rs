@@ -26,7 +26,7 @@ mod writer;
 
 pub use append::Appended;
 pub use handle::Log;
-pub use index::{Hole, Index};
+pub use index::{EntryPlace, Hole, Index};
 pub use prepare::{segment_of, segment_path};
 pub use space::Space;
 pub use stats::LogStats;

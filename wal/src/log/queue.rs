@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 
+use super::index::EntryPlace;
 use super::writer::MAX_IN_FLIGHT;
 use crate::aligned::{AlignedBuf, HUGE_PAGE_BYTES};
 use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::record::{GroupId, Record};
 use crate::format::{BLOCK_BYTES, Position};
 
-/// Buffers kept for reuse: those in flight, one filling, one to spare.
+/// Buffers of a log: those in flight, one filling, one to spare.
 const POOLED_BUFFERS: usize = MAX_IN_FLIGHT + 2;
 
 /// One batch before its header is written: room for the header, then records.
@@ -47,6 +48,10 @@ pub struct Queue {
     segment_bytes: u64,
     max_batch_bytes: usize,
     pool: Vec<AlignedBuf>,
+    /// The buffer of the next batch, if it was warmed up.
+    warm: Option<AlignedBuf>,
+    /// Bytes of the last batch that was closed.
+    last_bytes: usize,
 }
 
 impl Queue {
@@ -58,17 +63,34 @@ impl Queue {
         segment_bytes: u64,
         max_batch_bytes: usize,
     ) -> Self {
-        let (closed, open, pool) = Default::default();
-        Self { closed, open, next, next_sequence, tail_bytes, segment_bytes, max_batch_bytes, pool }
+        let (closed, open, pool, warm) = Default::default();
+        let last_bytes = 0;
+        let mut queue = Self {
+            closed,
+            open,
+            next,
+            next_sequence,
+            tail_bytes,
+            segment_bytes,
+            max_batch_bytes,
+            pool,
+            warm,
+            last_bytes,
+        };
+        if !queue.has_small_buffers(0) {
+            // Their first touch takes long, and now nobody waits.
+            queue.pool = (0..POOLED_BUFFERS).map(|_| queue.new_buf(0)).collect();
+        }
+        queue
     }
 
-    /// Adds a record and returns where its batch will begin. The record fits in a segment.
-    pub fn push(&mut self, group: GroupId, record: &Record) -> Position {
+    /// Adds a record and returns where it stands. The record fits in a segment.
+    pub fn push(&mut self, group: GroupId, record: &Record) -> EntryPlace {
         let bytes = record.encoded_bytes();
         let batch = self.open_with_room(bytes);
         record.encode(group, batch.buf.extend_by(bytes));
         batch.records += 1;
-        batch.position
+        EntryPlace { batch: batch.position, bytes: u32::try_from(bytes).expect("a record is shorter than 4 GiB") }
     }
 
     /// The batch that records go to now; opened when there is none.
@@ -123,6 +145,18 @@ impl Queue {
         }
     }
 
+    /// Fetches the memory of the next batch, as far as the last one came, into the processor's cache: for when a batch is on
+    /// its way and there is time. What a drive has read from a buffer is far from the processor, and records would wait.
+    pub fn warm_up(&mut self) {
+        if self.open.is_none()
+            && self.warm.is_none()
+            && let Some(mut buf) = self.pool.pop()
+        {
+            buf.touch(self.last_bytes);
+            self.warm = Some(buf);
+        }
+    }
+
     fn open_with_room(&mut self, record_bytes: usize) -> &mut Batch {
         let has_room = |batch: &Batch| batch.buf.len() + record_bytes <= batch.limit;
         if !self.open.as_ref().is_some_and(has_room) {
@@ -140,7 +174,8 @@ impl Queue {
         let room = self.tail_bytes - self.next.offset;
         assert!(needed as u64 <= room, "an append checks that its records fit in a segment");
         let limit = usize::try_from(room).unwrap_or(usize::MAX).min(self.max_batch_bytes.max(needed));
-        let mut buf = self.pool.pop().unwrap_or_else(|| self.new_buf(needed));
+        let pooled = self.warm.take().or_else(|| self.pool.pop());
+        let mut buf = pooled.unwrap_or_else(|| self.new_buf(needed));
         buf.resize_zeroed(BATCH_HEADER_BYTES);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -149,16 +184,61 @@ impl Queue {
 
     /// Batches that may grow long are gathered in huge pages, the batches of a log with small segments in little memory.
     fn new_buf(&self, needed: usize) -> AlignedBuf {
-        let longest = needed.max(self.max_batch_bytes);
-        let is_small = longest as u64 > self.segment_bytes || longest <= HUGE_PAGE_BYTES / 2;
-        let capacity = if is_small { needed.max(64 << 10) } else { longest.next_multiple_of(HUGE_PAGE_BYTES) };
+        let capacity = if self.has_small_buffers(needed) {
+            needed.max(64 << 10)
+        } else {
+            needed.max(self.max_batch_bytes).next_multiple_of(HUGE_PAGE_BYTES)
+        };
         AlignedBuf::with_capacity(capacity)
+    }
+
+    fn has_small_buffers(&self, needed: usize) -> bool {
+        let longest = needed.max(self.max_batch_bytes);
+        longest as u64 > self.segment_bytes || longest <= HUGE_PAGE_BYTES / 2
     }
 
     fn close(&mut self) {
         if let Some(batch) = self.open.take() {
             self.next.offset += batch.padded_bytes();
+            self.last_bytes = batch.buf.len();
             self.closed.push_back(batch);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LogOptions;
+
+    fn queue(options: &LogOptions) -> Queue {
+        Queue::new(Position::first_in(1), 1, options.segment_bytes, options.segment_bytes, options.max_batch_bytes)
+    }
+
+    #[test]
+    fn long_batches_gather_in_buffers_made_at_the_opening() {
+        let queue_of_long = queue(&LogOptions::default());
+        assert_eq!(queue_of_long.pool.len(), POOLED_BUFFERS);
+        assert!(queue_of_long.pool.iter().all(|buf| buf.capacity() == HUGE_PAGE_BYTES));
+        assert!(queue(&LogOptions::small()).pool.is_empty());
+    }
+
+    #[test]
+    fn the_next_batch_takes_the_buffer_that_was_warmed_up_and_reads_as_if_it_were_new() {
+        let mut queue = queue(&LogOptions::small());
+        let vote = Record::Vote(vec![0xff; 1000].into());
+        queue.push(1, &vote);
+        let first = queue.take(true).expect("a batch waits");
+        let memory = first.buf.as_ptr();
+        queue.recycle(first.buf);
+        queue.warm_up();
+        assert!(queue.pool.is_empty(), "it is set aside");
+        queue.warm_up();
+        queue.push(1, &vote);
+        queue.warm_up();
+        let second = queue.take(true).expect("a batch waits");
+        assert_eq!(second.buf.as_ptr(), memory);
+        assert_eq!(second.buf[BATCH_HEADER_BYTES..], vote.encoded(1));
+        assert!(second.buf[..BATCH_HEADER_BYTES].iter().all(|&byte| byte == 0));
     }
 }

@@ -76,9 +76,9 @@ impl<D: Disk> State<D> {
             return self.release.decided;
         }
         for (group, record) in self.index.marks_below(oldest) {
-            let batch = self.queue.push(group, &record);
+            let place = self.queue.push(group, &record);
             self.queue.open_batch().urgent = true;
-            self.index.apply(group, &record, batch).expect("a mark may always be repeated");
+            self.index.apply(group, &record, place).expect("a mark may always be repeated");
             self.stats.records += 1;
             self.stats.repeated += 1;
         }

@@ -10,22 +10,23 @@ pub type OnDurable = Box<dyn FnOnce(Result<(), LogError>)>;
 /// A line of callbacks. Those at its front may be durable already, and are about to be told.
 #[derive(Default)]
 pub struct Waiters {
-    line: VecDeque<Waiter>,
+    line: VecDeque<OnDurable>,
     /// How many at the front are durable.
     durable: usize,
-}
-
-struct Waiter {
-    on_durable: OnDurable,
-    /// Why nothing was taken, when a refused append waits in line.
-    refused: Option<Box<LogError>>,
+    /// How many left the line from its front.
+    left: u64,
+    /// Who in line was refused, and why nothing was taken: the place counts from the first who ever came. Apart from the
+    /// line, because there is hardly ever one.
+    refused: VecDeque<(u64, LogError)>,
 }
 
 impl Waiters {
     /// Adds one to the end of the line. What was `refused` is told so, in its turn.
-    #[inline]
     pub fn push(&mut self, on_durable: OnDurable, refused: Result<(), Box<LogError>>) {
-        self.line.push_back(Waiter { on_durable, refused: refused.err() });
+        if let Err(error) = refused {
+            self.refused.push_back((self.left + self.line.len() as u64, *error));
+        }
+        self.line.push_back(on_durable);
     }
 
     /// The first `count` of those who were not durable yet are now.
@@ -40,15 +41,16 @@ impl Waiters {
     }
 
     /// Takes the next who is durable, and what to tell.
-    #[inline]
     pub fn next_durable(&mut self) -> Option<(OnDurable, Result<(), LogError>)> {
         self.durable = self.durable.checked_sub(1)?;
-        let waiter = self.line.pop_front()?;
-        Some((waiter.on_durable, waiter.refused.map_or(Ok(()), |error| Err(*error))))
+        let on_durable = self.line.pop_front()?;
+        let refused = self.refused.pop_front_if(|(place, _)| *place == self.left);
+        self.left += 1;
+        Some((on_durable, refused.map_or(Ok(()), |(_, error)| Err(error))))
     }
 
     /// Takes everybody who is not durable, when nobody ever will be.
     pub fn take_rest(&mut self) -> impl Iterator<Item = OnDurable> + use<> {
-        self.line.split_off(self.durable).into_iter().map(|waiter| waiter.on_durable)
+        self.line.split_off(self.durable).into_iter()
     }
 }

@@ -107,6 +107,9 @@ impl<D: Disk> Shared<D> {
             if state.closing && state.in_flight.is_empty() && state.queue.is_empty() && state.sealed {
                 return Poll::Ready(Ok(()));
             }
+            if !state.in_flight.is_empty() {
+                state.queue.warm_up();
+            }
             state.sleep(context.waker());
             return Poll::Pending;
         }

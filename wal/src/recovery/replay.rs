@@ -8,7 +8,7 @@ use super::recovered::{GroupLog, LogEntry};
 use crate::format::FIRST_VERSION_WITH_MOVED;
 use crate::format::Position;
 use crate::format::record::{GroupId, RawRecord, Record, kind};
-use crate::log::{Hole, Index};
+use crate::log::{EntryPlace, Hole, Index};
 
 /// The state of every group so far.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Replay {
                 return Err("a verified batch holds a record that its format version does not know");
             }
             let record = owned(&raw);
-            self.index.replay(raw.group, &record, batch)?;
+            self.index.replay(raw.group, &record, EntryPlace::of(&record, batch))?;
             if let Record::GroupDestroyed = record {
                 self.groups.remove(&raw.group);
             } else {

@@ -199,7 +199,7 @@ async fn write_logs<D: Disk>(
         let owned = records.iter().filter(|(group, _)| GroupId(**group).shard(manifest.shards).0 == shard);
         let write = async {
             for (group, records) in owned {
-                log.append_durable(*group, records.clone()).await?;
+                log.append_durable(*group, records).await?;
             }
             log.close();
             Ok::<(), LogError>(())

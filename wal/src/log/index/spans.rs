@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use crate::format::record::Record;
 use crate::format::{BLOCK_BYTES, Position};
 
-/// Where an entry stands: in which batch, and how long it is there.
+/// Where an entry, or any record, stands: in which batch, and how long it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryPlace {
     /// Where its batch begins.
@@ -38,6 +39,13 @@ struct Span {
 struct Slot {
     block: u32,
     bytes: u32,
+}
+
+impl EntryPlace {
+    /// The place of `record`, shorter than 4 GiB, in the batch at `batch`.
+    pub fn of(record: &Record, batch: Position) -> Self {
+        Self { batch, bytes: u32::try_from(record.encoded_bytes()).expect("a record is shorter than 4 GiB") }
+    }
 }
 
 impl Live {
@@ -145,6 +153,17 @@ impl Spans {
         pairs
             .map(|(low, high)| (low.end() - 1, high))
             .find_map(|(low, high)| (low.checked_add(1) != Some(high.first)).then(|| (low, high.first, high.place(0))))
+    }
+
+    /// Adds an entry if it goes on right behind the last one, in the same segment; says whether it does. Most do.
+    pub fn follow(&mut self, live: &mut Live, index: u64, place: EntryPlace) -> bool {
+        let last = self.0.back_mut().filter(|span| span.end() == index && span.segment == place.batch.segment);
+        if let Some(span) = last {
+            live.add(span.segment, place.bytes.into());
+            span.slots.push_back(Slot::new(place));
+            return true;
+        }
+        false
     }
 
     /// Adds an entry in place of all at its index and above.

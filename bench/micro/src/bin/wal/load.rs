@@ -124,13 +124,13 @@ impl<D: Disk> Load<D> {
     fn append(&mut self, group: usize, writer: usize, payload: &Bytes) {
         let index = self.next_index[group];
         self.next_index[group] += 1;
-        let entry = Record::Entry { index, meta: [0; 16], payload: payload.clone() };
+        let entry = [Record::Entry { index, meta: [0; 16], payload: payload.clone() }];
         if index.is_multiple_of(PURGE_EVERY) {
             let purge = Record::Purge { upto: index - 1, log_id: Bytes::new() };
-            self.log.append_lazily(group as u32, [purge]);
+            self.log.append_lazily(group as u32, &[purge]);
         }
         let told = self.told.clone();
-        self.log.append(group as u32, [entry], move |outcome| {
+        self.log.append(group as u32, &entry, move |outcome| {
             if let Err(error) = outcome {
                 *told.failure.borrow_mut() = Some(error);
             }

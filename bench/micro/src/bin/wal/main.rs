@@ -13,8 +13,13 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kahuna_microbench::Output;
+use kahuna_shards::linux::{Allocator, set_up_memory};
 
 use self::load::Workload;
+
+/// As in the binary `kahuna`.
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 /// Measures the log against a plain loop of durable writes.
 #[derive(Parser)]
@@ -54,6 +59,7 @@ enum Subject {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    set_up_memory();
     let arguments = Arguments::parse();
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(parent)?;
