@@ -30,6 +30,8 @@ pub enum Judge {
     Protocol,
     /// One leader per group and term.
     Leaders,
+    /// No leader trusts its lease while another one leads in a later term.
+    Lease,
     /// One state per group and applied entry.
     States,
     /// A replica whose log was lost never runs again.
@@ -66,6 +68,7 @@ impl Judge {
         Self::ExactlyOnce,
         Self::Protocol,
         Self::Leaders,
+        Self::Lease,
         Self::States,
         Self::Lost,
         Self::LogMatching,

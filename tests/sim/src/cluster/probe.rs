@@ -1,4 +1,4 @@
-//! A look at a running node from outside. Looking changes nothing.
+//! A look at a running node from outside. Looking changes nothing, and asking for a lease neither.
 
 use std::{
     cell::RefCell,
@@ -114,6 +114,14 @@ impl Probe {
     pub fn leads_in(&self, group: GroupId) -> Option<u64> {
         let leader = self.group(group)?.replica().leader();
         leader.leading.then_some(leader.term)
+    }
+
+    /// Whether a group's replica would answer a read now, by its lease alone.
+    pub async fn trusts_its_lease(&self, group: GroupId) -> bool {
+        match self.group(group) {
+            Some(group) => group.replica().lease_read().await.is_ok(),
+            None => false,
+        }
     }
 
     /// Makes a group's replica stand for election now, as the death of its leader's node does.

@@ -149,6 +149,11 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             inside.leads(GROUP, if broken { 3 } else { 4 }, ReplicaId(2));
             inside.findings()
         }
+        Judge::Lease => {
+            let mut inside = Inside::default();
+            inside.trusts_its_lease(GROUP, ReplicaId(1), 3, if broken { 4 } else { 3 });
+            inside.findings()
+        }
         Judge::States => {
             let mut inside = Inside::default();
             inside.applied(GROUP, 7, ReplicaId(1), 70);

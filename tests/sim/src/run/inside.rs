@@ -28,6 +28,15 @@ impl Inside {
         }
     }
 
+    /// `replica` trusts its lease in `term`; the latest term that somebody leads in is `latest`.
+    pub fn trusts_its_lease(&mut self, group: GroupId, replica: ReplicaId, term: u64, latest: u64) {
+        if term < latest {
+            let text =
+                format!("replica {replica} of group {group} trusts its lease of term {term}, and {latest} is led");
+            self.find(Judge::Lease, text);
+        }
+    }
+
     /// `replica` was seen to have applied `group`'s entries up to `index`, and its state to hash to `hash`: so must every
     /// other's there, and its own after a restart.
     pub fn applied(&mut self, group: GroupId, index: u64, replica: ReplicaId, hash: u64) {

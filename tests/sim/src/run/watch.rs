@@ -1,6 +1,7 @@
 //! What is looked at from inside while a cluster runs.
 //!
 //! - One leader per term: two replicas that lead a group in one term.
+//! - One lease at a time: a leader that would answer reads by its lease while another one leads in a later term.
 //! - What Raft promises of logs: see `raft/`.
 //! - One state per index: two replicas (or one, before and after a restart) that have applied the same entries and are not
 //!   the same.
@@ -24,6 +25,8 @@ use crate::{
 
 /// Between two looks at who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a leader that trusts its lease may take to say so.
+const LEASE_LIMIT: Duration = Duration::from_millis(2);
 /// Of so many looks one is at the states as well.
 const STATES_ONE_IN: u64 = 20;
 
@@ -53,6 +56,7 @@ impl<'a> Watch<'a> {
     pub async fn run(&self) {
         for look in 0_u64.. {
             self.look();
+            self.look_at_leases().await;
             if look.is_multiple_of(STATES_ONE_IN) {
                 self.look_at_states();
             }
@@ -80,6 +84,23 @@ impl<'a> Watch<'a> {
                     *snapshot = view.snapshot_index;
                 }
                 *applied = view.applied_index;
+            }
+        }
+    }
+
+    /// Asks leaders for their leases where several lead a group, each in a term of its own.
+    async fn look_at_leases(&self) {
+        let nodes = self.cluster.shape().numbers().filter_map(|node| self.cluster.probe(node));
+        let leading = nodes.flat_map(|probe| {
+            let groups = probe.groups().into_iter().filter(|view| view.leading);
+            groups.map(|view| (view.group, view.term, view.replica, probe.clone())).collect::<Vec<_>>()
+        });
+        let leading: Vec<_> = leading.collect();
+        for (group, term, replica, probe) in &leading {
+            let terms = leading.iter().filter(|(other, ..)| other == group).map(|(_, term, ..)| *term);
+            let latest = terms.max().unwrap_or(*term);
+            if *term < latest && Sim::timeout(LEASE_LIMIT, probe.trusts_its_lease(*group)).await == Some(true) {
+                self.seen.borrow_mut().inside.trusts_its_lease(*group, *replica, *term, latest);
             }
         }
     }
