@@ -6,13 +6,12 @@ mod demo;
 use std::panic;
 
 use kahuna_shards::env::ExitCode;
-use kahuna_shards::linux::{Allocator, set_up_memory};
+use kahuna_shards::linux::Allocator;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> std::process::ExitCode {
-    set_up_memory();
     end_process_on_panic();
     cli::run()
 }

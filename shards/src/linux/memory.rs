@@ -1,25 +1,39 @@
 //! The allocator of a process that runs shards.
 //!
-//! Each shard's thread has a heap of its own. What the system's allocator joins and gives back in one go when a state of a
-//! million records is freed, the shard's requests wait for; `kahuna-microbench`, `snapshot`, measures it.
-
-use std::ffi::{c_int, c_long};
-
-use libmimalloc_sys::mi_option_set;
+//! What an allocator puts off and does in one go, the shard's requests wait for: giving memory back to the system, joining
+//! what a million freed records leave, looking through every page of a heap. This one, set up as it is here, does none of
+//! it, and each shard's thread has an arena of its own. `kahuna-microbench`, `snapshot`, measures it.
 
 /// What a binary names as its `#[global_allocator]`.
-pub use mimalloc::MiMalloc as Allocator;
+pub use tikv_jemallocator::Jemalloc as Allocator;
 
-/// `mi_option_purge_delay` of mimalloc 2, which the bindings do not name: milliseconds until freed memory goes back to the
-/// system, -1 for never.
-const PURGE_DELAY: c_int = 15;
+/// What the allocator reads when the process starts: keep what is freed for the next state or snapshot, and take no huge
+/// pages, whose first touch clears two megabytes at once. The log's few write buffers ask for theirs themselves.
+// SAFETY: it is the symbol that the allocator looks for, and a reference to bytes that end with a zero is what it expects.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static OPTIONS: &[u8; 46] = b"dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:never\0";
 
-/// Keeps what is freed for the next state or snapshot, since giving it back stalls a shard as well; and lets the log's few
-/// write buffers have the huge pages that they ask for, which the allocator, built to do without, forbids to the whole
-/// process. To be called first thing in `main`, before there are threads.
-pub fn set_up_memory() {
-    // SAFETY: sets a number that exists in the version this is built with; no other thread runs yet.
-    unsafe { mi_option_set(PURGE_DELAY, c_long::from(-1_i8)) }
-    // Where the kernel knows no such switch the buffers get small pages.
-    let _ = rustix::thread::disable_transparent_huge_pages(false);
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+    use std::ptr::{from_mut, null_mut};
+
+    use tikv_jemalloc_sys::mallctl;
+
+    /// Reads the allocator's option `name`, which is a `T`.
+    fn option<T: Copy>(name: &CStr, mut value: T) -> T {
+        let mut bytes = size_of::<T>();
+        // SAFETY: it writes at most so many bytes to the place given, and fails unless the option is of that size.
+        let failed = unsafe { mallctl(name.as_ptr(), from_mut(&mut value).cast(), &raw mut bytes, null_mut(), 0) };
+        assert_eq!((failed, bytes), (0, size_of::<T>()), "{name:?}");
+        value
+    }
+
+    #[test]
+    fn the_allocator_reads_what_is_set_here() {
+        assert_eq!([option(c"opt.dirty_decay_ms", 0_isize), option(c"opt.muzzy_decay_ms", 0)], [-1, -1]);
+        let thp = option(c"opt.thp", std::ptr::null());
+        // SAFETY: the option is a text that lives as long as the process.
+        assert_eq!(unsafe { CStr::from_ptr(thp) }, c"never");
+    }
 }

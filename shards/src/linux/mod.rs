@@ -22,7 +22,7 @@ mod timers;
 mod world;
 
 pub use clock::{BootClock, set_wall_clock_offset_ms};
-pub use memory::{Allocator, set_up_memory};
+pub use memory::Allocator;
 pub use net::{Tcp, TcpListener, TcpReadHalf, TcpStream, TcpWriteHalf};
 pub use ring::drive_disk;
 pub use runtime::{Cancelled, Join, Runtime};
