@@ -5,6 +5,7 @@ use std::ops::{Bound, RangeBounds};
 
 use super::encoding::entry_payload;
 use super::types::{Entry, LogId};
+use super::window::Window;
 
 /// The most bytes of payload that one read for replication gives, unless a single entry is larger.
 pub const READ_BYTES: usize = 1 << 20;
@@ -25,9 +26,9 @@ pub struct Entries {
     /// The last entry that was purged.
     purged: Option<LogId>,
     /// Each index is one above that of the entry before it. It may begin with purged ones.
-    window: VecDeque<Entry>,
+    window: Window<Entry>,
     /// Windows of purged entries only.
-    purged_windows: VecDeque<VecDeque<Entry>>,
+    purged_windows: VecDeque<Window<Entry>>,
 }
 
 /// What `entry` costs in log and memory, in bytes.
@@ -74,7 +75,8 @@ impl Entries {
         for _ in 0..FREED_ENTRIES {
             let freed = match self.purged_windows.front_mut() {
                 Some(window) => window.pop_front(),
-                None => self.window.pop_front_if(|first| first.log_id.index < purged),
+                None if self.window.front().is_some_and(|first| first.log_id.index < purged) => self.window.pop_front(),
+                None => None,
             };
             match freed {
                 Some(entry) => bytes += cost(&entry),
@@ -104,7 +106,7 @@ impl Entries {
             Bound::Unbounded => usize::MAX,
         };
         let end = end.min(self.window.len());
-        self.window.range(start.min(end)..end)
+        (start..end).filter_map(|at| self.window.get(at))
     }
 
     /// Copies of the first entries in `start..end`: at least one if there is one, then up to [`READ_BYTES`].

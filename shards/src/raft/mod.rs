@@ -39,6 +39,7 @@ pub mod snapshot;
 mod started;
 mod state_machine;
 pub mod types;
+mod window;
 
 pub use applied::{Applied, Start};
 pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};

@@ -284,6 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn many_entries_of_a_segment_stand_in_several_spans() {
+        let mut index = Index::default();
+        (1..=20_000).for_each(|one| index.apply(1, &entry(one), at(1)).expect("contiguous"));
+        assert_eq!(spans(&index, 1), [(1, 1, 8192), (1, 8193, 16_384), (1, 16_385, 20_000)]);
+        assert_eq!((index.live_entries(1).len(), index.hole()), (20_000, None));
+        index.apply(1, &purge(9_000), at(2)).expect("always");
+        index.apply(1, &Record::Truncate { from: 17_000 }, at(2)).expect("always");
+        assert_eq!(spans(&index, 1), [(1, 9_001, 16_384), (1, 16_385, 16_999)]);
+        assert_eq!(index.live_entries(1).len(), 7_999);
+        index.apply(1, &moved(16_384), at(2)).expect("it is live");
+        index.apply(1, &moved(16_385), at(2)).expect("it is live");
+        assert_eq!(spans(&index, 1), [(1, 9_001, 16_383), (2, 16_384, 16_385), (1, 16_386, 16_999)]);
+        assert_eq!((index.oldest_needed(9), index.hole()), (1, None));
+    }
+
+    #[test]
     fn holes_and_purged_entries_are_named() {
         let mut index = Index::default();
         index.apply(1, &entry(7), at(1)).expect("a log starts anywhere");

@@ -26,6 +26,9 @@ pub struct Live {
 #[derive(Debug, Default)]
 pub struct Spans(VecDeque<Span>);
 
+/// The most entries of a span: growing copies its slots, and nobody shall wait for that.
+const SPAN_ENTRIES: usize = 8192;
+
 /// Entries of neighbouring indices in one segment.
 #[derive(Debug)]
 struct Span {
@@ -226,7 +229,9 @@ impl Spans {
     /// Puts an entry between two spans, or at the end of the lower one.
     fn put(&mut self, behind: usize, index: u64, place: EntryPlace) {
         let lower = behind.checked_sub(1).map(|before| &mut self.0[before]);
-        match lower.filter(|span| span.end() == index && span.segment == place.batch.segment) {
+        let fits =
+            |span: &Span| span.end() == index && span.segment == place.batch.segment && span.slots.len() < SPAN_ENTRIES;
+        match lower.filter(|span| fits(span)) {
             Some(span) => span.slots.push_back(Slot::new(place)),
             None => self.0.insert(behind, Span::new(index, place)),
         }
