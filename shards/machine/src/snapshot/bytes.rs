@@ -5,6 +5,11 @@
 pub struct Writer(Vec<u8>);
 
 impl Writer {
+    /// With room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// How many bytes were written.
     pub fn len(&self) -> usize {
         self.0.len()

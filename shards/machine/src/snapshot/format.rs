@@ -13,6 +13,9 @@ pub const BLOCK_HEADER_BYTES: usize = 16;
 /// The payload at which a block is closed; one item may exceed it.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
+/// Room for the last item of a block, behind that payload, as long as most are.
+const LAST_ITEM_BYTES: usize = 4 << 10;
+
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -112,12 +115,18 @@ pub fn check_block(number: u32, block: &[u8]) -> Result<(), SnapshotError> {
 
 /// Makes one block.
 pub fn seal(number: u32, kind: BlockKind, payload: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    seal_word(number, kind as u32, payload)
+    let items = kind == BlockKind::Items;
+    // Grown step by step, a full one would be copied again and again.
+    let room = if items { BLOCK_HEADER_BYTES + BLOCK_BYTES + LAST_ITEM_BYTES } else { BLOCK_HEADER_BYTES };
+    seal_in(Writer::with_capacity(room), number, kind as u32, payload)
 }
 
 /// Makes one block of that kind word.
 pub fn seal_word(number: u32, kind: u32, payload: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut writer = Writer::default();
+    seal_in(Writer::default(), number, kind, payload)
+}
+
+fn seal_in(mut writer: Writer, number: u32, kind: u32, payload: impl FnOnce(&mut Writer)) -> Vec<u8> {
     writer.u32(0);
     writer.u32(0);
     writer.u32(number);

@@ -7,7 +7,7 @@ use crate::env::Env;
 
 /// How long work goes on without letting others run, when its steps are short beside it. A yield costs a look at the
 /// kernel's completions, so that one after every step would cost more than the steps.
-const LIMIT: Duration = Duration::from_micros(200);
+const LIMIT: Duration = Duration::from_micros(100);
 
 /// The turn of one task.
 pub struct Turn<E> {

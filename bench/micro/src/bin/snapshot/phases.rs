@@ -72,9 +72,16 @@ impl Drop for Writers {
 }
 
 /// Fills a group, and takes two snapshots of it while it is written to: their files.
-pub fn build(dir: &Path, workload: Workload) -> Result<([PathBuf; 2], Vec<Measured>), Box<dyn Error>> {
+pub fn build(
+    dir: &Path,
+    workload: Workload,
+    touched_mb: usize,
+) -> Result<([PathBuf; 2], Vec<Measured>), Box<dyn Error>> {
     let dir = dir.to_owned();
-    let shard = spawn_shard(ShardOptions::new(0), move || async move { build_here(&dir, workload).await })?;
+    let shard = spawn_shard(ShardOptions::new(0), move || async move {
+        touch(touched_mb);
+        build_here(&dir, workload).await
+    })?;
     Ok(shard.join())
 }
 
@@ -128,6 +135,13 @@ async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measur
     ([first, second], measured)
 }
 
+/// Has the system give memory to this thread's allocator, which keeps it, as a shard has it that has run for a while. On a
+/// virtual machine the first touch of a page may take as long as its host takes to find one.
+fn touch(megabytes: usize) {
+    let chunks: Vec<Vec<u8>> = (0..16 * megabytes).map(|_| vec![1; 64 << 10]).collect();
+    drop(std::hint::black_box(chunks));
+}
+
 /// Takes a snapshot of all that is applied now.
 async fn snapshot(node: &Node) {
     let applied = node.replica.applied_index();
@@ -151,9 +165,12 @@ fn keep(node: &Node, dir: &Path, name: &str) -> PathBuf {
 }
 
 /// Installs one snapshot after the other on a fresh replica.
-pub fn install(dir: &Path, files: [PathBuf; 2]) -> Result<Vec<Measured>, Box<dyn Error>> {
+pub fn install(dir: &Path, files: [PathBuf; 2], touched_mb: usize) -> Result<Vec<Measured>, Box<dyn Error>> {
     let dir = dir.to_owned();
-    let shard = spawn_shard(ShardOptions::new(1), move || async move { install_here(&dir, files).await })?;
+    let shard = spawn_shard(ShardOptions::new(1), move || async move {
+        touch(touched_mb);
+        install_here(&dir, files).await
+    })?;
     Ok(shard.join())
 }
 

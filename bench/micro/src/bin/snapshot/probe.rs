@@ -23,8 +23,19 @@ pub struct Gaps {
     pub whole: Histogram<u64>,
     /// Without the time in which the thread could have run and other threads of this machine had its CPU.
     pub own: Histogram<u64>,
+    /// The one that is the longest in `own`.
+    pub longest: Gap,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Default)]
+pub struct Gap {
+    /// As in [`Gaps::own`].
+    pub own: Duration,
     /// Only the time in which the thread ran: without waits for the disk or for the kernel's locks too.
-    pub cpu: Histogram<u64>,
+    pub ran: Duration,
+    /// Pages that were touched for the first time.
+    pub faults: u64,
 }
 
 /// An empty histogram of nanoseconds.
@@ -34,13 +45,14 @@ pub fn nanoseconds() -> Histogram<u64> {
 
 impl Gaps {
     fn none() -> Self {
-        Self { whole: nanoseconds(), own: nanoseconds(), cpu: nanoseconds() }
+        Self { whole: nanoseconds(), own: nanoseconds(), longest: Gap::default() }
     }
 
-    fn note(&mut self, whole: Duration, waited: Duration, ran: Duration) {
-        let Self { whole: wholes, own, cpu } = self;
-        for (histogram, time) in [(wholes, whole), (own, whole.saturating_sub(waited)), (cpu, ran)] {
-            histogram.saturating_record(time.as_nanos() as u64);
+    fn note(&mut self, whole: Duration, gap: Gap) {
+        self.whole.saturating_record(whole.as_nanos() as u64);
+        self.own.saturating_record(gap.own.as_nanos() as u64);
+        if gap.own > self.longest.own {
+            self.longest = gap;
         }
     }
 }
@@ -52,12 +64,14 @@ impl Probe {
         let run = probe.clone();
         Linux::spawn(async move {
             let (clock, queue) = (ThreadClock::start(), RunQueue::of_this_thread());
-            let look = || (Linux::boot_clock(), queue.waited(), clock.elapsed());
+            let look = || (Linux::boot_clock(), queue.waited(), clock.elapsed(), faults());
             let mut last = look();
             while !run.stopped.get() {
                 Linux::yield_now().await;
                 let now = look();
-                run.gaps.borrow_mut().note(now.0 - last.0, now.1 - last.1, now.2 - last.2);
+                let whole = now.0 - last.0;
+                let own = whole.saturating_sub(now.1 - last.1);
+                run.gaps.borrow_mut().note(whole, Gap { own, ran: now.2 - last.2, faults: now.3 - last.3 });
                 last = now;
             }
         });
@@ -78,6 +92,17 @@ impl Drop for Running {
 
 /// Stops the probe when it goes out of scope.
 pub struct Running(pub Rc<Probe>);
+
+/// Faults of the calling thread so far that needed no disk: first touches of pages.
+fn faults() -> u64 {
+    // SAFETY: the structure is plain numbers, for which zeros will do, and the kernel writes nothing but it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage
+    };
+    usage.ru_minflt as u64
+}
 
 /// How long a thread was ready to run and had no CPU.
 struct RunQueue(File);
