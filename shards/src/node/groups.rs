@@ -1,5 +1,6 @@
 //! The log of a shard and the groups in it: opened at the start, made when they are placed here, kept short.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use kahuna_machine::Meta;
 use kahuna_protocol::{GroupId, ReplicaId};
-use kahuna_wal::{GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record, Space};
+use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record, Space};
 
 use super::creation::Creation;
 use super::duties::Duties;
@@ -42,8 +43,10 @@ impl<E: Env> Runner<E> {
         let runner = self.clone();
         let writer = log.clone();
         E::spawn(async move {
-            if let Err(error) = writer.run().await {
-                E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", runner.shard.id));
+            match writer.run().await {
+                // On a full disk a stop leaves out what could not be written, and was not acknowledged.
+                Ok(()) | Err(LogError::Closed) => {}
+                Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", runner.shard.id)),
             }
             runner.log_closed.notify();
         });
@@ -108,6 +111,10 @@ impl<E: Env> Runner<E> {
         if !self.made.borrow_mut().insert(creation.group()) {
             return;
         }
+        // Before the log knows the group: a start that finds it there must not need room to open it.
+        if !self.make_snapshot_dir(&creation).await {
+            return;
+        }
         let created = Record::GroupCreated(creation.encode());
         match log.append_durable(creation.group().0, vec![created]).await {
             Ok(()) => {}
@@ -116,6 +123,26 @@ impl<E: Env> Runner<E> {
             Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id)),
         }
         self.open_group(&log, creation, GroupLog::default()).await;
+    }
+
+    /// Makes the directory of a group's snapshots; waits while the disk has no room for it. False if the node stops before.
+    async fn make_snapshot_dir(&self, creation: &Creation) -> bool {
+        let dir = self.snapshot_dir(creation);
+        let mut told = false;
+        while !self.stopping.get() {
+            match self.disk.create_dir_all(&dir).await {
+                Ok(()) => return true,
+                Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                    if !std::mem::replace(&mut told, true) {
+                        let (group, dir) = (creation.group(), dir.display());
+                        eprintln!("{group}: {dir}: {error}: it is made once there is room on that disk");
+                    }
+                }
+                Err(error) => E::abort(ExitCode::DiskFailed, &format!("{}: {error}", dir.display())),
+            }
+            E::sleep(LOG_CARE_EVERY).await;
+        }
+        false
     }
 
     async fn open_group(&self, log: &Log<E::Disk>, creation: Creation, content: GroupLog) {

@@ -1,5 +1,6 @@
 //! Whole nodes on disks that fill up: what grows is refused, the rest goes on, and room brings everything back.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use kahuna_protocol::meta::DiskSpace;
 use kahuna_protocol::{ErrorCode, GroupId, Outcome, Request};
 use kahuna_shards::env::local::LocalOneshot;
 use kahuna_sim::cluster::{Cluster, GroupView, Shape, SimClient};
-use kahuna_sim::{NodeId, World};
+use kahuna_sim::{DiskOp, NodeId, World};
 use kahuna_wal::Disk;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -227,6 +228,35 @@ fn writes_go_on_where_a_majority_has_room() {
     eventually(&cluster, || status(&cluster, 1) == DiskSpace::Plenty);
     eventually(&cluster, || is_caught_up(&cluster, 1, 3));
     assert_eq!(world.exits(), []);
+}
+
+/// Claim: a group whose directory finds no room is made once there is some; until then its node goes on, and starts anew.
+#[test]
+fn a_group_without_room_for_its_directory_is_made_later() {
+    for nodes in [1, 3] {
+        let world = World::new(6);
+        let cluster = Cluster::new(&world, Shape::small(nodes));
+        // The data directory is made, and that of the log.
+        cluster.disk(nodes).fail(DiskOp::MakeDir, 2, ErrorKind::StorageFull);
+        cluster.shape().numbers().for_each(|node| cluster.start(node));
+        let made = || cluster.probe(nodes).expect("it runs").groups().len();
+        for _ in 0..2 {
+            world.run_for(Duration::from_secs(5));
+            assert_eq!((world.exits(), made()), (vec![], 0), "{nodes} nodes");
+            cluster.kill(nodes);
+            cluster.start(nodes);
+        }
+        cluster.disk(nodes).mend();
+        eventually(&cluster, || made() == 4);
+        run(&cluster, |client| async move {
+            assert!(matches!(ask(&client, set("key".into())).await, Outcome::Set(_)));
+        });
+        eventually(&cluster, || is_caught_up(&cluster, nodes, 1));
+        cluster.kill(nodes);
+        cluster.start(nodes);
+        eventually(&cluster, || made() == 4);
+        assert_eq!(world.exits(), [], "{nodes} nodes");
+    }
 }
 
 /// Claim: a snapshot that finds no room is given back and taken once there is room, without another write.

@@ -97,9 +97,13 @@ impl Disk for UringDisk {
 
     async fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-        fs::create_dir_all(dir)?;
-        for created in missing {
-            if let Some(parent) = created.parent() {
+        // One after the other: whatever is there when one fails has a durable name, so that the next attempt may rest on it.
+        for missing in missing.into_iter().rev() {
+            match fs::create_dir(missing) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            if let Some(parent) = missing.parent() {
                 self.sync_dir(parent).await?;
             }
         }

@@ -174,7 +174,8 @@ impl Disk for SimDisk {
     }
 
     async fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.0.admit(DiskOp::Meta).await?;
+        let is_there = self.0.image.borrow().names.get(dir).is_some();
+        self.0.admit(if is_there { DiskOp::Meta } else { DiskOp::MakeDir }).await?;
         self.0.image.borrow_mut().names.make_dirs(dir)
     }
 

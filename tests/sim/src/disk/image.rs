@@ -16,7 +16,9 @@ pub enum DiskOp {
     Write,
     /// Making a file or a directory durable.
     Sync,
-    /// Everything about names and lengths.
+    /// Making directories that are not there.
+    MakeDir,
+    /// Everything else about names and lengths.
     Meta,
 }
 
