@@ -38,11 +38,18 @@ impl<E: Env> Runner<E> {
         if E::timeout(DRAIN_LIMIT, handed_over).await.is_none() {
             eprintln!("shard {}: stops with requests in flight after {DRAIN_LIMIT:?}", self.shard.id);
         }
+        // A replica may wait for a record that finds no room: its end would wait as well.
+        let exhausted = self.shard.log.borrow().as_ref().is_some_and(|log| log.space() == Space::Exhausted);
+        if exhausted {
+            self.close_log().await;
+        }
         for group in &groups {
             group.stop();
             group.replica().shutdown().await;
         }
-        self.close_log().await;
+        if !exhausted {
+            self.close_log().await;
+        }
         self.shard.peers.close();
     }
 

@@ -36,14 +36,14 @@ impl<D: Disk> Log<D> {
     }
 
     /// The one writer: everything queued becomes one batch, one durable write, one flush; a second one goes out beside it
-    /// when much waits. Returns after [`Log::close`] with all flushed and sealed, or with the error that poisoned the log.
-    /// Dropping it stops the log.
+    /// when much waits. Returns after [`Log::close`] with all flushed and sealed, or with the error that poisoned the log:
+    /// [`LogError::Closed`] if it was closed and a full disk had no room for what still waited. Dropping it stops the log.
     pub async fn run(&self) -> Result<(), LogError> {
         self.shared.run().await
     }
 
     /// Takes no more appends; [`Log::run`] writes what is queued, seals the tail and returns. Where no room is left for
-    /// that even now, what waits is told [`LogError::Failed`].
+    /// that even now, what waits is told [`LogError::Closed`].
     pub fn close(&self) {
         let mut state = self.shared.state();
         state.closing = true;

@@ -4,7 +4,6 @@
 //! Names: `<sequence, 20 digits>.seg` is a segment, `*.spare` waits for reuse, `*.tmp` was never finished.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Poll;
@@ -79,9 +78,9 @@ impl<D: Disk> Shared<D> {
             if work || state.finished {
                 return Poll::Ready(Ok(()));
             }
-            if state.closing && state.is_exhausted() {
-                let path = self.segment_path(state.prepared_upto + 1);
-                return Poll::Ready(Err(LogError::failed("allocate", &path)(ErrorKind::StorageFull.into())));
+            if state.closing && state.is_exhausted() && state.in_flight.is_empty() {
+                // What still waits was never written.
+                return Poll::Ready(Err(LogError::Closed));
             }
             state.sleep(context.waker());
             Poll::Pending
