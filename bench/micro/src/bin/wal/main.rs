@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kahuna_microbench::Output;
-use kahuna_shards::linux::{Allocator, set_up_memory};
+use kahuna_shards::linux::Allocator;
 
 use self::load::Workload;
 
@@ -59,7 +59,6 @@ enum Subject {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    set_up_memory();
     let arguments = Arguments::parse();
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(parent)?;
