@@ -20,6 +20,8 @@ pub enum Judge {
     Cut,
     /// Revisions of keys: one value each, for ever.
     Revision,
+    /// Writes that carry a lock's token: none of an old holder.
+    Fence,
     /// The history itself, which must be one.
     History,
     /// Clients that rely on one lock at one moment.
@@ -63,6 +65,7 @@ impl Judge {
         Self::Expiry,
         Self::Cut,
         Self::Revision,
+        Self::Fence,
         Self::History,
         Self::Reliance,
         Self::ExactlyOnce,

@@ -10,8 +10,9 @@
 //! by just-in-time linearization (`search`). What the answers reveal beforehand (revisions, tokens, values that were
 //! written once) is used to keep that search narrow (`prepare`).
 //!
-//! Three judges see what a history of that kind has no words for: `expiry` (keys with a time to live), `cut` (scans of
-//! several pages), `revisions` (what was kept of a key's past). They ask for one writer per name, and need no search.
+//! Four judges see what a history of that kind has no words for: `expiry` (keys with a time to live), `cut` (scans of
+//! several pages), `revisions` (what was kept of a key's past), `fence` (writes that carry a lock's token). They need no
+//! search.
 #![doc = include_str!("../../HISTORY.md")]
 
 mod breach;
@@ -19,6 +20,7 @@ mod coverage;
 mod cut;
 mod event;
 mod expiry;
+mod fence;
 mod frontier;
 mod history;
 mod judge;
@@ -35,6 +37,7 @@ mod sequence;
 pub use cut::Turns;
 pub use event::{Datum, Event, Kind, Op, Outcome};
 pub use expiry::{ClockBounds, KeyLife, Left};
+pub use fence::Fence;
 pub use history::{Action, Conditions, Ending, History, HistoryError, Operation, Reply};
 pub use judge::check;
 pub use report::{Counts, Limits, Problem, Report, Verdict};

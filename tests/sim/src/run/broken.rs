@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Exit,
-    check::{ClockBounds, Datum, Event, KeyLife, Kind, Left, Limits, Op, Outcome, Revisions, Turns, check},
+    check::{ClockBounds, Datum, Event, Fence, KeyLife, Kind, Left, Limits, Op, Outcome, Revisions, Turns, check},
     finding::{Finding, Judge},
     nemesis::{Fault, Struck},
     shrink,
@@ -125,6 +125,12 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             revisions.see("k", 2, Some("b"), Some(20));
             revisions.read_at("k", 15, 1, Some(if broken { "b" } else { "a" }), None);
             found(judge, revisions.breaches())
+        }
+        Judge::Fence => {
+            let mut fence = Fence::default();
+            fence.granted(2, at(10));
+            fence.applied(1, at(if broken { 11 } else { 9 }), 1);
+            found(judge, fence.breaches())
         }
         Judge::Reliance => {
             let mut reliance = Reliance::default();

@@ -154,6 +154,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         ended_keys: crowd.recorder.ended_keys(),
         scans: crowd.recorder.scans(),
         reads_back: crowd.recorder.reads_back(),
+        fenced_writes: crowd.recorder.fenced_writes(),
         faults: Default::default(),
         struck: Vec::new(),
         virtual_ms,

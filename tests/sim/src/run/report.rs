@@ -50,6 +50,8 @@ pub struct RunReport {
     pub scans: u64,
     /// Reads of the past of keys that were answered.
     pub reads_back: u64,
+    /// Writes that were refused because they carried another token than that of the lock.
+    pub fenced_writes: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// The same, one by one.

@@ -39,6 +39,8 @@ pub struct Process {
     /// The keys with a time to live, and the buckets, that it has given up.
     pub(super) lives: u64,
     pub(super) given_up: u64,
+    /// The last grant of a lock that it got.
+    pub(super) left: Option<(String, u64)>,
     /// What it read last: a key, its value and its revision.
     pub(super) seen: Option<(String, Option<String>, u64)>,
 }
@@ -56,8 +58,22 @@ impl Process {
     ) -> Self {
         let client = SimClient::new(endpoints.clone());
         let rota = Rota::new(&rng);
-        let (writes, lives, given_up, seen) = (0, 0, 0, None);
-        Self { number, client, endpoints, recorder, rng, rota, think_ms, workloads, writes, lives, given_up, seen }
+        let (writes, lives, given_up, left, seen) = (0, 0, 0, None, None);
+        Self {
+            number,
+            client,
+            endpoints,
+            recorder,
+            rng,
+            rota,
+            think_ms,
+            workloads,
+            writes,
+            lives,
+            given_up,
+            left,
+            seen,
+        }
     }
 
     /// Thinks, then does one operation or a few that belong together.

@@ -11,7 +11,7 @@ use kahuna_protocol::Outcome as Answer;
 
 use super::{cuts::Bucket, named::Named, reliance::Reliance};
 use crate::{
-    check::{ClockBounds, Datum, Event, KeyLife, Kind, Outcome, Revisions},
+    check::{ClockBounds, Datum, Event, Fence, KeyLife, Kind, Outcome, Revisions},
     finding::{Finding, Judge},
 };
 
@@ -37,6 +37,8 @@ pub struct Recorder {
     pub(super) lives: RefCell<Named<KeyLife>>,
     /// Buckets that are scanned.
     pub(super) buckets: RefCell<Named<Bucket>>,
+    /// Locks that guard a key of their name.
+    pub(super) fences: RefCell<Named<Fence>>,
     /// What was seen of the revisions of keys.
     pub(super) revisions: RefCell<Revisions>,
     /// Operations that begin from now on must be answered within the bound.
@@ -67,6 +69,9 @@ impl Recorder {
         for (name, bucket) in self.buckets.borrow().iter() {
             all.extend(found(Judge::Cut, name, bucket.breaches()));
         }
+        for (name, fence) in self.fences.borrow().iter() {
+            all.extend(found(Judge::Fence, name, fence.breaches()));
+        }
         all.extend(self.revisions.borrow().breaches().into_iter().map(|text| Finding::new(Judge::Revision, text)));
         all
     }
@@ -84,6 +89,11 @@ impl Recorder {
     /// Reads of the past of keys that were answered.
     pub fn reads_back(&self) -> u64 {
         self.revisions.borrow().reads_back()
+    }
+
+    /// Writes that were refused because they carried another token than that of the lock.
+    pub fn fenced_writes(&self) -> u64 {
+        self.fences.borrow().iter().map(|(_, fence)| fence.refusals()).sum()
     }
 
     /// An answer that is in no history.

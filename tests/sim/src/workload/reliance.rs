@@ -18,6 +18,12 @@ impl Reliance {
         }
     }
 
+    /// Whether `process` was told that it may rely on `lock` at `now`.
+    pub fn is_relying(&self, lock: &str, process: u64, now: Duration) -> bool {
+        let until = self.holders.get(lock).and_then(|holders| holders.get(&process));
+        until.is_some_and(|until| *until > now)
+    }
+
     /// `process` was told at `now` that it may rely on `lock` until `until`: nobody else may then.
     pub fn begins(&mut self, lock: &str, process: u64, until: Duration, now: Duration) -> Option<Finding> {
         let holders = self.holders.entry(lock.to_owned()).or_default();
@@ -43,6 +49,8 @@ mod tests {
         assert_eq!(reliance.begins("a", 1, at(5), at(0)), None);
         assert_eq!(reliance.begins("b", 2, at(5), at(0)), None, "another lock");
         assert_eq!(reliance.begins("a", 1, at(9), at(4)), None, "extended");
+        assert!(reliance.is_relying("a", 1, at(8)) && !reliance.is_relying("a", 1, at(9)));
+        assert!(!reliance.is_relying("a", 2, at(8)) && !reliance.is_relying("c", 1, at(8)));
         assert_eq!(reliance.begins("a", 2, at(12), at(9)), None, "over");
         reliance.ends("a", 2);
         assert_eq!(reliance.begins("a", 1, at(13), at(10)), None, "given back");

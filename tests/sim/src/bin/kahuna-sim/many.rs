@@ -47,6 +47,7 @@ struct Summary {
     ended_keys: u64,
     scans: u64,
     reads_back: u64,
+    fenced_writes: u64,
     faults: BTreeMap<String, u64>,
     virtual_ms: u64,
     elapsed_ms: u64,
@@ -165,6 +166,7 @@ impl Summary {
         self.ended_keys += report.ended_keys;
         self.scans += report.scans;
         self.reads_back += report.reads_back;
+        self.fenced_writes += report.fenced_writes;
         self.virtual_ms += report.virtual_ms;
         for (fault, count) in &report.faults {
             *self.faults.entry(fault.clone()).or_default() += count;
@@ -190,6 +192,7 @@ impl Summary {
             ("ended_keys", self.ended_keys),
             ("scans", self.scans),
             ("reads_back", self.reads_back),
+            ("fenced_writes", self.fenced_writes),
         ];
         self.zeros.extend(counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| (*name).to_owned()));
         let never = Fault::ALL.iter().map(|(fault, _)| fault.name()).filter(|name| !self.faults.contains_key(name));
