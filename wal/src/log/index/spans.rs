@@ -109,6 +109,11 @@ impl Span {
         self.first.saturating_add(self.slots.len() as u64)
     }
 
+    /// Whether the entry at `index`, which stands at `place`, goes on right behind the last one here.
+    fn takes(&self, index: u64, place: EntryPlace) -> bool {
+        self.end() == index && self.segment == place.batch.segment && self.slots.len() < SPAN_ENTRIES
+    }
+
     fn place(&self, at: usize) -> EntryPlace {
         let Slot { block, bytes } = self.slots[at];
         let offset = u64::from(block) * BLOCK_BYTES as u64;
@@ -158,9 +163,9 @@ impl Spans {
             .find_map(|(low, high)| (low.checked_add(1) != Some(high.first)).then(|| (low, high.first, high.place(0))))
     }
 
-    /// Adds an entry if it goes on right behind the last one, in the same segment; says whether it does. Most do.
+    /// Adds an entry if the last span takes it; says whether it does. Most do.
     pub fn follow(&mut self, live: &mut Live, index: u64, place: EntryPlace) -> bool {
-        let last = self.0.back_mut().filter(|span| span.end() == index && span.segment == place.batch.segment);
+        let last = self.0.back_mut().filter(|span| span.takes(index, place));
         if let Some(span) = last {
             live.add(span.segment, place.bytes.into());
             span.slots.push_back(Slot::new(place));
@@ -229,9 +234,7 @@ impl Spans {
     /// Puts an entry between two spans, or at the end of the lower one.
     fn put(&mut self, behind: usize, index: u64, place: EntryPlace) {
         let lower = behind.checked_sub(1).map(|before| &mut self.0[before]);
-        let fits =
-            |span: &Span| span.end() == index && span.segment == place.batch.segment && span.slots.len() < SPAN_ENTRIES;
-        match lower.filter(|span| fits(span)) {
+        match lower.filter(|span| span.takes(index, place)) {
             Some(span) => span.slots.push_back(Slot::new(place)),
             None => self.0.insert(behind, Span::new(index, place)),
         }
