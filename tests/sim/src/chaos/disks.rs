@@ -5,12 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::{
+    fs::{FallocateFlags, fallocate, statvfs},
+    io::Errno,
+};
 
 use super::{ChaosError, hosts::own_name, tools};
 
 /// Size of a node's file system, in bytes.
 const IMAGE_BYTES: u64 = 96 << 20;
+/// How often the room is measured anew while a disk is filled, because the node took some of it.
+const FILL_ATTEMPTS: u32 = 20;
 
 /// An ext4 file system in a file, mounted until this is dropped.
 #[derive(Debug)]
@@ -43,20 +48,26 @@ impl Disk {
         self.at.join("ballast")
     }
 
-    /// Takes all but some `left` bytes.
+    /// Takes all but some `left` bytes, or a little more: the node takes room meanwhile.
     ///
     /// # Errors
-    /// `Io` when the file system has no room for even that.
+    /// `Io` when the file system takes no file.
     pub(super) fn fill(&self, left: u64) -> Result<(), ChaosError> {
         let path = self.ballast();
-        let failed = |error: rustix::io::Errno| ChaosError::at(&path)(error.into());
-        let room = statvfs(&self.at).map_err(failed)?;
-        let taken = (room.f_bavail * room.f_frsize).saturating_sub(left);
-        let file = File::create(&path).map_err(ChaosError::at(&path))?;
-        match taken {
-            0 => Ok(()),
-            _ => fallocate(&file, FallocateFlags::empty(), 0, taken).map_err(failed),
+        let failed = |error: Errno| ChaosError::at(&path)(error.into());
+        for _ in 0..FILL_ATTEMPTS {
+            let file = File::create(&path).map_err(ChaosError::at(&path))?;
+            let room = statvfs(&self.at).map_err(failed)?;
+            let taken = (room.f_bavail * room.f_frsize).saturating_sub(left);
+            if taken == 0 {
+                break;
+            }
+            match fallocate(&file, FallocateFlags::empty(), 0, taken) {
+                Err(Errno::NOSPC) => {}
+                other => return other.map_err(failed),
+            }
         }
+        Ok(())
     }
 
     /// Gives the room back.
