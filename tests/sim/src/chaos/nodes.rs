@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,6 +30,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LOOK: Duration = Duration::from_millis(20);
 /// What a node says whose log needs room that is not there.
 const SAYS_FULL: &str = "is full: the log lives on its reserve";
+/// What it says once there is room again.
+const SAYS_ROOM: &str = "has room for the log again";
+/// What stands in a node's log before each of its starts.
+const STARTED: &str = "chaos: starts";
 /// Lines of a node's log that are shown when it ended by itself.
 const LAST_WORDS: usize = 6;
 
@@ -115,6 +120,7 @@ impl Nodes {
         }
         let path = self.log_path(at);
         let log = File::options().create(true).append(true).open(&path).map_err(ChaosError::at(&path))?;
+        writeln!(&log, "{STARTED}").map_err(ChaosError::at(&path))?;
         let again = log.try_clone().map_err(ChaosError::at(&path))?;
         let mut command = self.command(at);
         command.stdout(log).stderr(again);
@@ -204,6 +210,15 @@ impl Nodes {
     pub(super) fn full_disks(&self, at: usize) -> u64 {
         let log = fs::read_to_string(self.log_path(at)).unwrap_or_default();
         log.lines().filter(|line| line.contains(SAYS_FULL)).count() as u64
+    }
+
+    /// Whether what a node has said last, since its start, is that its disk is full. It says so once, however often disks are
+    /// filled and freed before it looks.
+    pub(super) fn says_full(&self, at: usize) -> bool {
+        let log = fs::read_to_string(self.log_path(at)).unwrap_or_default();
+        let since_start = log.rsplit(STARTED).next().unwrap_or_default();
+        let last = since_start.lines().rev().find(|line| line.contains(SAYS_FULL) || line.contains(SAYS_ROOM));
+        last.is_some_and(|line| line.contains(SAYS_FULL))
     }
 
     /// Whatever is broken is mended, and every node runs.

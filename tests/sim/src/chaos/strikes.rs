@@ -115,12 +115,13 @@ impl Scene<'_> {
     fn fill(&self, full: Range<usize>, rng: &SimRng) -> Result<(), ChaosError> {
         let all = full.len() == self.nodes.count();
         let said = || full.clone().map(|at| self.nodes.full_disks(at)).sum::<u64>();
+        let says = || full.clone().any(|at| self.nodes.says_full(at));
         let before = said();
         full.clone().try_for_each(|at| self.nodes.disks[at].fill(rng.below(LEFT_BYTES)))?;
         let began = Instant::now();
         let least = Duration::from_millis(rng.between(FULL_MS.0, FULL_MS.1));
         let (mut refused, seed) = (0, rng.draw());
-        let has_shown = |refused: u64| if all { refused > 0 } else { said() > before };
+        let has_shown = |refused: u64| if all { refused > 0 } else { said() > before || says() };
         within(self.nodes.hosts.client_host(0), || {
             let options = Options { timeout: SWELL_LIMIT, ..Options::new(self.nodes.endpoints()) };
             let client = Client::new(options).map_err(|source| ChaosError::Io { what: "a client".into(), source })?;
