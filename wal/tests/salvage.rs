@@ -155,7 +155,7 @@ fn any_flipped_byte_costs_only_what_stands_behind_it() {
 
 #[test]
 fn lost_headers_files_and_ends_of_files_are_named() {
-    let mut rng = Rng::new(0x5a17_0003);
+    let mut rng = Rng::new(0x5a17_0103);
     let original = temp_dir();
     let entries = written(original.path(), &mut rng, true);
     let whole = salvaged(original.path()).expect("it can be read");
@@ -191,7 +191,7 @@ fn lost_headers_files_and_ends_of_files_are_named() {
                 assert!(first.index > 1);
             } else {
                 assert!(kept(&salvaged, &entries) < entries.len(), "{kind} {name:?}");
-                assert_eq!(salvaged.beyond.batches > 0, behind, "{kind} {name:?}");
+                assert_eq!(salvaged.beyond.records > 0, behind, "{kind} {name:?}");
             }
         }
     }
