@@ -9,8 +9,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use common::{Rng, copy_dir, entry, recover, segments, temp_dir, write_log};
-use kahuna_wal::{LogEntry, LogOptions, OpenError, Record, Recovered};
+use common::{Rng, beside, copy_dir, disk, entry, open, recover, segments, temp_dir, write_log, yield_once};
+use kahuna_wal::inspect::segment_path;
+use kahuna_wal::{LogEntry, LogOptions, OpenError, Record, Recovered, block_on};
 
 const BLOCK: u64 = 4096;
 
@@ -180,6 +181,35 @@ fn a_missing_segment_is_refused_by_name() {
         assert!(is_refused_at(&outcome, &path, copy.path(), |at| at == 0), "{path:?}: {outcome:?}");
         assert_eq!(segments(copy.path()).len() + 1, segments(original.path()).len(), "a refusal changes nothing");
     }
+}
+
+#[test]
+fn a_missing_tail_is_refused_where_a_segment_was_prepared_behind_it() {
+    let (dir, ring, options) = (temp_dir(), disk(), LogOptions::small());
+    let (log, _) = open(&ring, &ring, dir.path(), &options).expect("a new log");
+    block_on(
+        &ring,
+        beside(&log, async {
+            // What the tail holds is claimed by itself alone.
+            while log.stats().tail_segment < 3 {
+                let index = log.stats().records + 1;
+                log.append_durable(1, [entry(index, vec![1; 3000])]).await.expect("the append succeeds");
+            }
+            while !segment_path(dir.path(), 4).exists() {
+                yield_once().await;
+            }
+        }),
+    );
+    drop(log);
+    let missing = segment_path(dir.path(), 3);
+    fs::remove_file(&missing).expect("the segment is removed");
+    for _ in 0..2 {
+        let outcome = recover(dir.path(), &options);
+        assert!(is_refused_at(&outcome, &missing, dir.path(), |at| at == 0), "{outcome:?}");
+    }
+    // Without the prepared one it cannot be told from a tail that was never begun.
+    fs::remove_file(segment_path(dir.path(), 4)).expect("the segment is removed");
+    recover(dir.path(), &options).expect("the log seems to end in segment 2");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use common::held::{Fate, HeldDisk};
 use common::memory::{MemoryDisk, spin};
 use common::{IDENTITY, Rng, beside, entry, yield_once};
-use kahuna_wal::{Log, LogError, LogOptions, OpenError, Recovered};
+use kahuna_wal::{Disk, Log, LogError, LogOptions, OpenError, Recovered};
 
 /// Enough to go out beside a write in flight.
 const MUCH: usize = 9000;
@@ -163,6 +163,34 @@ fn a_second_write_whose_first_was_lost_never_comes_back() {
                 }
             }));
         }
+    }
+}
+
+#[test]
+fn segments_behind_a_cut_go_from_the_last_one_so_that_none_is_ever_missing_in_between() {
+    let (memory, told) = (MemoryDisk::default(), Told::default());
+    let disk = HeldDisk::new(&memory);
+    let (log, _) = open(&disk);
+    spin(beside(&log, async {
+        log.append_durable(1, [entry(1, [1; 100])]).await.expect("the append succeeds");
+        disk.hold();
+        append(&log, 2, 48_000, &told);
+        settle().await;
+        append(&log, 3, MUCH, &told);
+        settle().await;
+        disk.end(1, Fate::Lands);
+        settle().await;
+    }));
+    drop(log);
+    let segments = || spin(memory.list(Path::new("/log"))).expect("it is there").into_iter().map(|file| file.name);
+    assert_eq!(segments().filter(|name| name.ends_with(".seg")).count(), 3, "one cut, one behind it, one prepared");
+    memory.take_history();
+    assert_eq!(indices(&recover(&memory).expect("the log opens")), [1]);
+    let killed = memory.take_history();
+    assert!(killed.len() > 1);
+    for files in killed {
+        let after = recover(&MemoryDisk::holding(files)).expect("a killed opening leaves no gap");
+        assert_eq!(indices(&after), [1]);
     }
 }
 

@@ -83,7 +83,10 @@ pub fn recover(segments: &[(u64, Vec<u8>)]) -> Option<Log> {
         }
         next_segment = segment.0.saturating_add(1);
     }
-    (log.end >= durable && log.groups.values().all(is_contiguous)).then_some(log)
+    let needed: Vec<u64> = segments.iter().map(|segment| segment.0).filter(|number| *number >= oldest).collect();
+    let no_file_is_missing = needed.first().is_none_or(|first| *first == oldest)
+        && needed.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1]));
+    (log.end >= durable && no_file_is_missing && log.groups.values().all(is_contiguous)).then_some(log)
 }
 
 fn next<'a>(

@@ -55,7 +55,7 @@ impl<D: Disk> Reader<'_, D> {
         // Two segments are held at once: one that is replayed, and the next, which is read meanwhile.
         let mut last_read = last_read.filter(|_| needed.len() <= 2);
         let mut ahead: Option<Begun<_>> = None;
-        let mut scan = Scan::new(claims);
+        let mut scan = Scan::new(claims, segments);
         let mut headers = Vec::new();
         for (at, &segment) in needed.iter().enumerate() {
             let (header, bytes) = match (ahead.take(), last_read.take_if(|(header, _)| header.sequence == segment)) {

@@ -115,11 +115,16 @@ impl<D: Disk> Shared<D> {
         let next = next.filter(|header| {
             header.version == FORMAT_VERSION && header.segment_bytes == self.options.segment_bytes && tail.is_some()
         });
-        for &segment in &files.segments {
-            let behind = segment > end.segment && next.is_none_or(|header| header.sequence != segment);
-            if segment < claims.oldest_segment || behind {
-                self.free_segment(segment).await.map_err(from_log_error)?;
-            }
+        let old = files.segments.iter().filter(|&&segment| segment < claims.oldest_segment);
+        for &segment in old {
+            self.free_segment(segment).await.map_err(from_log_error)?;
+        }
+        let last_kept = next.map_or(end.segment, |header| header.sequence);
+        let behind = files.segments.iter().rev().take_while(|&&segment| segment > last_kept);
+        for &segment in behind {
+            self.free_segment(segment).await.map_err(from_log_error)?;
+            // The next opening must not find a later one without an earlier one.
+            self.disk.sync_dir(&self.dir).await.map_err(OpenError::io("sync directory", &self.dir))?;
         }
         if let Some(header) = next {
             let path = self.segment_path(header.sequence);

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::recovered::GroupLog;
-use super::scan::{End, Refusal, Scan, check_header};
+use super::scan::{End, MISSING, Refusal, Scan, check_header};
 use super::survey::{Survey, header_at, place, survey};
 use crate::LogIdentity;
 use crate::format::record::{GroupId, RawRecord, kind};
@@ -71,7 +71,7 @@ pub struct Salvaged {
 pub struct Salvage {
     identity: LogIdentity,
     claims: Option<Survey>,
-    first_segment: Option<u64>,
+    segments: Vec<u64>,
     foreign: Option<Refusal>,
     ours: bool,
 }
@@ -122,7 +122,7 @@ fn look<'a>(identity: &LogIdentity, segment: u64, bytes: &'a [u8]) -> Result<Loo
 impl Salvage {
     /// Begins with nothing seen of the log of `identity`.
     pub fn new(identity: LogIdentity) -> Self {
-        Self { identity, claims: None, first_segment: None, foreign: None, ours: false }
+        Self { identity, claims: None, segments: Vec::new(), foreign: None, ours: false }
     }
 
     /// Takes in what the next segment claims, in rising order.
@@ -130,7 +130,7 @@ impl Salvage {
     /// # Errors
     /// `Newer`.
     pub fn survey(&mut self, segment: u64, bytes: &[u8]) -> Result<(), Refusal> {
-        self.first_segment.get_or_insert(segment);
+        self.segments.push(segment);
         match check_header(&self.identity, segment, bytes) {
             Err(foreign @ Refusal::Foreign { .. }) => self.foreign = Some(foreign),
             _ => self.ours = true,
@@ -156,17 +156,14 @@ impl Salvage {
         let claims = self.claims.unwrap_or_default();
         // When the newest claims are lost, older ones may ask for segments that were given free since. What then begins
         // behind a hole is for the caller to judge, with the snapshots it has.
-        let first = self.first_segment.unwrap_or(1);
+        let first = self.segments.first().copied().unwrap_or(1);
         let oldest_segment = claims.oldest_segment.max(first);
-        let missing = Damage {
-            at: Position { segment: claims.oldest_segment, offset: 0 },
-            why: "the segment file is missing".to_owned(),
-        };
+        let missing = Damage { at: Position { segment: claims.oldest_segment, offset: 0 }, why: MISSING.to_owned() };
         Ok(Prefix {
             identity: self.identity,
             durable: claims.durable,
             oldest_segment,
-            scan: Some(Scan::new(Survey { oldest_segment, ..claims })),
+            scan: Some(Scan::new(Survey { oldest_segment, ..claims }, &self.segments)),
             broken: None,
             file_damage: (self.claims.is_some() && first > claims.oldest_segment).then_some(missing),
             beyond: Beyond::default(),
@@ -230,8 +227,8 @@ impl Prefix {
             (None, None) => unreachable!("a scan is kept until it breaks"),
         };
         let damage = match (damage, self.file_damage) {
-            // It says more of the same place.
-            (Some(damage), Some(file)) if file.at.segment == damage.at.segment && file.at <= damage.at => Some(file),
+            // It comes first, or says more of the same place.
+            (Some(damage), Some(file)) if file.at <= damage.at => Some(file),
             (damage, file) => damage.or(file),
         };
         Salvaged { groups, end, durable: self.durable, damage, beyond: self.beyond }

@@ -13,6 +13,9 @@ use crate::format::segment::{SegmentHeader, SegmentHeaderError};
 use crate::format::{BLOCK_BYTES, Position};
 use crate::log::{Hole, Index};
 
+/// What is wrong with a segment that has no file.
+pub(super) const MISSING: &str = "the segment file is missing";
+
 /// Why a log must be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -75,6 +78,8 @@ pub struct Scan {
     replay: Replay,
     end: End,
     run: u64,
+    /// The first segment without a file among those with one.
+    missing: Option<u64>,
     /// The chain broke: what follows is only looked at to say where.
     ended: bool,
     /// The best place to blame, when the claims say that the log went on.
@@ -102,11 +107,18 @@ pub fn check_header(identity: &LogIdentity, segment: u64, bytes: &[u8]) -> Resul
 }
 
 impl Scan {
-    /// Begins at the oldest segment that `claims` says is needed.
-    pub fn new(claims: Survey) -> Self {
+    /// Begins at the oldest segment that `claims` says is needed. `segments` are all that have a file, rising, those that are
+    /// not fed to the scan as well: files get their names one after the other, and lose them from both ends, so none is
+    /// missing in between unless it was lost.
+    pub fn new(claims: Survey, segments: &[u64]) -> Self {
         let position = Position::first_in(claims.oldest_segment);
         let end = End { position, next_sequence: 1, segments: 0, batches: 0, records: 0, torn: false };
-        Self { claims, replay: Replay::default(), end, run: 0, ended: false, suspect: None }
+        let mut needed = segments.iter().copied().filter(|&segment| segment >= claims.oldest_segment).enumerate();
+        let missing = needed.find_map(|(count, found)| {
+            let expected = claims.oldest_segment.saturating_add(count as u64);
+            (expected != found).then_some(expected)
+        });
+        Self { claims, replay: Replay::default(), end, run: 0, missing, ended: false, suspect: None }
     }
 
     /// Takes in the next segment, whose header was checked.
@@ -182,18 +194,21 @@ impl Scan {
         (self.replay.finish().0, self.end, damage)
     }
 
-    /// Where the log is damaged, and how that shows: it ends below what was claimed durable, or entries are missing.
+    /// Where the log is damaged, and how that shows: it ends below what was claimed durable, or a file or entries are missing.
     fn damage(&self) -> Option<(Position, String)> {
         let durable = self.claims.durable;
         if self.end.position >= durable {
+            if let Some(segment) = self.missing {
+                return Some((Position { segment, offset: 0 }, MISSING.to_owned()));
+            }
             let Hole { group, below, above, at } = self.replay.hole()?;
-            return Some((at, format!("group {group} has entry {above} here, and none between it and entry {below}")));
+            return Some((at, format!("group {group} has entry {above} here, and none between it and index {below}")));
         }
         let gone = Position { segment: self.end.position.segment.saturating_add(1), offset: 0 };
         let at =
             self.suspect.unwrap_or(if durable.segment > self.end.position.segment { gone } else { self.end.position });
         let why = match at.offset {
-            0 => "the segment file is missing".to_owned(),
+            0 => MISSING.to_owned(),
             _ => format!(
                 "no valid batch {} here, but later bytes say the log was durable up to segment {} offset {}",
                 self.end.next_sequence, durable.segment, durable.offset
@@ -241,7 +256,7 @@ pub fn scan_with<B: AsRef<[u8]>, E: From<Refusal>>(
         }
     }
     let claims = claims_or_empty(claims, segments.first().copied())?;
-    let mut scan = Scan::new(claims);
+    let mut scan = Scan::new(claims, segments);
     for &segment in segments.iter().filter(|&&segment| segment >= claims.oldest_segment) {
         let bytes = read(segment)?;
         scan.segment(&check_header(identity, segment, bytes.as_ref())?, bytes.as_ref())?;

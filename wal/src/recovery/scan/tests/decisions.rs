@@ -35,6 +35,17 @@ enum Next {
     Skips,
 }
 
+/// The segment behind the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Newer {
+    /// There is no such file.
+    Missing,
+    /// It has a header and no batch.
+    Prepared,
+    /// It holds a batch.
+    Holds,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Case {
     header_valid: bool,
@@ -44,8 +55,7 @@ struct Case {
     /// Whether a later header claims the place durable.
     claimed: bool,
     next: Next,
-    /// Whether the segment behind the next one holds a batch.
-    newer: bool,
+    newer: Newer,
     /// Whether the place is the first of its segment.
     first: bool,
 }
@@ -62,10 +72,12 @@ enum Action {
     RefuseHere,
     /// Corrupt, at offset 0 of the segment of the place.
     RefuseHeader,
+    /// Corrupt, at offset 0 of the next segment, which has no file.
+    RefuseNext,
     /// No writer and no crash leave this behind; here is why. Whatever is replayed is a prefix of the log all the same.
     Impossible(&'static str),
 }
-use Action::{Cut, GoOn, Impossible, RefuseHeader, RefuseHere, Replay};
+use Action::{Cut, GoOn, Impossible, RefuseHeader, RefuseHere, RefuseNext, Replay};
 
 /// A row fits a case when all that it names fits; an empty list and `None` fit everything.
 struct Row {
@@ -74,14 +86,14 @@ struct Row {
     behind: Option<bool>,
     claimed: Option<bool>,
     next: &'static [Next],
-    newer: Option<bool>,
+    newer: &'static [Newer],
     first: Option<bool>,
     action: Action,
 }
 
 /// Fits everything and decides nothing yet.
 const fn row(action: Action) -> Row {
-    Row { header_valid: None, here: &[], behind: None, claimed: None, next: &[], newer: None, first: None, action }
+    Row { header_valid: None, here: &[], behind: None, claimed: None, next: &[], newer: &[], first: None, action }
 }
 
 const TABLE: &[Row] = &[
@@ -89,7 +101,7 @@ const TABLE: &[Row] = &[
         behind: Some(false),
         claimed: Some(true),
         next: &[Next::Missing, Next::Prepared],
-        newer: Some(false),
+        newer: &[Newer::Missing, Newer::Prepared],
         ..row(Impossible("there is no later header that could claim the place"))
     },
     Row { header_valid: Some(false), ..row(RefuseHeader) },
@@ -120,6 +132,7 @@ const TABLE: &[Row] = &[
     },
     Row { next: &[Next::Continues], ..row(GoOn) },
     Row { claimed: Some(true), ..row(RefuseHere) },
+    Row { next: &[Next::Missing], newer: &[Newer::Prepared, Newer::Holds], ..row(RefuseNext) },
     row(Cut),
 ];
 
@@ -130,18 +143,20 @@ impl Row {
             && self.behind.is_none_or(|behind| behind == case.behind)
             && self.claimed.is_none_or(|claimed| claimed == case.claimed)
             && (self.next.is_empty() || self.next.contains(&case.next))
-            && self.newer.is_none_or(|newer| newer == case.newer)
+            && (self.newer.is_empty() || self.newer.contains(&case.newer))
             && self.first.is_none_or(|first| first == case.first)
     }
 }
 
 fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for bits in 0..1u32 << 5 {
-        let [header_valid, behind, claimed, newer, first] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
+    for bits in 0..1u32 << 4 {
+        let [header_valid, behind, claimed, first] = [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1);
         for here in [Here::Whole, Here::Torn, Here::Stale, Here::Zeros, Here::Unreadable] {
             for next in [Next::Missing, Next::Prepared, Next::Continues, Next::Skips] {
-                cases.push(Case { header_valid, here, behind, claimed, next, newer, first });
+                for newer in [Newer::Missing, Newer::Prepared, Newer::Holds] {
+                    cases.push(Case { header_valid, here, behind, claimed, next, newer, first });
+                }
             }
         }
     }
@@ -171,7 +186,7 @@ impl Built {
             Next::Continues => Some(number),
             Next::Skips => Some(last.max(number) + 1 + u64::from(is_whole)),
         };
-        let of_newer = case.newer.then(|| of_next.unwrap_or(last) + 1);
+        let of_newer = (case.newer == Newer::Holds).then(|| of_next.unwrap_or(last) + 1);
 
         // Everything before the place is claimed by all, the place itself by the newest batch.
         let before = if case.first { (1, 3) } else { (2, block) };
@@ -205,7 +220,10 @@ impl Built {
             let batches: Vec<Given> = of_next.map(|number| batch(1, number)).into_iter().collect();
             segments.push(Segment::new(3, &batches));
         }
-        segments.extend(of_newer.map(|number| Segment::new(4, &[batch(1, number)])));
+        if case.newer != Newer::Missing {
+            let batches: Vec<Given> = of_newer.map(|number| batch(1, number)).into_iter().collect();
+            segments.push(Segment::new(4, &batches));
+        }
         Self { segments, block, number }
     }
 
@@ -214,10 +232,13 @@ impl Built {
         let at = |segment: u64, block: u64| Position { segment, offset: block * BLOCK };
         let replayed = self.number - 1;
         let behind_next = |replayed: u64| match case.newer {
-            true => (replayed + 2, at(4, 2)),
-            false => (replayed + 1, at(3, 2)),
+            Newer::Holds => (replayed + 2, at(4, 2)),
+            Newer::Missing | Newer::Prepared => (replayed + 1, at(3, 2)),
         };
+        // What is replayed here does not make up for a segment that is missing behind it.
+        let is_missing = case.next == Next::Missing && case.newer != Newer::Missing;
         match action {
+            Replay if is_missing => Err(at(3, 0)),
             Replay => {
                 let here = 1 + u64::from(case.behind);
                 Ok(match case.next {
@@ -229,6 +250,7 @@ impl Built {
             Cut => Ok((replayed, if case.first { at(1, 3) } else { at(2, self.block) })),
             RefuseHere => Err(at(2, self.block)),
             RefuseHeader => Err(at(2, 0)),
+            RefuseNext => Err(at(3, 0)),
             Impossible(_) => unreachable!("asked for possible cases only"),
         }
     }
@@ -241,7 +263,7 @@ fn block_behind(case: &Case) -> u64 {
 #[test]
 fn every_combination_is_decided_as_its_row_says() {
     let cases = all_cases();
-    assert_eq!(cases.len(), 5 * 4 * 32);
+    assert_eq!(cases.len(), 5 * 4 * 3 * 16);
     let mut used = vec![0; TABLE.len()];
     for case in &cases {
         let row = TABLE.iter().position(|row| row.fits(case)).expect("the last row fits everything");
