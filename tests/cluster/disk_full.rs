@@ -149,6 +149,38 @@ fn nodes_live_through_full_disks() {
     expect_all(&client, last, &value);
 }
 
+/// Claim: a node that has used up its reserve stops when it is told to, with exit code 0, and keeps what it acknowledged.
+#[test]
+fn an_exhausted_node_stops_as_it_is_told() {
+    let mut cluster = Cluster::new(1, 1, 1);
+    let Some(mounts) = mounts(&mut cluster) else { return };
+    cluster.start(0);
+    cluster.wait_until_led();
+    let (patient, hurried) = (cluster.client(), brief(&cluster));
+    // Noise, and enough of it that no snapshot finds room, which would shorten the log.
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let value: Vec<u8> = (0..50_000).map(|_| noise()).collect();
+    for number in 0..20 {
+        patient.set(format!("key/{number}"), value.clone(), None).expect("there is room");
+    }
+    patient.lock_acquire("held", "me", Duration::from_secs(600)).expect("there is room");
+    let filler = mounts[0].fill("filler", 0);
+    let extend = || hurried.lock_extend("held", "me", Duration::from_secs(600));
+    let refusal = (0..5000).find_map(|_| extend().err()).expect("each takes a block of the log");
+    assert!(refusal.to_string().contains("no write can be taken"), "{refusal}: {}", cluster.printed(0));
+    assert_eq!(cluster.terminate(0), Some(0), "{}", cluster.printed(0));
+    fs::remove_file(filler).expect("it was made");
+    cluster.start(0);
+    cluster.wait_until_led();
+    let client = cluster.client();
+    expect_all(&client, 20, &value);
+    assert!(matches!(client.lock_release("held", "me"), Ok(ReleaseAnswer::Released(_))));
+}
+
 /// Claim: a fresh node on a disk that is too small says how much it needs.
 #[test]
 fn a_fresh_node_says_how_much_room_it_needs() {
