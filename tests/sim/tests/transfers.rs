@@ -87,9 +87,9 @@ fn a_transfer_whose_sender_dies_begins_again_with_the_next_leader() {
         let sender = (1..=2).find(|&node| leads(node)).expect("it sends");
         assert!(bytes < KEYS as usize * VALUE_BYTES, "seed {seed}: {bytes} bytes are not all");
         if power {
-            cluster.cut_power(sender)
+            cluster.cut_power(sender);
         } else {
-            cluster.kill(sender)
+            cluster.kill(sender);
         }
 
         let other = 3 - sender;
