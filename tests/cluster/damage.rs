@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kahuna_client::call::GetAnswer;
 use kahuna_protocol::meta::Status;
 
 use super::load::Load;
@@ -73,7 +74,7 @@ fn wait_until_healed(cluster: &Cluster, at: usize, before: &[BTreeMap<u32, u64>]
     let groups = before[0].len();
     let healed = wait_for(cluster, at, "healed", |status| {
         let fresh = |(group, id): (u32, u64)| !lost(group) || before.iter().all(|ids| ids.get(&group) != Some(&id));
-        let healed = cluster.printed(at).contains("all lost replicas are replaced");
+        let healed = cluster.printed(at).contains("all its lost replicas are replaced");
         healed && status.waiting.is_empty() && ids(status).len() == groups && ids(status).into_iter().all(fresh)
     });
     for (group, id) in ids(&healed) {
@@ -142,6 +143,66 @@ fn a_log_that_is_lost_twice_is_replaced_twice() {
     cluster.kill(2);
     load.progress.wait_for(ENOUGH_TO_JUDGE);
     load.finish(&mut cluster);
+}
+
+/// Claim: a log that lost all its batches, though its files are there, is not taken for a new one: its replicas voted and
+/// acknowledged, and do not come back under their ids.
+#[test]
+fn a_log_full_of_zeros_is_replaced() {
+    let mut cluster = Cluster::running(3, 1, 2);
+    let client = cluster.client();
+    client.set("probe", "acknowledged", None).expect("served");
+    let before = ids(&status(&cluster, 0).expect("it runs"));
+    assert_eq!(cluster.terminate(0), Some(0));
+    for segment in files_with(&first_log(&cluster, 0, 0), "seg") {
+        let file = File::options().write(true).open(&segment).expect("it is there");
+        let length = file.metadata().expect("our own file").len();
+        file.set_len(4096).and_then(|()| file.set_len(length)).expect("the file takes lengths");
+    }
+    cluster.start(0);
+    wait_until_healed(&cluster, 0, &[before], |_| true);
+    cluster.kill(1);
+    let read = client.get("probe").expect("two copies are a majority");
+    assert!(matches!(&read, GetAnswer::Value(read) if read.value == b"acknowledged"), "{read:?}");
+}
+
+/// Claim: a log that is another shard's stops the node, which says how it comes back; done as said, it does.
+#[test]
+fn a_log_in_the_wrong_place_is_put_back_or_replaced() {
+    let mut cluster = Cluster::running(3, 2, 2);
+    let before = ids(&status(&cluster, 0).expect("it runs"));
+    assert_eq!(cluster.terminate(0), Some(0));
+    let (log, other, away) = (first_log(&cluster, 0, 1), first_log(&cluster, 0, 0), cluster.dir().join("away"));
+    fs::rename(&log, &away).and_then(|()| fs::create_dir(&log)).expect("our own directory");
+    for segment in files_with(&other, "seg") {
+        fs::copy(&segment, log.join(segment.file_name().expect("a file"))).expect("there is room");
+    }
+    cluster.start(0);
+    assert_eq!(cluster.wait_for_exit(0), Some(65), "{}", cluster.printed(0));
+    let said = format!("move {} away and start again: the other nodes feed its groups", log.display());
+    assert!(cluster.printed(0).contains(&said), "{}", cluster.printed(0));
+
+    fs::remove_dir_all(&log).and_then(|()| fs::rename(&away, &log)).expect("our own directory");
+    cluster.start(0);
+    let back = wait_for(&cluster, 0, "back", |status| status.replicas.len() == before.len());
+    assert_eq!((ids(&back), back.waiting.as_str()), (before.clone(), ""), "nothing was lost");
+    assert_eq!(cluster.terminate(0), Some(0));
+    fs::rename(&log, &away).expect("our own directory");
+    cluster.start(0);
+    wait_until_healed(&cluster, 0, &[before], |group| group == 1);
+}
+
+/// Claim: logs are not cut anew for another number of shards while one is damaged: the node says so, and changes nothing.
+#[test]
+fn a_damaged_log_is_not_cut_anew() {
+    let mut cluster = Cluster::running(1, 2, 2);
+    cluster.client().set("probe", "acknowledged", None).expect("served");
+    assert_eq!(cluster.terminate(0), Some(0));
+    damage(&first_log(&cluster, 0, 1));
+    cluster.start_with_shards(0, 1);
+    assert_eq!(cluster.wait_for_exit(0), Some(65), "{}", cluster.printed(0));
+    assert!(cluster.printed(0).contains("start with --shards 2"), "{}", cluster.printed(0));
+    assert!(first_log(&cluster, 0, 1).is_dir() && !cluster.nodes[0].data_dir.join("logs-1").exists());
 }
 
 /// Claim: a group whose snapshot is damaged is fed again; the other groups of that log stay as they are.

@@ -31,7 +31,7 @@ pub enum OpenError {
         why: String,
     },
     /// The log belongs to another cluster, node or shard.
-    #[error("{}: belongs to {found:?}, expected {expected:?}", file.display())]
+    #[error("{}: belongs to {found}, not to {expected}", file.display())]
     Foreign {
         /// The segment file that says so.
         file: PathBuf,

@@ -1,5 +1,7 @@
 //! Who a log belongs to, and which place on disk a batch was written for.
 
+use std::fmt;
+
 use crc32fast::Hasher;
 
 use crate::format::Position;
@@ -13,6 +15,14 @@ pub struct LogIdentity {
     pub incarnation: u64,
     /// The shard within the node.
     pub shard: u16,
+}
+
+impl fmt::Display for LogIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster, incarnation, shard } = self;
+        let cluster = u128::from_be_bytes(*cluster);
+        write!(f, "shard {shard} of the data directory {incarnation:016x} in cluster {cluster:032x}")
+    }
 }
 
 /// What seeds the checksums of a batch: bytes that were written for another log, another use of the file, another place or

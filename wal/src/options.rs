@@ -19,7 +19,8 @@ pub struct LogOptions {
     pub max_live_multiple: u64,
     /// Segments that the log may be longer than that; at least 4.
     pub slack_segments: u64,
-    /// Whether an empty directory becomes a new log. If not, it is refused as [`OpenError::Missing`](crate::OpenError).
+    /// Whether an empty directory becomes a new log. If not, it is refused as [`OpenError::Missing`](crate::OpenError), and a
+    /// log without any batch as `Corrupt`: whoever made it got a durable one with it.
     pub create: bool,
 }
 

@@ -3,11 +3,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use common::model::{apply, random_record};
 use common::{IDENTITY, Rng, beside, disk, entry, open, recover, segments, temp_dir, write_log};
 use kahuna_wal::recovery::scan;
-use kahuna_wal::{LogOptions, OpenError, Record, block_on};
+use kahuna_wal::{Log, LogOptions, OpenError, Record, block_on};
 
 #[test]
 fn every_kind_of_record_survives_reopening() {
@@ -45,7 +46,7 @@ fn every_kind_of_record_survives_reopening() {
         .iter()
         .map(|path| {
             let sequence = path.file_stem().and_then(|stem| stem.to_str()).expect("a segment's name").parse();
-            (sequence.expect("a number"), std::fs::read(path).expect("the segment can be read"))
+            (sequence.expect("a number"), fs::read(path).expect("the segment can be read"))
         })
         .collect();
     let bytes: Vec<(u64, &[u8])> = files.iter().map(|(sequence, bytes)| (*sequence, &bytes[..])).collect();
@@ -89,4 +90,30 @@ fn a_missing_log_is_refused_when_one_must_be_there() {
     assert!(matches!(recover(dir.path(), &options), Err(OpenError::Missing { .. })));
     write_log(dir.path(), &LogOptions::small(), &[(1, entry(1, "x"))], false);
     assert_eq!(recover(dir.path(), &options).expect("there is one now").groups.len(), 1);
+}
+
+/// Zeros behind the headers look like a log that nothing was ever written to; its opening wrote a batch.
+#[test]
+fn a_log_without_a_batch_is_refused_when_one_must_be_there() {
+    let dir = temp_dir();
+    let options = LogOptions { create: false, ..LogOptions::small() };
+    write_log(dir.path(), &LogOptions::small(), &[(1, entry(1, "x"))], true);
+    let files = segments(dir.path());
+    for path in &files {
+        let mut bytes = fs::read(path).expect("a segment");
+        bytes[4096..].fill(0);
+        fs::write(path, bytes).expect("a segment");
+    }
+    let is_refused = |options: &LogOptions| {
+        let outcome = recover(dir.path(), options);
+        matches!(&outcome, Err(OpenError::Corrupt { file, offset: 4096, .. }) if *file == files[0])
+    };
+    assert_eq!(files.len(), 2, "a prepared one, which is there only behind a batch");
+    assert!(is_refused(&LogOptions::small()));
+    fs::remove_file(&files[1]).expect("our own file");
+    assert!(is_refused(&options));
+    let ring = disk();
+    let salvaged = block_on(&ring, Log::salvage(&ring, dir.path(), IDENTITY)).expect("it can be read");
+    assert_eq!(salvaged.damage.map(|damage| damage.at.offset), Some(4096));
+    assert!(recover(dir.path(), &LogOptions::small()).expect("it may be new").report.fresh);
 }

@@ -52,10 +52,10 @@ pub fn recover(segments: &[(u64, Vec<u8>)]) -> Option<Log> {
             break;
         }
     }
-    let (durable, oldest) = match (found, segments.first()) {
+    let (durable, oldest) = match (found, segments) {
         (Some(found), _) => found,
-        (None, None | Some((1, _))) => ((0, 0), 1),
-        (None, Some(_)) => return None,
+        (None, [] | [(1, _)]) => ((0, 0), 1),
+        (None, _) => return None,
     };
     let mut log = Log { groups: BTreeMap::new(), end: (oldest, FIRST), batches: 0 };
     let mut last: Option<BatchHeader> = None;

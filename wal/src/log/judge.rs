@@ -47,7 +47,7 @@ impl<D: Disk> Reader<'_, D> {
             }
             unwritten.push(header);
         }
-        let claims = claims_or_empty(claims, segments.first().copied()).map_err(|refusal| self.refused(refusal))?;
+        let claims = claims_or_empty(claims, segments).map_err(|refusal| self.refused(refusal))?;
         let is_needed = |segment: &u64| {
             *segment >= claims.oldest_segment && unwritten.iter().all(|header| header.sequence != *segment)
         };

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::judge::{Judged, Reader};
-use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of};
+use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of, segment_path};
 use super::queue::Queue;
 use super::release::Release;
 use super::space::Pool;
 use super::state::{Shared, State};
 use crate::format::segment::SegmentHeader;
 use crate::format::{FORMAT_VERSION, Position};
-use crate::recovery::{Recovered, RecoveryReport, Survey, Whole};
+use crate::recovery::{NO_BATCH, Recovered, RecoveryReport, Survey, Whole};
 use crate::{Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
 
 /// The files of a log's directory, by what their names say.
@@ -49,6 +49,11 @@ pub async fn open<D: Disk>(
     }
     let Judged { claims, whole: Whole { groups, index, end }, run, .. } = judged;
     let fresh = end.batches == 0;
+    if fresh && !options.create {
+        // The opening that made it did not return before a batch was durable.
+        let Position { segment, offset } = end.position;
+        return Err(OpenError::Corrupt { file: segment_path(dir, segment), offset, why: NO_BATCH.to_owned() });
+    }
     let report = RecoveryReport {
         fresh,
         run: run + 1,

@@ -20,5 +20,5 @@ mod survey;
 pub use recovered::{GroupLog, LogEntry, Recovered, RecoveryReport};
 pub use salvage::{Beyond, Damage, GroupBeyond, Prefix, Salvage, Salvaged, salvage};
 pub use scan::{End, Refusal, scan, scan_with};
-pub(crate) use scan::{Scan, Whole, check_header, claims_or_empty};
+pub(crate) use scan::{NO_BATCH, Scan, Whole, check_header, claims_or_empty};
 pub(crate) use survey::{Survey, header_at, place, survey};

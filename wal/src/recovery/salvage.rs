@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::recovered::GroupLog;
-use super::scan::{End, MISSING, Refusal, Scan, check_header};
+use super::scan::{End, MISSING, NO_BATCH, Refusal, Scan, check_header};
 use super::survey::{Survey, header_at, place, survey};
 use crate::LogIdentity;
 use crate::format::record::{GroupId, RawRecord, kind};
@@ -60,7 +60,7 @@ pub struct Salvaged {
     pub end: End,
     /// Everything before this was durable once, says the highest claim that can be read.
     pub durable: Position,
-    /// What recovery would refuse the log for; none for a whole log.
+    /// What recovery would refuse the log for, where it must not be new; none for a whole log.
     pub damage: Option<Damage>,
     /// What is seen behind the end.
     pub beyond: Beyond,
@@ -104,7 +104,7 @@ fn look<'a>(identity: &LogIdentity, segment: u64, bytes: &'a [u8]) -> Result<Loo
         Ok(header) => return Ok(Look::Readable(header, Cow::Borrowed(bytes), None)),
         Err(Refusal::Corrupt { at, why }) => (at, why),
         Err(Refusal::Foreign { found, .. }) => {
-            (Position { segment, offset: 0 }, format!("it belongs to another log: {found:?}"))
+            (Position { segment, offset: 0 }, format!("it belongs to another log: {found}"))
         }
         Err(newer @ Refusal::Newer { .. }) => return Err(newer),
     };
@@ -231,6 +231,8 @@ impl Prefix {
             (Some(damage), Some(file)) if file.at <= damage.at => Some(file),
             (damage, file) => damage.or(file),
         };
+        let nothing = || Damage { at: end.position, why: NO_BATCH.to_owned() };
+        let damage = damage.or_else(|| (end.batches == 0).then(nothing));
         Salvaged { groups, end, durable: self.durable, damage, beyond: self.beyond }
     }
 

@@ -16,6 +16,9 @@ use crate::log::{Hole, Index};
 /// What is wrong with a segment that has no file.
 pub(super) const MISSING: &str = "the segment file is missing";
 
+/// What is wrong with a log that was used and holds nothing.
+pub(crate) const NO_BATCH: &str = "no readable batch in any segment of the log";
+
 /// Why a log must be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -255,7 +258,7 @@ pub fn scan_with<B: AsRef<[u8]>, E: From<Refusal>>(
             break;
         }
     }
-    let claims = claims_or_empty(claims, segments.first().copied())?;
+    let claims = claims_or_empty(claims, segments)?;
     let mut scan = Scan::new(claims, segments);
     for &segment in segments.iter().filter(|&&segment| segment >= claims.oldest_segment) {
         let bytes = read(segment)?;
@@ -264,14 +267,12 @@ pub fn scan_with<B: AsRef<[u8]>, E: From<Refusal>>(
     Ok(scan.finish().map(|Whole { groups, end, .. }| (groups, end))?)
 }
 
-/// Without any batch only the very first segment may exist: later ones are prepared when the first has batches.
-pub fn claims_or_empty(claims: Option<Survey>, first_segment: Option<u64>) -> Result<Survey, Refusal> {
-    match (claims, first_segment) {
+/// Without any batch only the very first segment may exist: the next one is prepared when a batch of the first is durable.
+pub fn claims_or_empty(claims: Option<Survey>, segments: &[u64]) -> Result<Survey, Refusal> {
+    match (claims, segments) {
         (Some(claims), _) => Ok(claims),
-        (None, None | Some(1)) => Ok(Survey { durable: Position::default(), oldest_segment: 1, run: 0 }),
-        (None, Some(segment)) => {
-            Err(Refusal::corrupt(segment, BLOCK_BYTES as u64, "no readable batch in any segment of the log"))
-        }
+        (None, [] | [1]) => Ok(Survey { durable: Position::default(), oldest_segment: 1, run: 0 }),
+        (None, [segment, ..]) => Err(Refusal::corrupt(*segment, BLOCK_BYTES as u64, NO_BATCH)),
     }
 }
 

@@ -148,6 +148,7 @@ fn what_is_damaged_below_a_claim_is_refused() {
     check(&[one(), three()], &CorruptAt(2, 0));
     check(&[two(), three()], &CorruptAt(1, 0));
     check(&[Segment::new(2, &[]), Segment::new(3, &[])], &CorruptAt(2, BLOCK));
+    check(&[one().wipe(1).wipe(2).wipe(3), Segment::new(2, &[])], &CorruptAt(1, BLOCK));
 }
 
 #[test]
