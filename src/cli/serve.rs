@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use kahuna::host::{self, Finding, Needs};
-use kahuna_shards::node::{DataDirError, StartError, start};
+use kahuna_shards::node::{DataDirError, ReshardError, StartError, start};
+use kahuna_wal::OpenError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -67,6 +68,10 @@ fn refusal(error: StartError) -> Failure {
         StartError::DataDir(
             DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherPartitions { .. },
         ) => Exit::Usage,
+        StartError::Reshard {
+            source: ReshardError::Open(OpenError::Corrupt { .. } | OpenError::Missing { .. }),
+            ..
+        } => Exit::DataDamaged,
         StartError::Reshard { .. } => Exit::Internal,
         StartError::DataDir(_) | StartError::Locked(_) | StartError::Listen { .. } | StartError::Shard(_) => {
             Exit::HostNotFit

@@ -253,15 +253,25 @@ pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
     LogIdentity { cluster: founding.cluster, incarnation: manifest.incarnation, shard }
 }
 
-/// What can be done about a log that cannot be opened, behind the message.
-pub fn remedy(error: &OpenError, dir: &Path) -> String {
-    match exit_code_of(error) {
-        ExitCode::DataDamaged => format!(
-            "; without other nodes that could feed this one, `kahuna recover --data-dir {} --dry-run` says what can be kept",
-            dir.display()
-        ),
-        _ => String::new(),
-    }
+/// What can be done about the log of `shard` that cannot be opened and is not given up by itself, behind the message. It may
+/// be whole and only be in the wrong place, or out of reach; where it is not there any more, it is a lost log.
+pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: u16) -> String {
+    let first = match error {
+        OpenError::Foreign { .. } => "put back the log that belongs there; if it is gone",
+        OpenError::Io { operation: "read", .. } => "if the disk does not give it back any more",
+        _ => return String::new(),
+    };
+    let (log, dir) = (manifest.log_dir(dir, shard), dir.display());
+    let log = log.display();
+    let alone = manifest.founding.as_ref().is_none_or(|founding| founding.members.len() < 2);
+    let way = match error {
+        _ if !alone => format!("move {log} away and start again: the other nodes feed its groups"),
+        OpenError::Foreign { .. } => {
+            format!("move {log} away: `kahuna recover --data-dir {dir}` keeps what the others hold")
+        }
+        _ => format!("`kahuna recover --data-dir {dir}` keeps what can be read"),
+    };
+    format!("; {first}, {way}")
 }
 
 /// What a log that cannot be opened ends the process with.

@@ -61,7 +61,7 @@ impl<E: Env> Runner<E> {
                 Err(error) => E::abort(exit_code_of(&error), &format!("cannot open the empty log: {error}")),
             }
         }
-        let remedy = remedy(&error, &self.config.data_dir);
+        let remedy = remedy(&error, manifest, &self.config.data_dir, self.shard.id.0);
         E::abort(exit_code_of(&error), &format!("cannot open the log: {error}{remedy}"))
     }
 

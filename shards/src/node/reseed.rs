@@ -162,7 +162,7 @@ impl<E: Env> Runner<E> {
             if left.lost.is_empty() && left.joining.is_empty() {
                 self.remove_lost_snapshots(&meta).await;
                 if !report.text.is_empty() {
-                    eprintln!("shard {}: all lost replicas are replaced", self.shard.id);
+                    eprintln!("shard {}: all its lost replicas are replaced", self.shard.id);
                 }
                 self.shard.waiting.borrow_mut().clear();
                 report = Report::default();

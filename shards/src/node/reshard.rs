@@ -49,7 +49,7 @@ pub async fn fit_shards<D: Disk>(disk: &D, config: &NodeConfig, manifest: Manife
     let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
     let identity = |shard| log_identity(&manifest, shard);
     let moved = reshard(disk, dir, &manifest, shards, identity, &options).await;
-    moved.map_err(|source| StartError::Reshard { shards, source })
+    moved.map_err(|source| StartError::Reshard { shards, valid: manifest.shards, source })
 }
 
 /// Moves every group's log to the shard that owns it among `shards`, and returns the manifest that says so.

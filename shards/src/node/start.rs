@@ -43,10 +43,12 @@ pub enum StartError {
         source: io::Error,
     },
     /// The logs could not be cut for another number of shards; the old ones are still valid.
-    #[error("cannot move the logs to {shards} shards: {source}; start with the old number")]
+    #[error("cannot move the logs to --shards {shards}: {source}; start with --shards {valid}, which they are for")]
     Reshard {
         /// The number asked for.
         shards: u16,
+        /// The number that the logs are for.
+        valid: u16,
         /// What went wrong.
         source: ReshardError,
     },

@@ -115,7 +115,11 @@ impl<E: Env> Applied<E> {
         let file = SnapshotFile::open(&self.disk, &path).await?;
         let named = (file.header.group, file.header.last, file.bytes);
         if named != (self.group.0, pointer.last, pointer.file_bytes) {
-            let why = format!("is (group, last entry, length) {named:?}, but the log names {pointer:?}");
+            let (group, last, bytes) = named;
+            let why = format!(
+                "{bytes} bytes, of group {group} up to {last}, but the log names one of {} bytes, of group {} up to {}",
+                pointer.file_bytes, self.group, pointer.last
+            );
             return Err(SnapshotFault::Header { path, why });
         }
         let machine = load(&file).await?;

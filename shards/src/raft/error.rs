@@ -29,7 +29,7 @@ pub enum OpenError {
     },
     /// The group's snapshot is damaged or missing, and the log behind it was purged: this replica has forgotten entries that
     /// it may have acknowledged. It must never be opened under this replica id again; another replica can take its place.
-    #[error("group {group}: its snapshot is lost: {source}; what is left of it is kept as {}", kept.display())]
+    #[error("group {group}: its snapshot is lost: {source}; what is left of it, if anything, is kept as {}", kept.display())]
     SnapshotLost {
         /// The group.
         group: u32,

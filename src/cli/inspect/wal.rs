@@ -264,7 +264,7 @@ impl Verdict {
             Err(Trouble::Unreadable(failure)) => Err(failure),
             Err(Trouble::Refused(Refusal::Corrupt { at, why })) => Ok(Self::damaged(&path(at.segment), at.offset, why)),
             Err(Trouble::Refused(Refusal::Foreign { segment, found })) => {
-                let why = format!("it belongs to {found:?}, the newest segment to {owner:?}");
+                let why = format!("it belongs to {found}, the newest segment to {owner}");
                 Ok(Self::damaged(&path(segment), 0, why))
             }
             Err(Trouble::Refused(Refusal::Newer { segment, found })) => {
