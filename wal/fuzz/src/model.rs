@@ -102,8 +102,13 @@ fn next<'a>(
     (follows && at + batch.padded() <= header.len).then_some((batch, records))
 }
 
-/// Whether a group's entries are without a hole.
+/// Whether a group's entries are without a hole, and begin right behind the purge mark.
 fn is_contiguous(group: &Group) -> bool {
+    if let (Some((upto, _)), Some((first, _))) = (&group.purged, group.entries.first_key_value())
+        && upto + 1 != *first
+    {
+        return false;
+    }
     group.entries.keys().zip(group.entries.keys().skip(1)).all(|(one, next)| one.checked_add(1) == Some(*next))
 }
 

@@ -268,6 +268,8 @@ impl Writer {
                 Record { kind: 4, group: u32::from(group % 4), index: u64::from(from), body: Vec::new() }
             }
             Given::Purge { group, upto } => {
+                let last = &mut self.last[usize::from(group % 4)];
+                *last = (*last).max(u64::from(upto));
                 Record { kind: 5, group: u32::from(group % 4), index: u64::from(upto), body: vec![upto; 17] }
             }
             Given::Destroyed { group } => {

@@ -20,7 +20,8 @@ impl<D: Disk> Log<D> {
     /// [`LogError::Closed`]; [`LogError::TooLarge`] for a record that fits in no segment, then it and those after it in this
     /// call were not taken.
     ///
-    /// Panics when an entry leaves a hole behind its group's last entry or lies below its purge mark: the caller lost track.
+    /// Panics when an entry leaves a hole behind its group's last entry or purge mark, or lies below that mark: the caller lost
+    /// track of a log that no opening would take. That entry and those after it in this call are not taken.
     pub fn append(
         &self,
         group: GroupId,
@@ -87,12 +88,18 @@ impl<D: Disk> State<D> {
                 return Err(LogError::TooLarge { bytes, limit }.into());
             }
             assert!(!matches!(record, Record::Moved { .. }), "only the log itself copies entries");
-            let place = self.queue.push(group, record);
-            if let Err(why) = self.index.apply(group, record, place) {
+            if let Err(why) = self.take_in(group, record) {
                 panic!("group {group} appends {why}");
             }
-            self.stats.records += 1;
         }
+        Ok(())
+    }
+
+    /// Queues a record, no longer than fits in a segment, and takes it into the index; or says which rule of the log it
+    /// breaks, and takes nothing in.
+    pub fn take_in(&mut self, group: GroupId, record: &Record) -> Result<(), &'static str> {
+        self.queue.push(group, record, |place| self.index.apply(group, record, place))?;
+        self.stats.records += 1;
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ struct GroupIndex {
 pub struct Hole {
     /// The group.
     pub group: GroupId,
-    /// The last entry below the hole.
+    /// The last entry below the hole, or the purge mark.
     pub below: u64,
     /// The first above it.
     pub above: u64,
@@ -116,10 +116,10 @@ impl Index {
         Ok(())
     }
 
-    /// The first hole between the live entries of a group.
+    /// The first hole between the live entries of a group, or between its purge mark and the first of them.
     pub fn hole(&self) -> Option<Hole> {
         self.groups.in_order().find_map(|(group, index)| {
-            let (below, above, place) = index.entries.hole()?;
+            let (below, above, place) = index.hole()?;
             Some(Hole { group, below, above, at: place.batch })
         })
     }
@@ -213,14 +213,26 @@ impl GroupIndex {
     /// Refuses what would leave a hole.
     fn expect_whole(&self, record: &Record) -> Result<(), &'static str> {
         match record {
-            Record::Entry { index, .. } if self.entries.last().is_some_and(|last| last.saturating_add(1) < *index) => {
-                Err("an entry that leaves a hole behind its group's last entry")
+            Record::Entry { index, .. } if self.last().is_some_and(|last| last.saturating_add(1) < *index) => {
+                Err("an entry that leaves a hole behind its group's last entry, or behind its purge mark")
             }
             Record::Moved { index, .. } if self.entries.get(*index).is_none() => {
                 Err("a copy of an entry that is not there")
             }
             _ => Ok(()),
         }
+    }
+
+    /// The last live entry, or the purge mark where there is none.
+    fn last(&self) -> Option<u64> {
+        self.entries.last().or_else(|| Some(self.purged.as_ref()?.value.0))
+    }
+
+    fn hole(&self) -> Option<(u64, u64, EntryPlace)> {
+        let (first, place) = self.entries.first()?;
+        let mark = self.purged.as_ref().map(|mark| mark.value.0);
+        let behind_mark = mark.filter(|mark| mark + 1 < first).map(|mark| (mark, first, place));
+        behind_mark.or_else(|| self.entries.hole())
     }
 
     /// Bytes that the marks take as records.
@@ -306,8 +318,25 @@ mod tests {
         assert!(index.apply(1, &entry(9), at(1)).is_err());
         index.apply(1, &purge(7), at(1)).expect("always");
         assert!(index.apply(1, &entry(7), at(1)).is_err());
+        assert!(index.apply(1, &entry(9), at(1)).is_err(), "nor does it go on anywhere behind the mark");
+        index.apply(1, &entry(8), at(1)).expect("it goes on right behind the mark");
         index.apply(1, &Record::GroupDestroyed, at(1)).expect("always");
         index.apply(1, &entry(3), at(1)).expect("a new life");
+    }
+
+    #[test]
+    fn a_hole_behind_the_purge_mark_is_named() {
+        let mut index = Index::default();
+        for record in [purge(4), entry(7), entry(8)] {
+            index.replay(1, &record, at(2)).expect("holes may close");
+        }
+        assert_eq!(index.hole(), Some(Hole { group: 1, below: 4, above: 7, at: at(2).batch }));
+        index.replay(1, &moved(6), at(3)).expect("holes may close");
+        assert_eq!(index.hole(), Some(Hole { group: 1, below: 4, above: 6, at: at(3).batch }));
+        index.replay(1, &moved(5), at(4)).expect("holes may close");
+        assert_eq!(index.hole(), None);
+        index.replay(1, &purge(6), at(4)).expect("always");
+        assert_eq!(index.hole(), None);
     }
 
     #[test]

@@ -150,9 +150,7 @@ impl<D: Disk> Shared<D> {
                 state.immovable = Some(batch.segment);
                 break;
             }
-            let to = state.queue.push(group, &record);
-            state.index.apply(group, &record, to).expect("a live entry may always be moved");
-            state.stats.records += 1;
+            state.take_in(group, &record).expect("a live entry may always be moved");
             state.stats.moved += 1;
             moved += record.encoded_bytes() as u64;
         }

@@ -84,13 +84,22 @@ impl Queue {
         queue
     }
 
-    /// Adds a record and returns where it stands. The record fits in a segment.
-    pub fn push(&mut self, group: GroupId, record: &Record) -> EntryPlace {
+    /// Adds a record if `accept`, who is told where it will stand, takes it. The record fits in a segment.
+    pub fn push<E>(
+        &mut self,
+        group: GroupId,
+        record: &Record,
+        accept: impl FnOnce(EntryPlace) -> Result<(), E>,
+    ) -> Result<(), E> {
         let bytes = record.encoded_bytes();
         let batch = self.open_with_room(bytes);
+        accept(EntryPlace {
+            batch: batch.position,
+            bytes: u32::try_from(bytes).expect("a record is shorter than 4 GiB"),
+        })?;
         record.encode(group, batch.buf.extend_by(bytes));
         batch.records += 1;
-        EntryPlace { batch: batch.position, bytes: u32::try_from(bytes).expect("a record is shorter than 4 GiB") }
+        Ok(())
     }
 
     /// The batch that records go to now; opened when there is none.
@@ -227,14 +236,14 @@ mod tests {
     fn the_next_batch_takes_the_buffer_that_was_warmed_up_and_reads_as_if_it_were_new() {
         let mut queue = queue(&LogOptions::small());
         let vote = Record::Vote(vec![0xff; 1000].into());
-        queue.push(1, &vote);
+        queue.push(1, &vote, |_| Ok::<_, ()>(())).expect("it is taken");
         let first = queue.take(true).expect("a batch waits");
         let memory = first.buf.as_ptr();
         queue.recycle(first.buf);
         queue.warm_up();
         assert!(queue.pool.is_empty(), "it is set aside");
         queue.warm_up();
-        queue.push(1, &vote);
+        queue.push(1, &vote, |_| Ok::<_, ()>(())).expect("it is taken");
         queue.warm_up();
         let second = queue.take(true).expect("a batch waits");
         assert_eq!(second.buf.as_ptr(), memory);

@@ -76,10 +76,8 @@ impl<D: Disk> State<D> {
             return self.release.decided;
         }
         for (group, record) in self.index.marks_below(oldest) {
-            let place = self.queue.push(group, &record);
+            self.take_in(group, &record).expect("a mark may always be repeated");
             self.queue.open_batch().urgent = true;
-            self.index.apply(group, &record, place).expect("a mark may always be repeated");
-            self.stats.records += 1;
             self.stats.repeated += 1;
         }
         self.release.decided = oldest;

@@ -31,7 +31,8 @@ pub struct GroupLog {
     pub purged: Option<(u64, Bytes)>,
     /// The newest snapshot pointer.
     pub snapshot: Option<Bytes>,
-    /// The live entries: contiguous, in order, all above the purge mark.
+    /// The live entries: contiguous, in order, the first one right behind the purge mark, if there is one. In what was
+    /// [salvaged](crate::recovery::Salvaged) there may be a hole in between.
     pub entries: VecDeque<LogEntry>,
 }
 

@@ -138,6 +138,11 @@ impl Spans {
         self.0.back().map(|span| span.end() - 1)
     }
 
+    /// The first live index, and where that entry stands.
+    pub fn first(&self) -> Option<(u64, EntryPlace)> {
+        self.0.front().map(|span| (span.first, span.place(0)))
+    }
+
     /// The oldest segment with an entry of the group.
     pub fn oldest_segment(&self) -> Option<u64> {
         self.0.iter().map(|span| span.segment).min()

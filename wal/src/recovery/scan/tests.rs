@@ -3,6 +3,8 @@
 
 mod decisions;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::record::Record;
@@ -48,12 +50,15 @@ impl Segment {
 
     /// Each batch holds a vote that names its run and sequence number.
     fn put(&mut self, given: &Given) {
+        self.put_records(given, &[Record::Vote(format!("{}.{}", given.run, given.sequence).into())]);
+    }
+
+    fn put_records(&mut self, given: &Given, records: &[Record]) {
         let mut batch = vec![0; BATCH_HEADER_BYTES];
-        let vote = Record::Vote(format!("{}.{}", given.run, given.sequence).into());
-        batch.extend(vote.encoded(1));
+        records.iter().for_each(|record| batch.extend(record.encoded(1)));
         let header = BatchHeader {
             length: batch.len() as u32,
-            records: 1,
+            records: records.len() as u32,
             sequence: given.sequence,
             run: given.run,
             durable: Position { segment: given.durable.0, offset: given.durable.1 * BLOCK },
@@ -186,6 +191,30 @@ fn segments_below_the_oldest_needed_are_not_looked_at() {
     tail.bytes[BLOCK_BYTES..BLOCK_BYTES + 64].copy_from_slice(&batch);
     let leftover = Segment::new(3, &[given(1, 1, 1, (1, 1))]).wipe(0);
     check(&[leftover, tail], &EndsAt("", (7, 2)));
+}
+
+#[test]
+fn entries_above_a_hole_are_refused_where_they_stand() {
+    let entry = |index| Record::Entry { index, meta: [0; 16], payload: Bytes::new() };
+    let moved = |index| Record::Moved { index, meta: [0; 16], payload: Bytes::new() };
+    let purge = |upto| Record::Purge { upto, log_id: Bytes::new() };
+    let log = |batches: &[&[Record]]| {
+        let mut segment = Segment::new(1, &[]);
+        for (block, records) in (1..).zip(batches) {
+            segment.put_records(&given(block, 1, block, (1, block)), records);
+        }
+        [segment]
+    };
+    check(&log(&[&[entry(7)], &[entry(8)]]), &EndsAt("", (1, 3)));
+    check(&log(&[&[entry(6), entry(7)], &[entry(9)]]), &CorruptAt(1, 2 * BLOCK));
+    // Behind the purge mark it is the same, wherever that stands.
+    check(&log(&[&[purge(6)], &[entry(7)]]), &EndsAt("", (1, 3)));
+    check(&log(&[&[purge(6)], &[entry(8)]]), &CorruptAt(1, 2 * BLOCK));
+    check(&log(&[&[entry(8)], &[purge(6)]]), &CorruptAt(1, BLOCK));
+    // It may close: a copy of an older entry, or a higher mark, may come later.
+    check(&log(&[&[purge(6), entry(8)], &[moved(7)]]), &EndsAt("", (1, 3)));
+    check(&log(&[&[purge(6), entry(8)], &[purge(7)]]), &EndsAt("", (1, 3)));
+    check(&log(&[&[purge(u64::MAX)], &[Record::Truncate { from: 0 }]]), &EndsAt("", (1, 3)));
 }
 
 #[test]
