@@ -230,6 +230,50 @@ fn writes_go_on_where_a_majority_has_room() {
     assert_eq!(world.exits(), []);
 }
 
+/// Claim: replicas whose reserve is used up elect nobody, not even between themselves, and none of them ends; once there is
+/// room they elect, and have what was acknowledged, without a restart.
+#[test]
+fn a_majority_that_cannot_store_a_vote_elects_once_there_is_room() {
+    let world = World::new(7);
+    let cluster = running(&world, Shape { partitions: 1, ..Shape::small(3) });
+    let full = [2, 3];
+    full.iter().for_each(|&node| cluster.disk(node).leave_room(100 << 10));
+    let keys = run(&cluster, |client| async move {
+        let (keys, refusal) = fill(&client, "key").await;
+        assert_eq!(refusal.code(), Some(ErrorCode::DiskFull), "{refusal}");
+        keys
+    });
+    for round in 0.. {
+        if full.iter().all(|&node| status(&cluster, node) == DiskSpace::Exhausted) {
+            break;
+        }
+        assert!(round < 200, "the reserves last");
+        run(&cluster, |client| async move {
+            for _ in 0..10 {
+                let extend = LockExtend { name: "n".repeat(900).into(), owner: "me".into(), ttl_ms: 1000 };
+                // The last ones are not acknowledged.
+                let _ = client.call(extend, BRIEF).await;
+            }
+        });
+    }
+    cluster.kill(1);
+    let led = || full.iter().any(|&node| data_group(&cluster, node).leading);
+    for _ in 0..100 {
+        world.run_for(Duration::from_millis(100));
+        assert!(!led(), "a vote was given that could not be stored");
+    }
+    full.iter().for_each(|&node| cluster.disk(node).leave_room(u64::MAX));
+    eventually(&cluster, led);
+    run(&cluster, |client| async move {
+        expect_all(&client, &keys).await;
+        assert!(matches!(ask(&client, set("after".into())).await, Outcome::Set(_)));
+    });
+    assert_eq!(world.exits(), []);
+    cluster.start(1);
+    eventually(&cluster, || cluster.probe(1).expect("it runs").groups().len() == 2);
+    eventually(&cluster, || is_caught_up(&cluster, 1, 2) && is_caught_up(&cluster, 1, 3));
+}
+
 /// Claim: a group whose directory finds no room is made once there is some; until then its node goes on, and starts anew.
 #[test]
 fn a_group_without_room_for_its_directory_is_made_later() {
