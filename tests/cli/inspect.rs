@@ -171,3 +171,52 @@ fn snapshots() {
     fs::remove_file(&path).expect("our own directory");
     assert_eq!(inspect_a("snapshot", &path, &[]).code, 3);
 }
+
+/// CRC-32 (reflected, polynomial 0xEDB88320), as the formats' descriptions name it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// Claim: what a newer program wrote is not called damaged: it is named, and ends with the code of a host that is not fit.
+#[test]
+fn newer_versions_are_no_damage() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let segment = dir.path().join("00000000000000000001.seg");
+    let mut bytes = vec![0; 1 << 16];
+    bytes[..8].copy_from_slice(b"KAHUNAWL");
+    bytes[8] = 99;
+    let crc = crc32(&bytes[..4092]);
+    bytes[4092..4096].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&segment, bytes).expect("our own directory");
+    let snapshot = dir.path().join("1-1.snap");
+    let mut header = vec![0; 60];
+    header[..4].copy_from_slice(b"KSNP");
+    (header[4], header[8]) = (99, 64);
+    let crc = crc32(&header);
+    header.extend(crc.to_le_bytes());
+    fs::write(&snapshot, header).expect("our own directory");
+    for (what, path) in [("wal", segment.as_path()), ("wal", dir.path()), ("snapshot", &snapshot)] {
+        let ended = inspect_a(what, path, &["-o", "json"]);
+        let json = ended.json();
+        assert_eq!((ended.code, &json["outcome"], &json["damaged_offset"]), (78, &"newer".into(), &0.into()), "{json}");
+        assert!(json["why"].as_str().expect("text").contains("99 is newer"), "{json}");
+    }
+}
+
+/// Claim: a path that names something else is told so, however large it is.
+#[test]
+fn what_is_no_file_of_a_node() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let large = dir.path().join("large");
+    fs::File::create(&large).and_then(|file| file.set_len(1 << 42)).expect("a file of holes");
+    for what in ["wal", "snapshot"] {
+        let ended = inspect_a(what, &large, &["-o", "json"]);
+        assert_eq!((ended.code, &ended.json()["damaged_offset"]), (65, &0.into()), "{ended:?}");
+        let missing = inspect_a(what, &dir.path().join("none"), &[]);
+        assert_eq!((missing.code, missing.err.contains("No such file")), (3, true), "{missing:?}");
+    }
+    let directory = inspect_a("snapshot", dir.path(), &[]);
+    assert_eq!((directory.code, directory.err.contains("Is a directory")), (2, true), "{directory:?}");
+}

@@ -1,10 +1,11 @@
 //! The files of a log, read as they are, also while a node writes them.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use kahuna_wal::inspect::segment_of;
+use kahuna_wal::BLOCK_BYTES;
+use kahuna_wal::inspect::{SegmentHeader, segment_of};
 
 use super::super::exit::{Exit, Failure};
 
@@ -30,7 +31,9 @@ impl Files {
             Self::Log(dir) => {
                 let segments = segments(dir)?;
                 if segments.is_empty() {
-                    return Err(Failure::Other(Exit::NotFound, format!("{}: no log here", dir.display())));
+                    let text =
+                        format!("{}: no segments (*.seg) here; a log is DATA/logs-0/shard-0, say", dir.display());
+                    return Err(Failure::Other(Exit::NotFound, text));
                 }
                 Ok(segments.into_iter().map(|(_, path)| path).collect())
             }
@@ -49,17 +52,43 @@ pub fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Failure> {
     Ok(segments)
 }
 
-/// The bytes of a file; none if it is gone, because the node has given it free since it was listed.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+/// What was read of a file.
+#[derive(Default)]
+pub struct Content {
+    /// All of its bytes, or those at the front where they show that it is something else.
+    pub bytes: Vec<u8>,
+    /// Its whole length in bytes.
+    pub len: u64,
+}
+
+/// A segment's content; none if it is gone, because the node has given it free since it was listed.
+pub fn read_segment(path: &Path) -> Result<Option<Content>, Failure> {
+    match read_if(path, BLOCK_BYTES, |head| SegmentHeader::decode(head).is_ok()) {
+        Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(path, &error)),
     }
 }
 
+/// The content of a file whose first `head_bytes` are as they should be, else no more than these: a file of another kind may
+/// be of any length.
+pub fn read_if(path: &Path, head_bytes: usize, is_fit: impl Fn(&[u8]) -> bool) -> io::Result<Content> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(head_bytes as u64).read_to_end(&mut bytes)?;
+    if is_fit(&bytes) {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(Content { bytes, len })
+}
+
 /// Says which file could not be read, and why.
 pub fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let exit = if error.kind() == ErrorKind::NotFound { Exit::NotFound } else { Exit::Internal };
+    let exit = match error.kind() {
+        ErrorKind::NotFound => Exit::NotFound,
+        ErrorKind::IsADirectory => Exit::Usage,
+        _ => Exit::Internal,
+    };
     Failure::Other(exit, format!("cannot read {}: {error}", path.display()))
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::Value as Json;
 
+use super::super::exit::Exit;
 use super::super::output::{Format, Record, print, render, table};
 
 /// Rows of one kind, at most so many of them.
@@ -49,6 +50,15 @@ impl Rows {
         let cells = |row: &Record| self.head.iter().map(|name| row.text(name)).collect();
         let rows: Vec<Vec<String>> = self.gathered.iter().map(cells).collect();
         writeln!(io::stdout().lock(), "{}", table(self.head, &rows))
+    }
+}
+
+/// The last word on a file, and what the process ends with: a newer version is not damage.
+pub fn judge(is_damaged: bool, is_newer: bool) -> (Exit, &'static str) {
+    match (is_damaged, is_newer) {
+        (_, true) => (Exit::HostNotFit, "newer"),
+        (true, false) => (Exit::DataDamaged, "damaged"),
+        (false, false) => (Exit::Ok, "whole"),
     }
 }
 

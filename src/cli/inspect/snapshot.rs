@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kahuna_shards::raft::snapshot::{BlockView, View};
+use kahuna_shards::raft::snapshot::{BlockView, Header, PROBE_BYTES, View};
 
 use super::super::exit::{Exit, Failure};
 use super::super::output::{Format, Record};
-use super::files::{read, unreadable};
-use super::rows::{Rows, finish};
+use super::files::{Content, read_if, unreadable};
+use super::rows::{Rows, finish, judge};
 
 #[derive(Args, Debug)]
 pub struct SnapshotArgs {
@@ -21,14 +21,15 @@ pub struct SnapshotArgs {
 
 /// Shows what is there, then says whether it is whole.
 pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
-    let bytes = read(&args.path)?.ok_or_else(|| unreadable(&args.path, &std::io::ErrorKind::NotFound.into()))?;
+    let content = read_if(&args.path, PROBE_BYTES, |head| Header::length(head).is_ok());
+    let Content { bytes, len } = content.map_err(|error| unreadable(&args.path, &error))?;
     let view = View::of(&bytes);
     let mut rows = Rows::new(format, &["offset", "outcome", "kind", "packed", "bytes"], args.limit);
     view.blocks.iter().try_for_each(|block| rows.add(block_row(block)))?;
-    let exit = if view.damage.is_some() { Exit::DataDamaged } else { Exit::Ok };
-    let mut summary = Record::new(if exit == Exit::Ok { "whole" } else { "damaged" })
+    let (exit, outcome) = judge(view.damage.is_some(), view.is_newer);
+    let mut summary = Record::new(outcome)
         .field("path", args.path.display().to_string())
-        .field("bytes_total", bytes.len())
+        .field("bytes_total", len)
         .field("blocks_total", view.blocks.len())
         .field("rows_left_out", rows.left_out);
     if let Some(header) = &view.header {
@@ -47,7 +48,7 @@ pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
             .field("hash", format!("{:016x}", machine.hash()));
     }
     if let Some((offset, why)) = view.damage {
-        eprintln!("kahuna: {}: damaged at offset {offset}: {why}", args.path.display());
+        eprintln!("kahuna: {}: {outcome} at offset {offset}: {why}", args.path.display());
         summary = summary.field("damaged_offset", offset).field("why", why);
     }
     finish(summary, &[("blocks", &rows)], format)?;

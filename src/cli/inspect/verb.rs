@@ -9,9 +9,9 @@ use super::wal::{self, WalArgs};
 
 #[derive(Subcommand, Debug)]
 pub enum InspectVerb {
-    /// Show a segment of the log, or a directory of them (DATA/log/...): batches, and whether all is there
+    /// Show a segment of the log, or a directory of them (DATA/logs-0/shard-0): batches, and whether all is there
     Wal(WalArgs),
-    /// Show a snapshot of a group (DATA/snapshots/...): what it is of, its blocks, and whether all is there
+    /// Show a snapshot of a group (DATA/snapshots/*/*.snap): what it is of, its blocks, and whether all is there
     Snapshot(SnapshotArgs),
 }
 

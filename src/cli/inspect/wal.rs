@@ -11,8 +11,8 @@ use kahuna_wal::{GroupId, GroupLog};
 use super::super::exit::{Exit, Failure};
 use super::super::output::{Format, Record};
 use super::detail::detail;
-use super::files::{Files, read, segments};
-use super::rows::{Rows, finish};
+use super::files::{Content, Files, read_segment, segments};
+use super::rows::{Rows, finish, judge};
 
 /// How often a verdict of damage is looked at again: on a running node it may be a write that was half read.
 const SECOND_LOOKS: u32 = 3;
@@ -34,8 +34,8 @@ pub fn run(args: &WalArgs, format: Format) -> Result<Exit, Failure> {
     let files = Files::at(&args.path)?;
     let mut view = View::new(args, format);
     for path in files.paths()? {
-        if let Some(bytes) = read(&path)? {
-            view.segment(&path, &bytes)?;
+        if let Some(content) = read_segment(&path)? {
+            view.segment(&path, &content)?;
         }
     }
     let mut verdict = Verdict::of(&files)?;
@@ -81,12 +81,12 @@ impl<'a> View<'a> {
         }
     }
 
-    fn segment(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fn segment(&mut self, path: &Path, content: &Content) -> Result<(), Failure> {
         let file = path.display().to_string();
-        let segment = match Segment::decode(bytes) {
+        let segment = match Segment::decode(&content.bytes) {
             Ok(segment) => segment,
             Err(error) => {
-                let row = Record::new("unreadable").field("file", file).field("bytes", bytes.len());
+                let row = Record::new("unreadable").field("file", file).field("bytes", content.len);
                 return Ok(self.segments.add(row.field("why", header_error(&error)))?);
             }
         };
@@ -131,8 +131,8 @@ impl<'a> View<'a> {
 
     fn finish(self, verdict: Verdict) -> Result<Exit, Failure> {
         let Self { args, format, segments, rows, .. } = self;
-        let exit = if verdict.damage.is_some() { Exit::DataDamaged } else { Exit::Ok };
-        let mut summary = Record::new(if exit == Exit::Ok { "whole" } else { "damaged" })
+        let (exit, outcome) = judge(verdict.damage.is_some(), verdict.is_newer);
+        let mut summary = Record::new(outcome)
             .field("path", args.path.display().to_string())
             .field("batches_total", self.batches)
             .field("records_total", self.records)
@@ -141,7 +141,7 @@ impl<'a> View<'a> {
             .field("unreadable_bytes", self.unreadable)
             .field("rows_left_out", rows.left_out);
         if let Some((file, Damage { offset, why })) = verdict.damage {
-            eprintln!("kahuna: {}: damaged at offset {offset}: {why}", file.display());
+            eprintln!("kahuna: {}: {outcome} at offset {offset}: {why}", file.display());
             summary = summary.field("damaged_file", file.display().to_string()).field("damaged_offset", offset);
             summary = summary.field("why", why);
         }
@@ -214,13 +214,21 @@ struct Whole {
 /// What the files amount to together.
 struct Verdict {
     damage: Option<(PathBuf, Damage)>,
+    /// Because this program is too old.
+    is_newer: bool,
     /// Known of a directory that is whole.
     log: Option<Whole>,
 }
 
 impl Verdict {
     fn damaged(path: &Path, offset: u64, why: String) -> Self {
-        Self { damage: Some((path.to_owned(), Damage { offset, why })), log: None }
+        Self { damage: Some((path.to_owned(), Damage { offset, why })), is_newer: false, log: None }
+    }
+
+    /// Of a file whose header is of no use.
+    fn headless(path: &Path, error: &SegmentHeaderError) -> Self {
+        let is_newer = matches!(error, SegmentHeaderError::Newer(_));
+        Self { is_newer, ..Self::damaged(path, 0, header_error(error)) }
     }
 
     fn of(files: &Files) -> Result<Self, Failure> {
@@ -231,35 +239,39 @@ impl Verdict {
     }
 
     fn of_file(path: &Path) -> Result<Self, Failure> {
-        let bytes = read(path)?.unwrap_or_default();
-        let damage = match Segment::decode(&bytes) {
-            Ok(segment) => segment.damage(),
-            Err(error) => Some(Damage { offset: 0, why: header_error(&error) }),
-        };
-        Ok(Self { damage: damage.map(|damage| (path.to_owned(), damage)), log: None })
+        let content = read_segment(path)?.unwrap_or_default();
+        Ok(match Segment::decode(&content.bytes).map(|segment| segment.damage()) {
+            Ok(None) => Self { damage: None, is_newer: false, log: None },
+            Ok(Some(Damage { offset, why })) => Self::damaged(path, offset, why),
+            Err(error) => Self::headless(path, &error),
+        })
     }
 
     /// As an opening would judge it, without knowing whose it is: that, the newest readable header says.
     fn of_log(dir: &Path) -> Result<Self, Failure> {
         let segments = segments(dir)?;
         let owner = segments.iter().rev().find_map(|(_, path)| {
-            let bytes = read(path).ok()??;
-            Some(SegmentHeader::decode(&bytes).ok()?.identity)
+            let content = read_segment(path).ok()??;
+            Some(SegmentHeader::decode(&content.bytes).ok()?.identity)
         });
         let Some(owner) = owner else {
             let path = segments.last().map_or(dir, |(_, path)| path);
-            return Ok(Self::damaged(path, 0, "no segment has a readable header".to_owned()));
+            let head = read_segment(path)?.unwrap_or_default().bytes;
+            return Ok(match SegmentHeader::decode(&head) {
+                Err(newer @ SegmentHeaderError::Newer(_)) => Self::headless(path, &newer),
+                _ => Self::damaged(path, 0, "no segment has a readable header".to_owned()),
+            });
         };
         let numbers: Vec<u64> = segments.iter().map(|(number, _)| *number).collect();
         let path = |segment: u64| segment_path(dir, segment);
-        let outcome = scan_with(&owner, &numbers, |segment| match read(&path(segment)) {
-            Ok(bytes) => Ok(bytes.unwrap_or_default()),
+        let outcome = scan_with(&owner, &numbers, |segment| match read_segment(&path(segment)) {
+            Ok(content) => Ok(content.unwrap_or_default().bytes),
             Err(failure) => Err(Trouble::Unreadable(failure)),
         });
         match outcome {
             Ok((groups, end)) => {
                 let groups = groups.iter().map(|(group, log)| group_row(*group, log)).collect();
-                Ok(Self { damage: None, log: Some(Whole { end, groups }) })
+                Ok(Self { damage: None, is_newer: false, log: Some(Whole { end, groups }) })
             }
             Err(Trouble::Unreadable(failure)) => Err(failure),
             Err(Trouble::Refused(Refusal::Corrupt { at, why })) => Ok(Self::damaged(&path(at.segment), at.offset, why)),
@@ -268,7 +280,7 @@ impl Verdict {
                 Ok(Self::damaged(&path(segment), 0, why))
             }
             Err(Trouble::Refused(Refusal::Newer { segment, found })) => {
-                Ok(Self::damaged(&path(segment), 0, header_error(&SegmentHeaderError::Newer(found))))
+                Ok(Self::headless(&path(segment), &SegmentHeaderError::Newer(found)))
             }
         }
     }

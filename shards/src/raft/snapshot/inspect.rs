@@ -1,6 +1,6 @@
 //! Looking into a snapshot file without a replica: for a person with a damaged disk. Pure; damage ends nothing.
 
-use kahuna_machine::{Machine, Restore, block_bytes, check_block};
+use kahuna_machine::{Fault, Machine, Restore, block_bytes, check_block};
 
 use super::header::{Header, PROBE_BYTES};
 
@@ -19,6 +19,8 @@ pub struct View {
     pub machine: Option<Machine>,
     /// The first damage: its offset in bytes, and what is wrong there.
     pub damage: Option<(u64, String)>,
+    /// That is no damage: a newer program wrote it.
+    pub is_newer: bool,
 }
 
 /// One block.
@@ -39,7 +41,7 @@ pub struct BlockView {
 impl View {
     /// Looks at all bytes of a file.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut view = Self { header: None, blocks: Vec::new(), machine: None, damage: None };
+        let mut view = Self { header: None, blocks: Vec::new(), machine: None, damage: None, is_newer: false };
         let length = match Header::length(bytes.get(..PROBE_BYTES).unwrap_or(bytes)) {
             Ok(length) => length,
             Err(error) => {
@@ -51,7 +53,10 @@ impl View {
         match header.map(Header::read) {
             Some(Ok(header)) => view.header = Some(header),
             Some(Err(error)) => match header.and_then(Header::newer) {
-                Some(format) => view.found(0, format!("format {format} is newer than this program")),
+                Some(format) => {
+                    view.is_newer = true;
+                    view.found(0, format!("format {format} is newer than this program"));
+                }
                 None => view.found(0, error.to_string()),
             },
             None => view.found(bytes.len() as u64, "the file ends within its header".to_owned()),
@@ -76,6 +81,7 @@ impl View {
                 Some(_) => Ok(()),
             });
             if let Err(error) = &fault {
+                self.is_newer |= self.damage.is_none() && matches!(error.fault, Fault::Version(_));
                 self.found(offset, error.to_string());
             }
             let kind = block[..BLOCK_HEADER_BYTES].last_chunk().map_or(0, |kind| u32::from_le_bytes(*kind));
