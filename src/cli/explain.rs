@@ -39,7 +39,12 @@ const NODE_EXITS: &[(u8, &str, &str)] = &[
     ),
     (70, "bug", "A broken invariant. Keep the message and the data directory, report it, and start the node again."),
     (74, "disk failed", "A write or a flush failed. Mend the disk, then start the node again."),
-    (78, "host not fit", "The host lacks something. `kahuna check` names it, and the command that mends it."),
+    (
+        78,
+        "host not fit",
+        "The host lacks something, such as room on the disk, or a newer version wrote the data. The message says what; \
+         `kahuna check` names the command that mends a host.",
+    ),
 ];
 
 fn explain_exit(code: &str, format: Format) -> Result<Exit, Failure> {

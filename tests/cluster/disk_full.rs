@@ -173,6 +173,9 @@ fn an_exhausted_node_stops_as_it_is_told() {
     let refusal = (0..5000).find_map(|_| extend().err()).expect("each takes a block of the log");
     assert!(refusal.to_string().contains("no write can be taken"), "{refusal}: {}", cluster.printed(0));
     assert_eq!(cluster.terminate(0), Some(0), "{}", cluster.printed(0));
+    cluster.start(0);
+    assert_eq!(cluster.wait_for_exit(0), Some(78), "{}", cluster.printed(0));
+    assert!(cluster.printed(0).contains("free some space there and start again"), "{}", cluster.printed(0));
     fs::remove_file(filler).expect("it was made");
     cluster.start(0);
     cluster.wait_until_led();

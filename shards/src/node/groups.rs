@@ -1,6 +1,6 @@
 //! The log of a shard and the groups in it: opened at the start, made when they are placed here, kept short.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl<E: Env> Runner<E> {
         while !self.stopping.get() {
             match self.disk.create_dir_all(&dir).await {
                 Ok(()) => return true,
-                Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                Err(error) if is_full(&error) => {
                     if !std::mem::replace(&mut told, true) {
                         let (group, dir) = (creation.group(), dir.display());
                         eprintln!("{group}: {dir}: {error}: it is made once there is room on that disk");
@@ -257,6 +257,10 @@ pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
 /// be whole and only be in the wrong place, or out of reach; where it is not there any more, it is a lost log.
 pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: u16) -> String {
     let first = match error {
+        OpenError::Io { operation: "allocate", source, .. } if is_full(source) => {
+            return "; its disk is full, and the log has no segment left: free some space there and start again"
+                .to_owned();
+        }
         OpenError::Foreign { .. } => "put back the log that belongs there; if it is gone",
         OpenError::Io { operation: "read", .. } => "if the disk does not give it back any more",
         _ => return String::new(),
@@ -274,9 +278,14 @@ pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: u16) ->
     format!("; {first}, {way}")
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// What a log that cannot be opened ends the process with.
 pub fn exit_code_of(error: &OpenError) -> ExitCode {
     match error {
+        OpenError::Io { operation: "allocate", source, .. } if is_full(source) => ExitCode::HostNotFit,
         OpenError::Io { .. } => ExitCode::DiskFailed,
         OpenError::NewerFormat { .. } => ExitCode::HostNotFit,
         _ => ExitCode::DataDamaged,

@@ -143,8 +143,12 @@ impl Manifest {
     /// See [`ManifestError`].
     pub async fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Option<Self>, ManifestError> {
         let manifest = Self::read_file(disk, &dir.join(MANIFEST)).await;
-        if let Ok(Some(_)) | Err(ManifestError::Io { .. } | ManifestError::Newer { .. }) = &manifest {
-            return manifest;
+        match &manifest {
+            Ok(Some(_)) | Err(ManifestError::Newer { .. }) => return manifest,
+            Err(ManifestError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                return manifest;
+            }
+            Ok(None) | Err(_) => {}
         }
         match (manifest, Self::read_file(disk, &dir.join(MANIFEST_COPY)).await) {
             (_, Ok(Some(copy))) => Ok(Some(copy)),
@@ -363,6 +367,21 @@ mod tests {
         assert_eq!(read().expect("the copy").as_ref(), Some(&manifest), "a copy that was ahead does not stay");
         flip(MANIFEST_COPY);
         assert!(matches!(read(), Err(ManifestError::Damaged(path)) if path.ends_with(MANIFEST)));
+    }
+
+    #[test]
+    fn the_copy_stands_in_for_a_manifest_that_the_disk_cannot_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = UringDisk::new(8).expect("io_uring is allowed here");
+        block_on(&disk, manifest().write(&disk, dir.path())).expect("there is room");
+        // What a read fails on for good, without a broken disk.
+        let path = dir.path().join(MANIFEST);
+        std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).expect("our own directory");
+        let read = block_on(&disk, Manifest::read(&disk, dir.path()));
+        assert_eq!(read.expect("the copy is whole"), Some(manifest()));
+        std::fs::remove_file(dir.path().join(MANIFEST_COPY)).expect("our own file");
+        let read = block_on(&disk, Manifest::read(&disk, dir.path()));
+        assert!(matches!(read, Err(ManifestError::Io { path: failed, .. }) if failed == path));
     }
 
     #[test]
