@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply};
-use kahuna_shards::env::Env;
+use kahuna_shards::env::{Env, ExitCode};
 use kahuna_shards::linux::Linux;
 use kahuna_shards::raft::OpenError;
 use kahuna_shards::raft::messages::{
@@ -218,14 +218,25 @@ fn a_snapshot_of_a_newer_version_is_not_taken_for_a_damaged_one() {
     on_shard(async |dir| {
         with_purged_log(dir).await;
         let path = newest_snapshot(dir, 1);
-        let mut file = std::fs::read(&path).expect("readable");
-        let header = u32::from_le_bytes(file[8..12].try_into().expect("four bytes")) as usize;
-        file[4] = 200;
-        let crc = crc32fast::hash(&file[..header - 4]).to_le_bytes();
-        file[header - 4..header].copy_from_slice(&crc);
-        std::fs::write(&path, &file).expect("writable");
-        let opened = try_start(dir, 1, Options::default()).await;
-        assert!(matches!(opened.map(drop), Err(OpenError::Snapshot { .. })));
-        assert!(path.exists(), "it stays where it is");
+        let whole = std::fs::read(&path).expect("readable");
+        let word = |at: usize| u32::from_le_bytes(whole[at..at + 4].try_into().expect("four bytes")) as usize;
+        let header = word(8);
+        let mut newer_file = whole.clone();
+        newer_file[4] = 200;
+        let crc = crc32fast::hash(&newer_file[..header - 4]).to_le_bytes();
+        newer_file[header - 4..header].copy_from_slice(&crc);
+        // The machine's own version: behind length, checksum, number, kind and magic of the first block.
+        let mut newer_machine = whole.clone();
+        let block = &mut newer_machine[header..header + 16 + word(header)];
+        block[20] = 200;
+        let crc = crc32fast::hash(&[&block[..4], &block[8..]].concat()).to_le_bytes();
+        block[4..8].copy_from_slice(&crc);
+        for newer in [newer_file, newer_machine] {
+            std::fs::write(&path, &newer).expect("writable");
+            let opened = try_start(dir, 1, Options::default()).await.map(drop);
+            assert!(matches!(opened, Err(OpenError::Snapshot { .. })));
+            assert_eq!(opened.map_err(|error| error.exit_code()), Err(ExitCode::HostNotFit));
+            assert!(path.exists(), "it stays where it is");
+        }
     });
 }

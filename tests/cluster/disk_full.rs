@@ -1,10 +1,8 @@
 //! Real file systems that fill up: small ext4 images on loop devices. That needs root; without it the tests say so and
 //! pass.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kahuna_client::blocking::Client;
@@ -12,63 +10,11 @@ use kahuna_client::call::{DeleteAnswer, GetAnswer, ReleaseAnswer, SetAnswer};
 use kahuna_client::{ClientError, Options};
 use kahuna_protocol::ErrorCode;
 
+use super::mounts::Mount;
 use super::nodes::{Cluster, PATIENCE};
 
-const IMAGE_BYTES: u64 = 40 << 20;
 /// How long a write that shall be refused is repeated.
 const BRIEF: Duration = Duration::from_secs(1);
-
-/// A file system in a file, mounted until this is dropped.
-struct Mount {
-    at: PathBuf,
-}
-
-impl Mount {
-    /// Why not, when this process may not mount.
-    fn new(image: &Path, at: &Path) -> Result<Self, String> {
-        fs::create_dir_all(at).map_err(|error| error.to_string())?;
-        File::create(image).and_then(|file| file.set_len(IMAGE_BYTES)).map_err(|error| error.to_string())?;
-        // No blocks that only root may take: the nodes are root's here.
-        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-J", "size=4"], &[image])?;
-        run("mount", &["-o", "loop"], &[image, at])?;
-        Ok(Self { at: at.to_owned() })
-    }
-
-    /// Takes all but some `left` bytes with a file of that name.
-    fn fill(&self, name: &str, left: u64) -> PathBuf {
-        let path = self.at.join(name);
-        let free = rustix::fs::statvfs(&self.at).expect("it is mounted");
-        let taken = (free.f_bavail * free.f_frsize).saturating_sub(left);
-        let mut file = File::create(&path).expect("an inode is free");
-        let zeros = vec![0; 64 << 10];
-        for _ in 0..taken / zeros.len() as u64 {
-            if file.write_all(&zeros).is_err() {
-                break;
-            }
-        }
-        file.sync_all().expect("a loop device takes it");
-        path
-    }
-}
-
-impl Drop for Mount {
-    /// Lazily: nodes may run on it still, and the device goes when they do.
-    fn drop(&mut self) {
-        if let Err(error) = run("umount", &["--lazy"], &[&self.at]) {
-            eprintln!("{} stays mounted: {error}", self.at.display());
-        }
-    }
-}
-
-fn run(program: &str, flags: &[&str], paths: &[&Path]) -> Result<(), String> {
-    let output =
-        Command::new(program).args(flags).args(paths).output().map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)))
-    }
-}
 
 /// A file system for each node, below which its data goes; `None` where this process may not mount.
 fn mounts(cluster: &mut Cluster) -> Option<Vec<Mount>> {

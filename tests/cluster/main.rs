@@ -4,11 +4,13 @@
 //! disk. A failure leaves the nodes' stderr and the recorded history behind and prints where.
 
 mod load;
+mod mounts;
 mod nodes;
 mod progress;
 
 mod chaos;
 mod damage;
+mod disk_fails;
 mod disk_full;
 mod durability;
 mod failover;

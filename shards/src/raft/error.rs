@@ -55,7 +55,7 @@ impl OpenError {
             Self::Snapshot { source: SnapshotFault::Io { .. } | SnapshotFault::NoRoom { .. }, .. } => {
                 ExitCode::DiskFailed
             }
-            Self::Snapshot { source: SnapshotFault::Newer { .. }, .. } => ExitCode::HostNotFit,
+            Self::Snapshot { source, .. } if source.is_newer() => ExitCode::HostNotFit,
             _ => ExitCode::DataDamaged,
         }
     }

@@ -65,9 +65,17 @@ impl SnapshotFault {
             Self::Io { source, .. } | Self::NoRoom { source, .. } => {
                 source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::EIO)
             }
-            Self::Header { .. } => true,
+            Self::Header { .. } | Self::Block { .. } => !self.is_newer(),
             Self::Newer { .. } => false,
-            Self::Block { source, .. } => !matches!(source.fault, Fault::Version(_)),
+        }
+    }
+
+    /// Whether a newer version of the software wrote it.
+    pub fn is_newer(&self) -> bool {
+        match self {
+            Self::Newer { .. } => true,
+            Self::Block { source, .. } => matches!(source.fault, Fault::Version(_)),
+            Self::Io { .. } | Self::NoRoom { .. } | Self::Header { .. } => false,
         }
     }
 
