@@ -37,6 +37,14 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// By how much less than its followers grant it a leader trusts its lease: what confirms it may be counted from so much
+    /// after the moment at which it was asked.
+    pub fn lease_margin(&self) -> Duration {
+        self.election_max / 6
+    }
+}
+
 /// Everything a node needs to know to start. Addresses are bound as they are; names are resolved by the caller.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {

@@ -96,6 +96,11 @@ impl<E: Env> Link<E> {
         (4 * self.timing.election_max).max(Duration::from_secs(1))
     }
 
+    /// What the lease allows for, see [`Timing::lease_margin`].
+    pub fn lease_margin(&self) -> Duration {
+        self.timing.lease_margin()
+    }
+
     /// Whether that replica may take the leadership over, and its last log id.
     pub async fn readiness(&self) -> Result<(bool, Option<LogId>), RPCError<Types<E>>> {
         let limit = self.timing.election_min;

@@ -39,6 +39,7 @@ pub mod snapshot;
 mod started;
 mod state_machine;
 pub mod types;
+mod unanswered;
 mod window;
 
 pub use applied::{Applied, Start};

@@ -10,9 +10,8 @@
 //! ```
 //! openraft sends a request of its own for every commit. Under load the next entries carry it anyway, and the messages
 //! that this saves are half of all. openraft matches answers to requests by log id, so the answer to the append that
-//! carried a commit answers for both.
+//! carried a commit answers for both; what that means for leases is [`unanswered`](super::unanswered)'s to say.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,6 +24,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendRe
 use super::link::Link;
 use super::messages::{APPEND, append_bytes, put_append};
 use super::types::{LogId, Types};
+use super::unanswered::{Line, Unanswered};
 use crate::env::Env;
 use crate::peer::Calling;
 
@@ -34,14 +34,6 @@ const MAX_REQUESTS: usize = 32;
 const MAX_BYTES: usize = 8 << 20;
 /// How long a commit waits for entries to go with: the shortest sleep of the shard's coarse timer.
 const COMMIT_LINGER: Duration = Duration::from_millis(5);
-
-/// One append without its answer.
-struct InFlight<E: Env> {
-    previous: Option<LogId>,
-    last: Option<LogId>,
-    bytes: usize,
-    answer: Calling<E>,
-}
 
 /// A commit that waits for entries to go with.
 struct Held<E: Env> {
@@ -54,8 +46,7 @@ pub struct Pipeline<E: Env, S> {
     link: Link<E>,
     /// None when it has ended, or must not be asked any more.
     input: Option<S>,
-    in_flight: VecDeque<InFlight<E>>,
-    bytes: usize,
+    in_flight: Line<Calling<E>>,
     /// The last log id that was sent; the outer `None` before the first request.
     sent: Option<Option<LogId>>,
     held: Option<Held<E>>,
@@ -66,16 +57,19 @@ pub struct Pipeline<E: Env, S> {
 impl<E: Env, S> Pipeline<E, S> {
     /// Sends over `link` what `input` gives.
     pub fn new(link: Link<E>, input: S) -> Self {
-        Self { link, input: Some(input), in_flight: VecDeque::new(), bytes: 0, sent: None, held: None, linger: None }
+        let in_flight = Line::new(link.lease_margin());
+        Self { link, input: Some(input), in_flight, sent: None, held: None, linger: None }
     }
 
     fn has_room(&self) -> bool {
-        self.in_flight.is_empty() || (self.in_flight.len() < MAX_REQUESTS && self.bytes < MAX_BYTES)
+        self.in_flight.is_empty() || (self.in_flight.len() < MAX_REQUESTS && self.in_flight.bytes() < MAX_BYTES)
     }
 
     /// Takes a request from openraft: a mere commit is held back, anything else is sent and carries what was held.
     fn take(&mut self, request: AppendEntriesRequest<Types<E>>) {
-        let since = self.held.take().map_or_else(E::boot_clock, |held| held.since);
+        let now = E::boot_clock();
+        let since = self.held.take().map_or(now, |held| held.since);
+        self.in_flight.given(last_of(&request), now);
         // What does not continue where the last request ended is a probe: its answer is waited for.
         if request.entries.is_empty() && self.sent == Some(request.prev_log_id) {
             self.held = Some(Held { request, since });
@@ -100,13 +94,21 @@ impl<E: Env, S> Pipeline<E, S> {
     }
 
     fn send(&mut self, request: &AppendEntriesRequest<Types<E>>) {
-        let previous = request.prev_log_id;
-        let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-        let bytes = append_bytes(request);
+        let (now, last) = (E::boot_clock(), last_of(request));
         let answer = self.link.call(APPEND, self.link.patience(), |out| put_append(out, request));
-        self.bytes += bytes;
         self.sent = Some(last);
-        self.in_flight.push_back(InFlight { previous, last, bytes, answer });
+        self.in_flight.push(request.prev_log_id, last, append_bytes(request), answer, now);
+    }
+
+    /// Whether the success of `append` is left to the answer of a later one, which is on its way from now on at least.
+    fn leaves_out(&mut self, append: &Unanswered<Calling<E>>) -> bool {
+        if !self.in_flight.is_counted_too_late(append) {
+            return false;
+        }
+        if let Some(held) = self.held.take() {
+            self.send(&held.request);
+        }
+        !self.in_flight.is_empty()
     }
 
     fn stop(&mut self) {
@@ -124,31 +126,40 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        while this.has_room()
-            && let Some(input) = &mut this.input
-        {
-            match input.poll_next_unpin(cx) {
-                Poll::Ready(Some(request)) => this.take(request),
-                Poll::Ready(None) => this.input = None,
-                Poll::Pending => break,
+        loop {
+            while this.has_room()
+                && let Some(input) = &mut this.input
+            {
+                match input.poll_next_unpin(cx) {
+                    Poll::Ready(Some(request)) => this.take(request),
+                    Poll::Ready(None) => this.input = None,
+                    Poll::Pending => break,
+                }
             }
-        }
-        this.poll_linger(cx);
-        let Some(oldest) = this.in_flight.front_mut() else {
-            return if this.input.is_some() || this.held.is_some() { Poll::Pending } else { Poll::Ready(None) };
-        };
-        let answer = ready!(Pin::new(&mut oldest.answer).poll(cx));
-        let InFlight { previous, last, bytes, .. } = this.in_flight.pop_front().expect("just looked at");
-        this.bytes -= bytes;
-        let item = this.link.appended(answer).and_then(|response| match response {
-            AppendEntriesResponse::Conflict if previous.is_none() => {
-                Err(this.link.nonsense("a conflict with the empty log"))
+            this.poll_linger(cx);
+            let Some(oldest) = this.in_flight.oldest() else {
+                return if this.input.is_some() || this.held.is_some() { Poll::Pending } else { Poll::Ready(None) };
+            };
+            let answer = ready!(Pin::new(&mut oldest.answer).poll(cx));
+            let append = this.in_flight.pop().expect("just looked at");
+            let Unanswered { previous, last, .. } = append;
+            let item = this.link.appended(answer).and_then(|response| match response {
+                AppendEntriesResponse::Conflict if previous.is_none() => {
+                    Err(this.link.nonsense("a conflict with the empty log"))
+                }
+                response => Ok(response.into_stream_result(previous, last)),
+            });
+            if !matches!(&item, Ok(Ok(reached)) if *reached == last) {
+                this.stop();
+            } else if this.leaves_out(&append) {
+                continue;
             }
-            response => Ok(response.into_stream_result(previous, last)),
-        });
-        if !matches!(&item, Ok(Ok(reached)) if *reached == last) {
-            this.stop();
+            return Poll::Ready(Some(item));
         }
-        Poll::Ready(Some(item))
     }
+}
+
+/// The last log id that the follower has once it took `request`.
+fn last_of<E: Env>(request: &AppendEntriesRequest<Types<E>>) -> Option<LogId> {
+    request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
 }

@@ -1,12 +1,13 @@
 //! Writes and reads through a replica.
 
 use std::future::Future;
+use std::time::Duration;
 
 use kahuna_protocol::Outcome;
 use kahuna_protocol::batch::Batch;
-use openraft::ReadPolicy;
 use openraft::errors::{ClientWriteError, ForwardReason, LinearizableReadError, RaftError};
 use openraft::impls::OneshotResponder;
+use openraft::{LinearizerOption, ReadPolicy};
 
 use super::error::{ProposeError, ReadError};
 use super::replica::Replica;
@@ -47,15 +48,18 @@ impl<E: Env> Replica<E> {
     /// Returns when the machine may be read: a majority confirmed, after this call, that this replica leads, and
     /// everything that was committed by then is applied.
     pub fn read_index(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        self.read(ReadPolicy::ReadIndex)
+        self.read(ReadPolicy::ReadIndex.into())
     }
 
-    /// Like [`read_index`](Self::read_index), without asking anybody: trusts the lease, and with it the rates of clocks.
+    /// Like [`read_index`](Self::read_index), without asking anybody: trusts the lease but for its
+    /// [margin](crate::config::Timing::lease_margin), and with it the rates of clocks.
     pub fn lease_read(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        self.read(ReadPolicy::LeaseRead)
+        let timing = self.links.timing;
+        let trusted = timing.election_max - timing.lease_margin();
+        self.read(LinearizerOption::new(Some(trusted), false).with_wait_timeout(Duration::ZERO))
     }
 
-    fn read(&self, policy: ReadPolicy) -> impl Future<Output = Result<(), ReadError>> + use<E> {
+    fn read(&self, policy: LinearizerOption) -> impl Future<Output = Result<(), ReadError>> + use<E> {
         let raft = self.raft.clone();
         Started::new(async move {
             match raft.get_read_linearizer(policy).await {

@@ -102,3 +102,39 @@ fn conflicting_logs() {
     assert!(stage.is_there("kept") && stage.is_there("kept too"));
     assert!((0..3).all(|number| !stage.is_there(&format!("lost-{number}"))));
 }
+
+/// The answers of followers to one entry come late and one after the other. The second comes after the leader has committed the
+/// entry and has begun to say so: it confirms the leader as of the entry, not as of the commit, which nobody heard of.
+#[test]
+fn late_answers() {
+    for seed in 20..25 {
+        let stage = Stage::new(seed, 3);
+        let stale = stage.leader_among(&[1, 2, 3]);
+        let others = stage.other_nodes(&[stale]);
+        let (first, second) = (others[0], others[1]);
+        let before = stage.last_index(stale);
+        others.iter().for_each(|&follower| stage.cut(follower, stale));
+        let written = stage.begin(1, &[stale], set("late", "late"), ReadLevel::Linearizable, Duration::from_secs(2));
+        stage.until("heard by both", || others.iter().all(|&follower| stage.last_index(follower) > before));
+        others.iter().for_each(|&follower| stage.cut(stale, follower));
+        stage.run_for(140);
+        stage.mend(first, stale);
+        stage.until("committed", || stage.view(stale).is_some_and(|view| view.applied_index > before));
+        stage.cut(first, stale);
+        stage.run_for(50);
+        stage.mend(second, stale);
+        stage.run_for(10);
+        stage.cut(second, stale);
+        assert!(stage.leads(stale) && stage.trusts_its_lease(stale), "seed {seed}: both answers say that it leads");
+        let new = stage.leader_among(&others);
+        assert!(stage.term(new) > stage.term(stale));
+        for _ in 0..40 {
+            assert!(!stage.trusts_its_lease(stale), "seed {seed}: it leads no more");
+            stage.run_for(5);
+        }
+        assert!(matches!(written.try_recv(), Ok(Ok(_))), "a majority has it");
+        stage.heal();
+        stage.settle();
+        assert!(stage.is_there("late"));
+    }
+}

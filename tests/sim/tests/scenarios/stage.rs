@@ -86,6 +86,11 @@ impl Stage {
         self.world.net().cut(from, to);
     }
 
+    /// Everything passes from one to the other again; what was held up arrives now.
+    pub fn mend(&self, from: NodeId, to: NodeId) {
+        self.world.net().heal(from, to);
+    }
+
     /// Takes all cuts back. What was held up arrives now.
     pub fn heal(&self) {
         self.world.net().heal_all();
@@ -161,6 +166,12 @@ impl Stage {
 
     pub fn leads(&self, node: NodeId) -> bool {
         self.view(node).is_some_and(|view| view.leading)
+    }
+
+    /// Whether the replica on `node` would answer a read now, by its lease alone.
+    pub fn trusts_its_lease(&self, node: NodeId) -> bool {
+        let probe = self.cluster.probe(node).expect("it runs");
+        self.world.block_on(async move { probe.trusts_its_lease(GROUP).await })
     }
 
     /// Who leads in the highest term.
