@@ -3,6 +3,8 @@
 mod common;
 
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -67,9 +69,8 @@ fn a_dropped_future_gives_up_the_answer_not_the_write() {
         for block in 0..64u8 {
             let mut buf = AlignedBuf::zeroed(4096);
             buf.fill(block + 1);
-            let mut write = pin!(file.write_at(u64::from(block) * 4096, buf, Durability::Durable));
-            // Submitted by the first poll, then dropped with the kernel at work.
-            poll_fn(|context| Poll::Ready(write.as_mut().poll(context).is_ready())).await;
+            // Dropped with the kernel at work.
+            give_up(file.write_at(u64::from(block) * 4096, buf, Durability::Durable)).await;
         }
         drop(file);
         assert!(ring.in_flight() <= 64);
@@ -82,16 +83,132 @@ fn a_dropped_future_gives_up_the_answer_not_the_write() {
     }
 }
 
+/// Polls `future` once, which submits its first operation, and drops it.
+async fn give_up<F: Future>(future: F) {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await;
+}
+
+/// How many descriptors this process has of the file at `path`.
+fn descriptors(path: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("every Linux has it");
+    // One that other threads close meanwhile is none of ours.
+    open.filter(|fd| {
+        let link = fd.as_ref().map(|fd| std::fs::read_link(fd.path()));
+        matches!(link, Ok(Ok(target)) if target == path)
+    })
+    .count()
+}
+
+#[test]
+fn a_dropped_opening_leaves_no_descriptor() {
+    let (dir, ring) = (temp_dir(), disk());
+    let path = dir.path().join("file");
+    for _ in 0..100 {
+        block_on(&ring, give_up(ring.open(&path, OpenMode::CreateDirect)));
+        assert!(path.exists(), "it was opened all the same");
+        assert_eq!((ring.in_flight(), descriptors(&path)), (0, 0));
+    }
+    // The same with the answer there already.
+    block_on(&ring, async {
+        let mut opening = Box::pin(ring.open(&path, OpenMode::Read));
+        poll_fn(|context| Poll::Ready(opening.as_mut().poll(context).is_ready())).await;
+        while ring.in_flight() > 0 {
+            ring.drain();
+        }
+        assert_eq!(descriptors(&path), 1);
+        drop(opening);
+    });
+    assert_eq!(descriptors(&path), 0);
+}
+
+#[test]
+fn a_file_closes_with_its_last_operation() {
+    let (dir, ring) = (temp_dir(), disk());
+    let path = dir.path().join("file");
+    block_on(&ring, async {
+        let file = ring.open(&path, OpenMode::CreateDirect).await.expect("created");
+        assert_eq!(descriptors(&path), 1);
+        for block in 0..16 {
+            give_up(file.write_at(block * 4096, AlignedBuf::zeroed(4096), Durability::Durable)).await;
+        }
+        drop(file);
+    });
+    assert_eq!(descriptors(&path), 0);
+    assert_eq!(std::fs::metadata(&path).expect("a file").len(), 16 * 4096, "all was written before");
+    // A file that outlives every other handle of the ring.
+    let file = block_on(&ring, ring.open(&path, OpenMode::Read)).expect("opened");
+    drop(ring);
+    drop(file);
+    assert_eq!(descriptors(&path), 0);
+}
+
+#[test]
+fn what_is_given_up_midway_happens() {
+    let (dir, ring) = (temp_dir(), disk());
+    let [one, two, nested] = ["one", "two", "nested"].map(|name| dir.path().join(name));
+    std::fs::write(&one, [7; 8192]).expect("there is room");
+    block_on(&ring, give_up(ring.rename(&one, &two)));
+    assert!(!one.exists() && two.exists());
+    block_on(&ring, async {
+        let file = ring.open(&two, OpenMode::WriteDirect).await.expect("opened");
+        give_up(file.truncate(100)).await;
+    });
+    assert_eq!(std::fs::read(&two).expect("a file"), [7; 100]);
+    block_on(&ring, async {
+        // The first question is whether it is there, the second makes it.
+        let mut making = pin!(ring.create_dir_all(&nested));
+        poll_fn(|context| Poll::Ready(making.as_mut().poll(context).is_ready() || nested.exists())).await
+    });
+    block_on(&ring, ring.create_dir_all(&nested)).expect("it may be there");
+    assert!(nested.is_dir());
+}
+
+#[test]
+fn errors_are_those_of_the_system() {
+    let (dir, ring) = (temp_dir(), disk());
+    let [missing, file, sub] = ["missing", "file", "sub"].map(|name| dir.path().join(name));
+    std::fs::write(&file, b"here").expect("there is room");
+    block_on(&ring, async {
+        ring.create_dir_all(&sub).await.expect("made");
+        let kinds = [
+            ring.open(&missing, OpenMode::Read).await.map(drop),
+            ring.open(&missing.join("file"), OpenMode::CreateDirect).await.map(drop),
+            ring.rename(&missing, &file).await,
+            ring.remove(&missing).await,
+            ring.sync_dir(&missing).await,
+        ]
+        .map(|answer| answer.expect_err("it is missing").kind());
+        assert_eq!(kinds, [ErrorKind::NotFound; 5]);
+        let kinds = [
+            ring.rename(&file, &sub).await.expect_err("a directory is there").kind(),
+            ring.remove(&sub).await.expect_err("a directory").kind(),
+            ring.open(&sub, OpenMode::Create).await.map(drop).expect_err("a directory").kind(),
+            ring.sync_dir(&file).await.expect_err("a file").kind(),
+            ring.create_dir_all(&file.join("below")).await.expect_err("a file").kind(),
+        ];
+        let not_dir = ErrorKind::NotADirectory;
+        assert_eq!(kinds, [[ErrorKind::IsADirectory; 3].as_slice(), &[not_dir; 2]].concat()[..]);
+        let reader = ring.open(&file, OpenMode::Read).await.expect("opened");
+        assert_eq!(reader.truncate(1).await.expect_err("for reading only").kind(), ErrorKind::InvalidInput);
+        let odd = dir.path().join("a\0b");
+        assert_eq!(ring.rename(&odd, &file).await.expect_err("no name").kind(), ErrorKind::InvalidInput);
+    });
+    assert_eq!(std::fs::read(&file).expect("a file"), b"here");
+}
+
 #[test]
 fn completions_ring_the_eventfd_and_drain_wakes() {
     let (dir, ring) = (temp_dir(), disk());
     let file = block_on(&ring, ring.open(&dir.path().join("file"), OpenMode::CreateDirect)).expect("created");
     let before = ring.in_flight();
+    let mut count = [0; 8];
+    rustix::io::read(ring.event_fd(), &mut count).expect("the eventfd counts");
+    assert_eq!(u64::from_ne_bytes(count), 1, "the opening");
     let mut write = Box::pin(file.write_at(0, AlignedBuf::zeroed(4096), Durability::Durable));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     if write.as_mut().poll(&mut context).is_pending() {
         assert_eq!(ring.in_flight(), before + 1);
-        let mut count = [0; 8];
         rustix::io::read(ring.event_fd(), &mut count).expect("the eventfd counts");
         assert_eq!((u64::from_ne_bytes(count), ring.drain()), (1, 1));
     }

@@ -1,16 +1,17 @@
-//! [`Disk`] over the ring: data and flushes go through io_uring, names through ordinary system calls.
+//! [`Disk`] over the ring. Plain system calls are only these: the length of an open file, which waits for nothing, and the
+//! list of a directory, which the ring cannot do and which is asked for when a log or a group is opened.
 
-use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 use io_uring::{opcode, types};
+use rustix::fs::{fstat, ftruncate};
 
+use super::descriptor::Descriptor;
+use super::names::{self, or_plainly, outcome};
 use super::predecessor::hold_while_writing;
 use super::ring::Ring;
 use crate::{AlignedBuf, Disk, DiskFile, Durability, FileEntry, OpenMode};
@@ -51,8 +52,10 @@ impl UringDisk {
         self.ring.wait()
     }
 
-    fn file(&self, file: File) -> UringFile {
-        UringFile { ring: self.ring.clone(), file: Rc::new(file) }
+    async fn opened(&self, path: &Path, flags: i32) -> io::Result<UringFile> {
+        let fd: OwnedFd = names::open(&self.ring, path, flags).await?;
+        let file = Descriptor::new(fd, Rc::downgrade(&self.ring)).into();
+        Ok(UringFile { ring: self.ring.clone(), file })
     }
 }
 
@@ -60,25 +63,17 @@ impl Disk for UringDisk {
     type File = UringFile;
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<UringFile> {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        match mode {
-            OpenMode::Read => {}
-            OpenMode::WriteDirect => {
-                options.write(true).custom_flags(libc::O_DIRECT);
-            }
-            OpenMode::Create => {
-                options.write(true).create(true).truncate(true);
-            }
-            OpenMode::CreateDirect => {
-                options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
-            }
+        let flags = match mode {
+            OpenMode::Read => libc::O_RDONLY,
+            OpenMode::WriteDirect => libc::O_RDWR | libc::O_DIRECT,
+            OpenMode::Create => libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC,
+            OpenMode::CreateDirect => libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_DIRECT,
+        };
+        let opened = self.opened(path, flags).await?;
+        if flags & libc::O_DIRECT != 0 {
+            hold_while_writing(&*opened.file)?;
         }
-        let file = options.open(path)?;
-        if matches!(mode, OpenMode::WriteDirect | OpenMode::CreateDirect) {
-            hold_while_writing(&file)?;
-        }
-        Ok(self.file(file))
+        Ok(opened)
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<FileEntry>> {
@@ -96,10 +91,16 @@ impl Disk for UringDisk {
     }
 
     async fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+        let mut missing = Vec::new();
+        for ancestor in dir.ancestors() {
+            if let Ok(true) = self.exists(ancestor).await {
+                break;
+            }
+            missing.push(ancestor);
+        }
         // One after the other: whatever is there when one fails has a durable name, so that the next attempt may rest on it.
         for missing in missing.into_iter().rev() {
-            match fs::create_dir(missing) {
+            match names::make_dir(&self.ring, missing).await {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -111,31 +112,30 @@ impl Disk for UringDisk {
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        names::rename(&self.ring, from, to).await
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        let name = CString::new(path.as_os_str().as_bytes())?;
-        match count(self.ring.submit_unlink(name).await.result) {
-            // Kernels before 5.11 know no such operation.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => fs::remove_file(path),
-            removed => removed.map(drop),
-        }
+        names::remove(&self.ring, path).await
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.file(File::open(dir)?).flush(types::FsyncFlags::empty()).await
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        self.opened(dir, flags).await?.flush(types::FsyncFlags::empty()).await
     }
 
     async fn exists(&self, path: &Path) -> io::Result<bool> {
-        fs::exists(path)
+        match names::open(&self.ring, path, libc::O_PATH).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            opened => opened.map(|_| true),
+        }
     }
 }
 
 /// An open file of a [`UringDisk`].
 pub struct UringFile {
     ring: Rc<Ring>,
-    file: Rc<File>,
+    file: Rc<Descriptor>,
 }
 
 impl UringFile {
@@ -147,7 +147,7 @@ impl UringFile {
         let fd = self.fd();
         // SAFETY: the entry names no memory, and the file's own descriptor.
         let flushed = unsafe { self.ring.submit(&self.file, None, |_, _| opcode::Fsync::new(fd).flags(flags).build()) };
-        count(flushed.await.result).map(drop)
+        outcome(flushed.await.result()).map(drop)
     }
 }
 
@@ -164,9 +164,9 @@ impl DiskFile for UringFile {
                     opcode::Read::new(fd, memory.add(read_so_far), (len - read_so_far) as u32).offset(at).build()
                 })
             };
-            let completed = read.await;
-            buf = completed.buf.expect("the operation was given a buffer");
-            match count(completed.result)? {
+            let mut completed = read.await;
+            buf = completed.buf.take().expect("the operation was given a buffer");
+            match outcome(completed.result())? {
                 0 => break,
                 read => read_so_far += read,
             }
@@ -194,9 +194,9 @@ impl DiskFile for UringFile {
                         .build()
                 })
             };
-            let completed = write.await;
-            buf = completed.buf.expect("the operation was given a buffer");
-            match count(completed.result)? {
+            let mut completed = write.await;
+            buf = completed.buf.take().expect("the operation was given a buffer");
+            match outcome(completed.result())? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => written_so_far += written,
             }
@@ -209,15 +209,16 @@ impl DiskFile for UringFile {
     }
 
     async fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        let stat = fstat(&self.file)?;
+        Ok(u64::try_from(stat.st_size).expect("no length is negative"))
     }
 
     async fn allocate_zeroed(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(0)?;
+        self.truncate(0).await?;
         let fd = self.fd();
         // SAFETY: the entry names no memory, and the file's own descriptor.
         let allocated = unsafe { self.ring.submit(&self.file, None, |_, _| opcode::Fallocate::new(fd, len).build()) };
-        count(allocated.await.result)?;
+        outcome(allocated.await.result())?;
         // Allocated blocks are "unwritten" until written once, and each first write would journal metadata.
         let mut zeros = AlignedBuf::zeroed(ZERO_CHUNK_BYTES);
         let mut offset = 0;
@@ -230,11 +231,9 @@ impl DiskFile for UringFile {
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        let fd = self.fd();
+        // SAFETY: the entry names no memory, and the file's own descriptor.
+        let cutting = unsafe { self.ring.submit(&self.file, None, |_, _| opcode::Ftruncate::new(fd, len).build()) };
+        or_plainly(cutting.await.result(), || Ok(ftruncate(&self.file, len)?))
     }
-}
-
-/// The kernel's result as a count of bytes.
-fn count(result: i32) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
 }

@@ -5,11 +5,14 @@
 //! ```
 //!
 //! The ring, not the future, owns buffer and file until the kernel is done with them: dropping a future only means
-//! that nobody hears the answer. Whoever runs the shard reads the eventfd and calls [`UringDisk::drain`]; tests and tools
+//! that nobody hears the answer. What may wait for the file system's journal (names, opening, cutting, closing) goes to a
+//! thread of the kernel, so that the shard's own does not. Whoever runs the shard reads the eventfd and calls [`UringDisk::drain`]; tests and tools
 //! without an executor use [`block_on`].
 
 mod block_on;
+mod descriptor;
 mod file;
+mod names;
 mod operation;
 mod predecessor;
 mod ring;

@@ -1,37 +1,48 @@
 //! Operations in flight: a slab that owns what the kernel may still touch.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::descriptor::Descriptor;
 use crate::AlignedBuf;
-
-/// What an ended operation gives back.
-pub struct Completed {
-    /// The kernel's result: a count, or a negative errno.
-    pub result: i32,
-    /// The buffer the operation worked on.
-    pub buf: Option<AlignedBuf>,
-}
 
 /// What an operation is about; stays until the kernel is done.
 #[expect(dead_code, reason = "held, not read")]
 pub enum Target {
     /// An open file, whose descriptor must not be used for another one meanwhile.
-    File(Rc<File>),
-    /// A path, whose memory the kernel may read late.
+    File(Rc<Descriptor>),
+    /// Paths, whose memory the kernel may read late.
+    Paths([CString; 2]),
+    /// One path.
     Path(CString),
+    /// The path of a file that is being opened: the answer is a descriptor.
+    Opening(CString),
+    /// A descriptor that is the kernel's now.
+    Closing,
 }
 
-/// One operation, from submission until its future took the answer.
-struct Operation {
+/// One operation, from submission until its future took the answer. Dropping it may drop the last handle of a file, which
+/// needs the ring again: drop it only where nothing of the ring is borrowed.
+pub struct Operation {
+    /// The kernel's result: a count, or a negative errno. None until it is done.
     result: Option<i32>,
-    buf: Option<AlignedBuf>,
-    _target: Target,
+    /// The buffer the operation works on.
+    pub buf: Option<AlignedBuf>,
+    /// What was opened.
+    pub opened: Option<OwnedFd>,
+    target: Target,
     waker: Option<Waker>,
-    /// The future is gone: the slot is freed when the kernel is done.
+    /// Nobody asks for the answer: the slot is freed when the kernel is done.
     abandoned: bool,
+}
+
+impl Operation {
+    /// The kernel's result, once it ended: a count, or a negative errno.
+    pub fn result(&self) -> i32 {
+        self.result.expect("it ended")
+    }
 }
 
 /// All operations of a ring, by slot number (the kernel's `user_data`).
@@ -45,7 +56,7 @@ pub struct Operations {
 impl Operations {
     /// Registers an operation that is about to be submitted.
     pub fn insert(&mut self, target: Target, buf: Option<AlignedBuf>) -> usize {
-        let operation = Operation { result: None, buf, _target: target, waker: None, abandoned: false };
+        let operation = Operation { result: None, buf, opened: None, target, waker: None, abandoned: false };
         self.in_flight += 1;
         match self.free.pop() {
             Some(slot) => {
@@ -64,25 +75,25 @@ impl Operations {
         self.get(slot).buf.as_mut().expect("the operation was given a buffer")
     }
 
-    /// The kernel is done with `slot`. Returns whom to wake.
-    pub fn complete(&mut self, slot: usize, result: i32) -> Option<Waker> {
+    /// The kernel is done with `slot`. Returns whom to wake, and the operation if nobody will ask for its answer.
+    pub fn complete(&mut self, slot: usize, result: i32) -> (Option<Waker>, Option<Operation>) {
         self.in_flight -= 1;
         let operation = self.get(slot);
         operation.result = Some(result);
-        let waker = operation.waker.take();
-        if operation.abandoned {
-            self.remove(slot);
+        if let (Target::Opening(_), 0..) = (&operation.target, result) {
+            // SAFETY: the kernel has made this descriptor for this operation, and nobody else was told of it.
+            operation.opened = Some(unsafe { OwnedFd::from_raw_fd(result) });
         }
-        waker
+        let waker = operation.waker.take();
+        let gone = operation.abandoned.then(|| self.remove(slot));
+        (waker, gone)
     }
 
-    /// The answer of `slot` and its removal, or `None`, then `waker` is woken later.
-    pub fn poll(&mut self, slot: usize, waker: &Waker) -> Option<Completed> {
+    /// The operation of `slot` and its removal if it ended; or `None`, then `waker` is woken later.
+    pub fn poll(&mut self, slot: usize, waker: &Waker) -> Option<Operation> {
         let operation = self.get(slot);
-        if let Some(result) = operation.result {
-            let buf = operation.buf.take();
-            self.remove(slot);
-            return Some(Completed { result, buf });
+        if operation.result.is_some() {
+            return Some(self.remove(slot));
         }
         match &mut operation.waker {
             Some(old) => old.clone_from(waker),
@@ -91,14 +102,12 @@ impl Operations {
         None
     }
 
-    /// The future of `slot` is gone.
-    pub fn abandon(&mut self, slot: usize) {
+    /// Nobody will ask for the answer of `slot`. Returns the operation if it has ended.
+    pub fn abandon(&mut self, slot: usize) -> Option<Operation> {
         let operation = self.get(slot);
         operation.abandoned = true;
         operation.waker = None;
-        if operation.result.is_some() {
-            self.remove(slot);
-        }
+        operation.result.is_some().then(|| self.remove(slot))
     }
 
     /// Operations the kernel still works on.
@@ -110,8 +119,8 @@ impl Operations {
         self.slots[slot].as_mut().expect("a slot is freed once, after its last use")
     }
 
-    fn remove(&mut self, slot: usize) {
-        self.slots[slot] = None;
+    fn remove(&mut self, slot: usize) -> Operation {
         self.free.push(slot);
+        self.slots[slot].take().expect("a slot is freed once")
     }
 }

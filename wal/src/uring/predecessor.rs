@@ -5,15 +5,19 @@
 //! successor reads, or on top of what it wrote. Therefore every file that is open for direct writing carries a shared
 //! `flock`. The lock belongs to the open file description, which an operation in flight keeps alive, so it ends exactly
 //! when the last write has.
+//!
+//! What threads of the kernel carry out (names, opening, cutting, closing) cannot be late: they belong to the process, and its
+//! descriptors, that of the directory lock among them, stay open until the last of these threads has ended.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
 /// Marks `file` as one that may have writes in flight.
-pub(super) fn hold_while_writing(file: &File) -> io::Result<()> {
+pub(super) fn hold_while_writing(file: impl AsFd) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockShared)?)
 }
 

@@ -1,12 +1,10 @@
 //! The ring itself: submission, completion, and its end.
 
 use std::cell::RefCell;
-use std::ffi::CString;
-use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,7 +12,8 @@ use std::task::{Context, Poll};
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::operation::{Completed, Operations, Target};
+use super::descriptor::Descriptor;
+use super::operation::{Operation, Operations, Target};
 use crate::AlignedBuf;
 
 /// One io_uring with its eventfd. Lives on one thread; shared by the disk, its files and their futures.
@@ -48,7 +47,7 @@ impl Ring {
     /// that of `file`.
     pub unsafe fn submit(
         self: &Rc<Self>,
-        file: &Rc<File>,
+        file: &Rc<Descriptor>,
         buf: Option<AlignedBuf>,
         entry: impl FnOnce(*mut u8, usize) -> squeue::Entry,
     ) -> InFlight {
@@ -61,31 +60,52 @@ impl Ring {
         } else {
             (std::ptr::null_mut(), 0)
         };
-        let entry = entry(memory, len).user_data(slot as u64);
+        drop(operations);
         // SAFETY: `operations` keeps the buffer's heap memory and the file until the completion of this slot was seen, and
         // the caller promised that the entry names nothing else.
-        if let Err(error) = unsafe { self.push(&entry) } {
-            operations.complete(slot, -error.raw_os_error().unwrap_or(libc::EIO));
-        }
-        InFlight { ring: self.clone(), slot: Some(slot) }
+        unsafe { self.start(slot, entry(memory, len)) }
     }
 
-    /// Submits the removal of the file at `path`, absolute. A thread of the kernel carries it out: giving back the blocks of
-    /// a large file takes many milliseconds.
-    pub fn submit_unlink(self: &Rc<Self>, path: CString) -> InFlight {
+    /// Submits one operation on names.
+    ///
+    /// # Safety
+    /// The entry may name no memory except that of `target`'s paths.
+    pub unsafe fn submit_named(self: &Rc<Self>, target: Target, entry: squeue::Entry) -> InFlight {
+        let slot = self.operations.borrow_mut().insert(target, None);
+        // SAFETY: `operations` keeps the paths' heap memory until the completion of this slot was seen.
+        unsafe { self.start(slot, entry) }
+    }
+
+    /// Has a thread of the kernel close `fd`.
+    pub fn close(&self, fd: OwnedFd) {
+        let slot = self.operations.borrow_mut().insert(Target::Closing, None);
+        let close = opcode::Close::new(types::Fd(fd.as_raw_fd())).build();
+        // SAFETY: the entry names no memory.
+        let taken = unsafe { self.push(&close.flags(squeue::Flags::ASYNC).user_data(slot as u64)) };
         let mut operations = self.operations.borrow_mut();
-        let name = path.as_ptr();
-        let slot = operations.insert(Target::Path(path), None);
-        let entry = opcode::UnlinkAt::new(types::Fd(libc::AT_FDCWD), name).build().user_data(slot as u64);
-        // SAFETY: `operations` keeps the path's heap memory until the completion of this slot was seen.
-        if let Err(error) = unsafe { self.push(&entry) } {
-            operations.complete(slot, -error.raw_os_error().unwrap_or(libc::EIO));
+        operations.abandon(slot);
+        match taken {
+            // The kernel's now.
+            Ok(()) => _ = fd.into_raw_fd(),
+            Err(_) => _ = operations.complete(slot, -libc::EBUSY),
+        }
+    }
+
+    /// Hands `entry` to the kernel as the operation of `slot`.
+    ///
+    /// # Safety
+    /// What the entry points to belongs to that operation.
+    unsafe fn start(self: &Rc<Self>, slot: usize, entry: squeue::Entry) -> InFlight {
+        // SAFETY: the caller's promise.
+        if let Err(error) = unsafe { self.push(&entry.user_data(slot as u64)) } {
+            let refusal = -error.raw_os_error().unwrap_or(libc::EIO);
+            drop(self.operations.borrow_mut().complete(slot, refusal));
         }
         InFlight { ring: self.clone(), slot: Some(slot) }
     }
 
     /// # Safety
-    /// As for [`Ring::submit`]: what the entry points to outlives the operation.
+    /// What the entry points to outlives the operation.
     unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
         let mut uring = self.uring.borrow_mut();
         // SAFETY: the caller's promise, here and below.
@@ -114,8 +134,9 @@ impl Ring {
             };
             let Some(completion) = completion else { return drained };
             let slot = completion.user_data() as usize;
-            let waker = self.operations.borrow_mut().complete(slot, completion.result());
+            let (waker, gone) = self.operations.borrow_mut().complete(slot, completion.result());
             drained += 1;
+            drop(gone);
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -159,9 +180,9 @@ pub struct InFlight {
 }
 
 impl Future for InFlight {
-    type Output = Completed;
+    type Output = Operation;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completed> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Operation> {
         let slot = self.slot.expect("a future is not polled after it was ready");
         let completed = self.ring.operations.borrow_mut().poll(slot, context.waker());
         match completed {
@@ -177,7 +198,8 @@ impl Future for InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.ring.operations.borrow_mut().abandon(slot);
+            let gone = self.ring.operations.borrow_mut().abandon(slot);
+            drop(gone);
         }
     }
 }

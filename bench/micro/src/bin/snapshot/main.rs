@@ -4,24 +4,27 @@ mod node;
 mod packing;
 mod phases;
 mod probe;
+mod proof;
+mod report;
+mod thread;
 mod values;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
-use kahuna_microbench::{Cell, Output, Table};
+use kahuna_microbench::Output;
 use kahuna_shards::linux::Allocator;
 
-use crate::phases::Measured;
-use crate::probe::Gaps;
 use crate::values::Values;
 
 /// As in the binary `kahuna`.
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// Measures the gaps of a shard's loop around snapshots, how long those take, and what packing them saves.
+/// Measures the turns of a shard around snapshots, how long those take, and what packing them saves. Fails when a turn of the
+/// shard's own takes longer than it may while a snapshot is written.
 #[derive(Parser)]
 struct Arguments {
     /// Keys in the group.
@@ -39,64 +42,32 @@ struct Arguments {
     /// The directory to measure in; a temporary one within it is used and removed.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Instead, shows what the measure says of turns that are known.
+    #[arg(long)]
+    prove: bool,
     /// How results are printed.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
+    let output = arguments.output;
+    if arguments.prove {
+        let measured = proof::measure()?;
+        print!("{}", report::phases(&measured).render(output));
+        print!("{}", report::long_turns(&measured).render(output));
+        return Ok(ExitCode::SUCCESS);
+    }
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(parent)?;
     let workload = values::Workload::new(arguments.keys, arguments.values, arguments.value_bytes);
     let (files, mut measured) = phases::build(dir.path(), workload, arguments.touched_mb)?;
     measured.extend(phases::install(dir.path(), files.clone(), arguments.touched_mb)?);
-    print!("{}", gaps(&measured).render(arguments.output));
-    print!("{}", packing::measure(&files[0])?.render(arguments.output));
-    Ok(())
-}
-
-fn gaps(measured: &[Measured]) -> Table {
-    let mut table = Table::new([
-        "phase",
-        "seconds",
-        "turns",
-        "p50_us",
-        "p99_us",
-        "p999_us",
-        "max_us",
-        "own_p999_us",
-        "own_max_us",
-        "its_cpu_us",
-        "its_faults",
-        "batches_per_s",
-        "batch_p50_ms",
-        "batch_p99_ms",
-        "batch_max_ms",
-    ]);
-    for phase in measured {
-        let seconds = phase.seconds;
-        let us = |nanos: u64| Cell::Number(nanos as f64 / 1e3, 1);
-        let ms = |nanos: u64| Cell::Number(nanos as f64 / 1e6, 1);
-        let Gaps { whole: gaps, own, longest } = &phase.gaps;
-        let writes = &phase.writes;
-        table.push([
-            Cell::Text(phase.name.to_owned()),
-            Cell::Number(seconds, 2),
-            Cell::Number(gaps.len() as f64, 0),
-            us(gaps.value_at_quantile(0.5)),
-            us(gaps.value_at_quantile(0.99)),
-            us(gaps.value_at_quantile(0.999)),
-            us(gaps.max()),
-            us(own.value_at_quantile(0.999)),
-            us(own.max()),
-            us(longest.ran.as_nanos() as u64),
-            Cell::Number(longest.faults as f64, 0),
-            Cell::Number(writes.len() as f64 / seconds, 0),
-            ms(writes.value_at_quantile(0.5)),
-            ms(writes.value_at_quantile(0.99)),
-            ms(writes.max()),
-        ]);
-    }
-    table
+    print!("{}", report::phases(&measured).render(output));
+    print!("{}", report::long_turns(&measured).render(output));
+    print!("{}", packing::measure(&files[0])?.render(output));
+    let (verdict, within) = report::verdict(&measured);
+    print!("{}", verdict.render(output));
+    Ok(if within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -15,7 +15,7 @@ use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
 
 use crate::node::Node;
-use crate::probe::{Gaps, Probe, Running, nanoseconds};
+use crate::probe::{Probe, Running, Turns, nanoseconds};
 use crate::values::Workload;
 
 /// How long a phase lasts that has no end of its own.
@@ -23,6 +23,14 @@ const PHASE: Duration = Duration::from_secs(4);
 /// Sets in a batch, and batches under way.
 const BATCH: usize = 64;
 const WRITERS: usize = 4;
+/// Longer than the removal of a snapshot's file takes.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+const FIRST: &str = "writes, snapshot";
+const SECOND: &str = "writes, second snapshot";
+const BEHIND: &str = "writes, the first's file goes";
+/// The phases whose turns are held against the limit.
+pub const LIMITED: [&str; 3] = [FIRST, SECOND, BEHIND];
 
 /// One phase.
 pub struct Measured {
@@ -30,8 +38,8 @@ pub struct Measured {
     pub name: &'static str,
     /// How long it took.
     pub seconds: f64,
-    /// How long a task that is always ready waited for its turns.
-    pub gaps: Gaps,
+    /// The shard's turns.
+    pub turns: Turns,
     /// Nanoseconds until a batch was durable and applied.
     pub writes: Histogram<u64>,
 }
@@ -71,7 +79,8 @@ impl Drop for Writers {
     }
 }
 
-/// Fills a group, and takes two snapshots of it while it is written to: their files.
+/// Fills a group, and takes two snapshots of it while it is written to and another one when it is not: the files of the last
+/// two.
 pub fn build(
     dir: &Path,
     workload: Workload,
@@ -94,8 +103,8 @@ async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measur
     let keys = workload.borrow().keys;
     let mut measured = Vec::new();
     let mut note = |name, began: Instant, writes| {
-        let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
-        measured.push(Measured { name, seconds, gaps, writes });
+        let (seconds, turns) = (began.elapsed().as_secs_f64(), probe.take());
+        measured.push(Measured { name, seconds, turns, writes });
     };
 
     let began = Instant::now();
@@ -106,7 +115,7 @@ async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measur
     note("filling", began, nanoseconds());
 
     Linux::sleep(Duration::from_secs(1)).await;
-    drop(probe.take());
+    probe.forget().await;
     let began = Instant::now();
     Linux::sleep(PHASE).await;
     note("idle", began, nanoseconds());
@@ -118,21 +127,24 @@ async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measur
 
     let began = Instant::now();
     snapshot(&node).await;
-    note("writes, snapshot", began, writers.take());
-    let first = keep(&node, dir, "first");
+    note(FIRST, began, writers.take());
 
+    // The file of the first one goes, with all its blocks.
     let began = Instant::now();
     snapshot(&node).await;
-    note("writes, second snapshot", began, writers.take());
-    let second = keep(&node, dir, "second");
+    note(SECOND, began, writers.take());
+    let began = Instant::now();
+    Linux::sleep(REMOVAL).await;
+    note(BEHIND, began, writers.take());
 
     drop(writers);
     Linux::sleep(Duration::from_millis(500)).await;
-    drop(probe.take());
+    let earlier = keep(&node, dir, "earlier");
+    probe.forget().await;
     let began = Instant::now();
     snapshot(&node).await;
     note("snapshot alone", began, nanoseconds());
-    ([first, second], measured)
+    ([earlier, keep(&node, dir, "later")], measured)
 }
 
 /// Has the system give memory to this thread's allocator, which keeps it, as a shard has it that has run for a while. On a
@@ -183,15 +195,15 @@ async fn install_here(dir: &Path, files: [PathBuf; 2]) -> Vec<Measured> {
         (&files[0], "install on an empty replica", "after that"),
         (&files[1], "install on a full replica", "after that, the old state is freed"),
     ] {
-        drop(probe.take());
+        probe.forget().await;
         let began = Instant::now();
         send(&node, file).await;
-        let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
-        measured.push(Measured { name, seconds, gaps, writes: nanoseconds() });
+        let (seconds, turns) = (began.elapsed().as_secs_f64(), probe.take());
+        measured.push(Measured { name, seconds, turns, writes: nanoseconds() });
         let began = Instant::now();
         Linux::sleep(PHASE).await;
-        let (seconds, gaps) = (began.elapsed().as_secs_f64(), probe.take());
-        measured.push(Measured { name: after, seconds, gaps, writes: nanoseconds() });
+        let (seconds, turns) = (began.elapsed().as_secs_f64(), probe.take());
+        measured.push(Measured { name: after, seconds, turns, writes: nanoseconds() });
     }
     measured
 }

@@ -1,41 +1,34 @@
 //! How long the tasks of a shard wait for their turns.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kahuna_microbench::ThreadClock;
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 
+use crate::thread::{Meters, Spent};
+
+/// A turn that is longer is noted with all that is known about it.
+pub const NOTED: Duration = Duration::from_millis(1);
+
 /// A task that yields all the time and notes how long each yield takes: what everybody else did in between.
 pub struct Probe {
-    gaps: RefCell<Gaps>,
+    turns: RefCell<Turns>,
     stopped: Cell<bool>,
 }
 
-/// Nanoseconds between two turns of a task that is always ready.
-pub struct Gaps {
-    /// As the clock has it.
+/// The turns of all other tasks, one after the other: what lies between two turns of a task that is always ready.
+pub struct Turns {
+    /// Nanoseconds by the clock.
     pub whole: Histogram<u64>,
-    /// Without the time in which the thread could have run and other threads of this machine had its CPU.
+    /// Nanoseconds that were the shard's own: [`Spent::own`].
     pub own: Histogram<u64>,
-    /// The one that is the longest in `own`.
-    pub longest: Gap,
-}
-
-/// One of them.
-#[derive(Clone, Copy, Default)]
-pub struct Gap {
-    /// As in [`Gaps::own`].
-    pub own: Duration,
-    /// Only the time in which the thread ran: without waits for the disk or for the kernel's locks too.
-    pub ran: Duration,
-    /// Pages that were touched for the first time.
-    pub faults: u64,
+    /// The longest of `own`, exactly.
+    pub longest_own: Duration,
+    /// All that took longer than [`NOTED`] by the clock.
+    pub noted: Vec<Spent>,
 }
 
 /// An empty histogram of nanoseconds.
@@ -43,16 +36,17 @@ pub fn nanoseconds() -> Histogram<u64> {
     Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("plain bounds")
 }
 
-impl Gaps {
+impl Turns {
     fn none() -> Self {
-        Self { whole: nanoseconds(), own: nanoseconds(), longest: Gap::default() }
+        Self { whole: nanoseconds(), own: nanoseconds(), longest_own: Duration::ZERO, noted: Vec::new() }
     }
 
-    fn note(&mut self, whole: Duration, gap: Gap) {
-        self.whole.saturating_record(whole.as_nanos() as u64);
-        self.own.saturating_record(gap.own.as_nanos() as u64);
-        if gap.own > self.longest.own {
-            self.longest = gap;
+    fn note(&mut self, turn: Spent) {
+        self.whole.saturating_record(turn.whole.as_nanos() as u64);
+        self.own.saturating_record(turn.own().as_nanos() as u64);
+        self.longest_own = self.longest_own.max(turn.own());
+        if turn.whole > NOTED {
+            self.noted.push(turn);
         }
     }
 }
@@ -60,18 +54,15 @@ impl Gaps {
 impl Probe {
     /// Begins to measure.
     pub fn start() -> Rc<Self> {
-        let probe = Rc::new(Self { gaps: RefCell::new(Gaps::none()), stopped: Cell::new(false) });
+        let probe = Rc::new(Self { turns: RefCell::new(Turns::none()), stopped: Cell::new(false) });
         let run = probe.clone();
         Linux::spawn(async move {
-            let (clock, queue) = (ThreadClock::start(), RunQueue::of_this_thread());
-            let look = || (Linux::boot_clock(), queue.waited(), clock.elapsed(), faults());
-            let mut last = look();
+            let meters = Meters::of_this_thread();
+            let mut last = meters.read();
             while !run.stopped.get() {
                 Linux::yield_now().await;
-                let now = look();
-                let whole = now.0 - last.0;
-                let own = whole.saturating_sub(now.1 - last.1);
-                run.gaps.borrow_mut().note(whole, Gap { own, ran: now.2 - last.2, faults: now.3 - last.3 });
+                let now = meters.read();
+                run.turns.borrow_mut().note(Spent::between(&last, &now));
                 last = now;
             }
         });
@@ -79,8 +70,16 @@ impl Probe {
     }
 
     /// What was measured since the last call.
-    pub fn take(&self) -> Gaps {
-        self.gaps.replace(Gaps::none())
+    pub fn take(&self) -> Turns {
+        self.turns.replace(Turns::none())
+    }
+
+    /// Forgets what was measured since the last call, and the turn in which this is called: what the harness did in it.
+    pub async fn forget(&self) {
+        // The first yield may end in the same turn.
+        Linux::yield_now().await;
+        Linux::yield_now().await;
+        drop(self.take());
     }
 }
 
@@ -92,33 +91,3 @@ impl Drop for Running {
 
 /// Stops the probe when it goes out of scope.
 pub struct Running(pub Rc<Probe>);
-
-/// Faults of the calling thread so far that needed no disk: first touches of pages.
-fn faults() -> u64 {
-    // SAFETY: the structure is plain numbers, for which zeros will do, and the kernel writes nothing but it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
-        usage
-    };
-    usage.ru_minflt as u64
-}
-
-/// How long a thread was ready to run and had no CPU.
-struct RunQueue(File);
-
-impl RunQueue {
-    fn of_this_thread() -> Self {
-        Self(File::open("/proc/thread-self/schedstat").expect("every Linux has it"))
-    }
-
-    /// Since the thread began.
-    fn waited(&self) -> Duration {
-        let mut text = [0; 96];
-        let read = self.0.read_at(&mut text, 0).expect("the thread lives");
-        let text = std::str::from_utf8(&text[..read]).expect("numbers");
-        // Time on a CPU, time waiting for one, turns.
-        let waited = text.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-        Duration::from_nanos(waited.expect("three numbers"))
-    }
-}
