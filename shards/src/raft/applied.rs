@@ -280,8 +280,8 @@ impl<E: Env> Applied<E> {
         Ok(())
     }
 
-    /// Removes the snapshots that were replaced, if nobody reads them any more. A file goes after its last handle is
-    /// closed, not with it: closing frees its blocks on this thread, which takes milliseconds.
+    /// Removes the snapshots that were replaced, if nobody reads them any more: the disk's handles close, and their blocks are
+    /// given back, without holding up the shard.
     async fn remove_replaced(&self) -> Result<(), SnapshotFault> {
         let unread = |file: &mut Rc<SnapshotFile<E>>| Rc::strong_count(file) == 1;
         let files: Vec<_> = self.replaced.borrow_mut().extract_if(.., unread).collect();

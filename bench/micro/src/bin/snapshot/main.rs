@@ -7,6 +7,7 @@ mod probe;
 mod proof;
 mod report;
 mod thread;
+mod ticks;
 mod values;
 
 use std::error::Error;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kahuna_microbench::ThreadClock;
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::{Linux, ShardOptions, spawn_shard};
+use rustix::thread::{NanosleepRelativeResult, Timespec, nanosleep};
 
 use crate::phases::Measured;
 use crate::probe::{Probe, Running, nanoseconds};
@@ -19,8 +20,7 @@ const APART: Duration = Duration::from_millis(100);
 pub fn measure() -> Result<Vec<Measured>, Box<dyn Error>> {
     let shard = spawn_shard(ShardOptions::new(0), || async {
         let running = Running(Probe::start());
-        let kinds: [(_, fn()); 3] =
-            [("nothing", || ()), ("runs for 3 ms", run), ("waits for 3 ms", || std::thread::sleep(WHILE))];
+        let kinds: [(_, fn()); 3] = [("nothing", || ()), ("runs for 3 ms", run), ("waits for 3 ms", wait)];
         let mut measured = Vec::new();
         for (name, turn) in kinds {
             running.0.forget().await;
@@ -41,4 +41,9 @@ pub fn measure() -> Result<Vec<Measured>, Box<dyn Error>> {
 fn run() {
     let clock = ThreadClock::start();
     while clock.elapsed() < WHILE {}
+}
+
+fn wait() {
+    let asked = Timespec { tv_sec: 0, tv_nsec: WHILE.as_nanos() as i64 };
+    assert!(matches!(nanosleep(&asked), NanosleepRelativeResult::Ok), "no signal comes here");
 }

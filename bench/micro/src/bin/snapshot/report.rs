@@ -62,8 +62,18 @@ pub fn phases(measured: &[Measured]) -> Table {
 
 /// Of each phase, the turns of more than a millisecond with the most of the shard's own time, one per row.
 pub fn long_turns(measured: &[Measured]) -> Table {
-    let mut table =
-        Table::new(["turn_in", "whole_us", "own_us", "ran_us", "blocked_us", "waited_us", "faults", "waits"]);
+    let mut table = Table::new([
+        "turn_in",
+        "ended_s",
+        "whole_us",
+        "own_us",
+        "ran_us",
+        "stood_us",
+        "blocked_us",
+        "waited_us",
+        "faults",
+        "waits",
+    ]);
     for phase in measured {
         let mut turns = phase.turns.noted.clone();
         turns.sort_by_key(|turn| Reverse(turn.own()));
@@ -71,9 +81,11 @@ pub fn long_turns(measured: &[Measured]) -> Table {
             let us = |time: Duration| Cell::Number(time.as_nanos() as f64 / 1e3, 1);
             table.push([
                 Cell::Text(phase.name.to_owned()),
+                Cell::Number(turn.ended.as_secs_f64(), 6),
                 us(turn.whole),
                 us(turn.own()),
                 us(turn.ran),
+                us(turn.stood),
                 us(turn.blocked),
                 us(turn.waited),
                 Cell::Number(turn.faults as f64, 0),
