@@ -47,7 +47,7 @@ impl LogOptions {
     /// The longest encoded record that a segment of this size takes.
     pub fn max_record_bytes(&self) -> usize {
         let segment_bytes = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
-        (segment_bytes - BLOCK_BYTES - BATCH_HEADER_BYTES).min(u32::MAX as usize - BLOCK_BYTES)
+        segment_bytes - BLOCK_BYTES - BATCH_HEADER_BYTES
     }
 
     /// Asserts what the rest of the crate relies on.
@@ -58,5 +58,35 @@ impl LogOptions {
         assert!(self.segment_bytes <= 1 << 30, "a segment is read into memory as a whole");
         assert!(self.max_batch_bytes >= BLOCK_BYTES, "a batch has at least one block");
         assert!(self.max_live_multiple >= 3 && self.slack_segments >= 4, "a log can be packed that tight");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_valid(change: impl FnOnce(&mut LogOptions)) -> bool {
+        let mut options = LogOptions::small();
+        change(&mut options);
+        std::panic::catch_unwind(|| options.assert_valid()).is_ok()
+    }
+
+    #[test]
+    fn each_bound_holds_at_its_edge() {
+        LogOptions::default().assert_valid();
+        let segments = |bytes| is_valid(|options| options.segment_bytes = bytes);
+        assert_eq!(
+            [3 << 12, (4 << 12) - 1, 4 << 12, (4 << 12) + 1, 5 << 12].map(segments),
+            [false, false, true, false, true]
+        );
+        assert_eq!([1 << 30, (1 << 30) + (1 << 12)].map(segments), [true, false]);
+        assert_eq!([4095, 4096].map(|bytes| is_valid(|options| options.max_batch_bytes = bytes)), [false, true]);
+        assert_eq!([2, 3].map(|times| is_valid(|options| options.max_live_multiple = times)), [false, true]);
+        assert_eq!([3, 4].map(|segments| is_valid(|options| options.slack_segments = segments)), [false, true]);
+    }
+
+    #[test]
+    fn the_longest_record_fills_a_segment_behind_the_two_headers() {
+        assert_eq!(LogOptions::small().max_record_bytes(), 65_536 - 4_096 - 64);
     }
 }

@@ -257,3 +257,124 @@ fn an_entry_of_a_full_disk_moves_only_where_that_gives_room() {
     drop(log);
     assert_eq!(open(&disk).expect("the log opens").1.groups, model);
 }
+
+/// Entries of many batches in the oldest segments, and a log that only a later opening finds too long.
+fn too_long(disk: &MemoryDisk, options: &LogOptions, model: &mut Groups, slow: u64) {
+    let patient = LogOptions { max_live_multiple: u64::MAX, ..options.clone() };
+    let (log, _) = spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, patient)).expect("the log opens");
+    spin(beside(&log, async {
+        for index in 1..=slow {
+            append(&log, model, SLOW, entry(index, [9; 3000])).await;
+        }
+        let long = usize::try_from(options.segment_bytes / 2).expect("a segment fits in memory");
+        for index in 1..=40 {
+            append(&log, model, 1, entry(index, vec![index as u8; long])).await;
+        }
+        append(&log, model, 1, purge(40)).await;
+    }));
+    assert_eq!(log.stats().moved, 0);
+}
+
+#[test]
+fn a_log_that_is_too_long_closes_at_once() {
+    let disk = MemoryDisk::default();
+    let mut model = Groups::new();
+    too_long(&disk, &options(), &mut model, 20);
+    let (log, _) = open(&disk).expect("the log opens");
+    log.close();
+    spin(log.run()).expect("the log closes");
+    assert_eq!(log.stats().moved, 0, "nothing is copied any more");
+    drop(log);
+    assert_eq!(open(&disk).expect("the log opens").1.groups, model);
+}
+
+#[test]
+fn entries_of_a_tail_of_version_1_move_into_segments_of_version_2() {
+    let disk = MemoryDisk::default();
+    let mut model = Groups::new();
+    too_long(&disk, &options(), &mut model, 20);
+    for name in disk.names().iter().filter(|name| name.ends_with(".seg")) {
+        disk.damage(name, |bytes| set_version(bytes, 1));
+    }
+    let (log, _) = open(&disk).expect("the log opens");
+    let tail = log.stats().tail_segment;
+    spin(beside(&log, async {
+        for _ in 0..20 {
+            yield_once().await;
+        }
+        assert_eq!((log.stats().moved, version(&disk, tail)), (0, 1), "the tail takes no copies");
+        churn_to(&log, &mut model, tail + 8).await;
+    }));
+    assert!(log.stats().moved >= 20, "{:?}", log.stats());
+    drop(log);
+    assert_eq!(open(&disk).expect("no copy stands in a segment of version 1").1.groups, model);
+}
+
+/// Entries of group 1, of which none stays, until the log writes to segment `tail`.
+async fn churn_to(log: &Log<MemoryDisk>, model: &mut Groups, tail: u64) {
+    while log.stats().tail_segment < tail {
+        let index = model[&1].last_index().map_or(1, |last| last + 1);
+        append(log, model, 1, entry(index, [1; 6000])).await;
+        append(log, model, 1, purge(index)).await;
+    }
+}
+
+#[test]
+fn a_turn_copies_a_share_of_what_is_appended_and_waits_until_it_is_durable() {
+    const ENTRY: u64 = 3036;
+    let options = LogOptions { segment_bytes: 1 << 20, max_batch_bytes: 128 << 10, ..LogOptions::small() };
+    for (appended, least, most) in
+        [(0, 60 << 10, 72 << 10), (24 << 10, 92 << 10, 136 << 10), (90 << 10, 124 << 10, 136 << 10)]
+    {
+        let disk = MemoryDisk::default();
+        let mut model = Groups::new();
+        too_long(&disk, &options, &mut model, 240);
+        let opened = spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, options.clone()));
+        let (log, _) = opened.expect("the log opens");
+        let mut turns = Vec::new();
+        spin(beside(&log, async {
+            let mut moved = 0;
+            let mut index = 40;
+            for _ in 0..200 {
+                yield_once().await;
+                let stats = log.stats();
+                if stats.moved > moved {
+                    turns.push((stats.moved - moved) * ENTRY);
+                    assert!(stats.queued_bytes >= turns[turns.len() - 1], "they are not durable yet");
+                    moved = stats.moved;
+                    index += 1;
+                    if appended > 0 {
+                        log.append_lazily(1, [entry(index, vec![1; appended]), purge(index)]);
+                    }
+                }
+            }
+        }));
+        assert_eq!(turns.iter().sum::<u64>(), 240 * ENTRY, "all was moved, once: {turns:?}");
+        let longest = *turns.iter().max().expect("there are turns");
+        assert!((least..most).contains(&longest), "{appended} appended meanwhile: {turns:?}");
+    }
+}
+
+#[test]
+fn an_entry_longer_than_segments_are_now_stays_where_it_is() {
+    let small = LogOptions { segment_bytes: 32 << 10, ..options() };
+    let longest = small.max_record_bytes() - 36;
+    for (bytes, moves) in [(longest, true), (longest + 1, false)] {
+        let disk = MemoryDisk::default();
+        let mut model = Groups::new();
+        let large = LogOptions { segment_bytes: 64 << 10, max_live_multiple: u64::MAX, ..options() };
+        let (log, _) = spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, large)).expect("the log opens");
+        spin(beside(&log, append(&log, &mut model, SLOW, entry(1, vec![9; bytes]))));
+        drop(log);
+        let (log, _) = open(&disk).expect("the log opens");
+        spin(beside(&log, async {
+            append(&log, &mut model, 1, entry(1, "first")).await;
+            churn_to(&log, &mut model, 30).await;
+        }));
+        assert!(log.failure().is_none());
+        let (_, segment) = log.pinned().into_iter().find(|(group, _)| *group == SLOW).expect("it lives");
+        assert_eq!((log.stats().moved > 0, segment > 1), (moves, moves), "{bytes} bytes");
+        drop(log);
+        assert_eq!(open(&disk).expect("the log opens").1.groups, model);
+    }
+}

@@ -189,6 +189,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_has_its_name_and_no_other_number_has_one() {
+        let names: Vec<&str> = (0..=10).map(kind::name).collect();
+        let known = "entry vote committed truncate purge snapshot group_created group_destroyed moved";
+        assert_eq!(names.join(" "), format!("unknown {known} unknown"));
+    }
+
+    #[test]
     fn golden_bytes_of_every_kind() {
         let bytes = Bytes::from_static(b"xy");
         let records = [

@@ -141,6 +141,12 @@ mod tests {
     }
 
     #[test]
+    fn copies_stand_in_segments_of_version_2_and_behind_the_last_of_version_1() {
+        let of = |version| SegmentHeader { version, ..header() }.first_with_moved();
+        assert_eq!((of(1), of(2)), (6, 5));
+    }
+
+    #[test]
     fn older_versions_are_read_and_newer_ones_are_named() {
         let of = |version| SegmentHeader { version, ..header() };
         assert_eq!(SegmentHeader::decode(&of(1).encode()), Ok(of(1)));

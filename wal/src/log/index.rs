@@ -356,6 +356,29 @@ mod tests {
     }
 
     #[test]
+    fn live_bytes_are_those_of_the_live_entries_and_the_newest_marks() {
+        let mut index = Index::default();
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let steps = [
+            (1, Record::Vote(text("a vote")), 26),
+            (1, Record::Vote(text("v")), 21),
+            (1, entry(1), 57),
+            (1, Record::Committed(text("c")), 78),
+            (1, Record::Snapshot(text("ss")), 100),
+            (1, Record::GroupCreated(text("")), 120),
+            (2, Record::Vote(text("v")), 141),
+            (1, purge(1), 127),
+            (1, purge(0), 127),
+            (2, Record::GroupDestroyed, 106),
+            (1, Record::GroupDestroyed, 0),
+        ];
+        for (group, record, expected) in steps {
+            index.apply(group, &record, at(1)).expect("it breaks no rule");
+            assert_eq!(index.live_bytes(), expected, "{record:?}");
+        }
+    }
+
+    #[test]
     fn a_moved_entry_changes_its_place_and_nothing_else() {
         let mut index = Index::default();
         for (first, last, segment) in [(1, 4, 1), (5, 6, 2)] {

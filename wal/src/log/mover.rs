@@ -249,3 +249,6 @@ fn damaged(path: PathBuf, offset: u64) -> LogError {
     let why = io::Error::new(io::ErrorKind::InvalidData, format!("what was durable is damaged at offset {offset}"));
     LogError::failed("move entries of", &path)(why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,8 @@ impl Pool {
         !self.refused && self.spares.len() < self.reserve
     }
 
-    fn refuse(&mut self) {
+    /// The disk has refused to allocate a file.
+    pub fn refuse(&mut self) {
         self.full = true;
         self.refused = true;
     }

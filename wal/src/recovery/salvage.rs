@@ -277,3 +277,6 @@ pub fn salvage(identity: &LogIdentity, segments: &[(u64, &[u8])]) -> Result<Salv
     }
     Ok(prefix.finish())
 }
+
+#[cfg(test)]
+mod tests;

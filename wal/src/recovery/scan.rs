@@ -127,7 +127,7 @@ impl Scan {
     /// Takes in the next segment, whose header was checked.
     pub fn segment(&mut self, header: &SegmentHeader, bytes: &[u8]) -> Result<(), Refusal> {
         let first = Position::first_in(header.sequence);
-        let expected = self.end.position.segment.saturating_add(u64::from(self.end.segments > 0));
+        let expected = self.next_segment();
         if !self.ended && header.sequence != expected {
             self.ended = true;
             self.suspect.get_or_insert(Position { segment: expected, offset: 0 });
@@ -147,8 +147,8 @@ impl Scan {
             self.end.records += u64::from(batch.records);
         }
         self.end.torn |= has_header_from(header, at, bytes);
-        if at == first.offset && self.end.batches > 0 {
-            // Nothing of the chain here, so it ended in the segment before. A readable header tells which batch is missing.
+        if at == first.offset {
+            // Nothing of the chain here, so it ended before this segment. A readable header tells which batch is missing.
             self.ended = true;
             let missing_here =
                 header_at(header, at, bytes).is_none_or(|batch| batch.sequence == self.end.next_sequence);
@@ -160,7 +160,6 @@ impl Scan {
         } else {
             self.end.position = Position { segment: header.sequence, offset: at };
             self.end.segments += 1;
-            self.ended = self.end.batches == 0;
             // A batch behind this place in this segment: the one missing stood here, not in the next segment.
             let claimed_here = self.claims.durable.segment == header.sequence && self.claims.durable.offset > at;
             let missing_here = claimed_here || has_header_from(header, at, bytes);
@@ -207,9 +206,7 @@ impl Scan {
             let Hole { group, below, above, at } = self.replay.hole()?;
             return Some((at, format!("group {group} has entry {above} here, and none between it and index {below}")));
         }
-        let gone = Position { segment: self.end.position.segment.saturating_add(1), offset: 0 };
-        let at =
-            self.suspect.unwrap_or(if durable.segment > self.end.position.segment { gone } else { self.end.position });
+        let at = self.suspect.unwrap_or(Position { segment: self.next_segment(), offset: 0 });
         let why = match at.offset {
             0 => MISSING.to_owned(),
             _ => format!(
@@ -218,6 +215,11 @@ impl Scan {
             ),
         };
         Some((at, why))
+    }
+
+    /// The segment that the log goes on in, or begins in.
+    fn next_segment(&self) -> u64 {
+        self.end.position.segment.saturating_add(u64::from(self.end.segments > 0))
     }
 
     fn next_batch<'a>(&self, header: &SegmentHeader, at: u64, bytes: &'a [u8]) -> Option<(BatchHeader, &'a [u8])> {
@@ -277,4 +279,4 @@ pub fn claims_or_empty(claims: Option<Survey>, segments: &[u64]) -> Result<Surve
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -58,6 +58,12 @@ impl MemoryDisk {
         disk
     }
 
+    /// What a process that dies now leaves behind.
+    pub fn files(&self) -> Files {
+        let copy = |(path, contents): (&PathBuf, &Contents)| (path.clone(), contents.borrow().clone());
+        self.image.files.borrow().iter().map(copy).collect()
+    }
+
     /// Begins to keep the contents after each change, and takes what was kept before.
     pub fn take_history(&self) -> Vec<Files> {
         self.image.history.replace(Some(Vec::new())).unwrap_or_default()

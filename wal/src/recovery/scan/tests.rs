@@ -10,29 +10,29 @@ use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::record::Record;
 use crate::recovery::survey::place;
 
-const IDENTITY: LogIdentity = LogIdentity { cluster: [3; 16], incarnation: 4, shard: 5 };
-const BLOCK: u64 = BLOCK_BYTES as u64;
+pub const IDENTITY: LogIdentity = LogIdentity { cluster: [3; 16], incarnation: 4, shard: 5 };
+pub const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// A segment of eight blocks whose batches take one block each.
-struct Segment {
-    header: SegmentHeader,
-    bytes: Vec<u8>,
+pub struct Segment {
+    pub header: SegmentHeader,
+    pub bytes: Vec<u8>,
 }
 
 /// One batch: in which block, of which run and number, and what it claims durable (segment, block).
-struct Given {
+pub struct Given {
     block: u64,
     run: u64,
     sequence: u64,
     durable: (u64, u64),
 }
 
-fn given(block: u64, run: u64, sequence: u64, durable: (u64, u64)) -> Given {
+pub fn given(block: u64, run: u64, sequence: u64, durable: (u64, u64)) -> Given {
     Given { block, run, sequence, durable }
 }
 
 impl Segment {
-    fn new(sequence: u64, batches: &[Given]) -> Self {
+    pub fn new(sequence: u64, batches: &[Given]) -> Self {
         let header = SegmentHeader {
             version: crate::FORMAT_VERSION,
             identity: IDENTITY,
@@ -49,7 +49,7 @@ impl Segment {
     }
 
     /// Each batch holds a vote that names its run and sequence number.
-    fn put(&mut self, given: &Given) {
+    pub fn put(&mut self, given: &Given) {
         self.put_records(given, &[Record::Vote(format!("{}.{}", given.run, given.sequence).into())]);
     }
 
@@ -69,12 +69,12 @@ impl Segment {
         self.bytes[at as usize..at as usize + batch.len()].copy_from_slice(&batch);
     }
 
-    fn tear_body(mut self, block: usize) -> Self {
+    pub fn tear_body(mut self, block: usize) -> Self {
         self.bytes[block * BLOCK_BYTES + BATCH_HEADER_BYTES] ^= 1;
         self
     }
 
-    fn wipe(mut self, block: usize) -> Self {
+    pub fn wipe(mut self, block: usize) -> Self {
         self.bytes[block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES].fill(0);
         self
     }
@@ -100,8 +100,9 @@ fn check(segments: &[Segment], expected: &Verdict) {
                 (vote.as_bytes(), *segment, block * BLOCK)
             );
         }
-        (Err(Refusal::Corrupt { at, .. }), CorruptAt(segment, offset)) => {
+        (Err(Refusal::Corrupt { at, why }), CorruptAt(segment, offset)) => {
             assert_eq!((at.segment, at.offset), (*segment, *offset));
+            assert_eq!(why == MISSING, *offset == 0, "{why}");
         }
         (outcome, expected) => panic!("{expected:?} expected, got {:?}", outcome.map(|(_, end)| end)),
     }
@@ -154,6 +155,40 @@ fn what_is_damaged_below_a_claim_is_refused() {
     check(&[two(), three()], &CorruptAt(1, 0));
     check(&[Segment::new(2, &[]), Segment::new(3, &[])], &CorruptAt(2, BLOCK));
     check(&[one().wipe(1).wipe(2).wipe(3), Segment::new(2, &[])], &CorruptAt(1, BLOCK));
+}
+
+#[test]
+fn damage_in_the_oldest_needed_segment_is_named_there() {
+    let first = || Segment::new(1, &[given(1, 1, 1, (1, 1)), given(2, 1, 2, (1, 2))]);
+    let second = |claimed| Segment::new(2, &[given(1, 1, 3, (1, 3)), given(2, 1, 4, claimed)]);
+    for claimed in [(1, 3), (2, 2)] {
+        check(&[first().wipe(1).wipe(2), second(claimed)], &CorruptAt(1, BLOCK));
+        check(&[first().tear_body(1).wipe(2), second(claimed)], &CorruptAt(1, BLOCK));
+        check(&[first().wipe(2), second(claimed)], &CorruptAt(1, 2 * BLOCK));
+    }
+}
+
+#[test]
+fn damage_behind_a_segment_that_is_shorter_than_the_next_is_named_where_it_is() {
+    let short = || Segment::new(1, &[given(1, 1, 1, (1, 1))]);
+    let long = || Segment::new(2, &[given(1, 1, 2, (1, 2)), given(2, 1, 3, (2, 2)), given(3, 1, 4, (2, 3))]);
+    check(&[short(), long()], &EndsAt("1.4", (2, 4)));
+    check(&[short(), long().tear_body(1)], &CorruptAt(2, BLOCK));
+    check(&[short(), long().wipe(1)], &CorruptAt(2, BLOCK));
+    check(&[short(), long().wipe(2)], &CorruptAt(2, 2 * BLOCK));
+}
+
+#[test]
+fn batches_records_and_segments_are_counted() {
+    let first = Segment::new(1, &[given(1, 1, 1, (1, 1)), given(2, 1, 2, (1, 2))]);
+    let second = Segment::new(2, &[given(1, 1, 3, (1, 3))]);
+    let slices = [(1, &first.bytes[..]), (2, &second.bytes[..])];
+    let (_, end) = scan(&IDENTITY, &slices).expect("it is whole");
+    assert_eq!((end.segments, end.batches, end.records, end.next_sequence, end.torn), (2, 3, 3, 4, false));
+    let (_, end) = scan(&IDENTITY, &slices[..1]).expect("it is whole");
+    assert_eq!((end.segments, end.batches, end.records, end.next_sequence, end.torn), (1, 2, 2, 3, false));
+    let (_, end) = scan(&IDENTITY, &[(1, &Segment::new(1, &[]).bytes)]).expect("it is new");
+    assert_eq!((end.segments, end.batches, end.records, end.next_sequence, end.torn), (0, 0, 0, 1, false));
 }
 
 #[test]
