@@ -1,17 +1,16 @@
 //! Groups by id, found in little time: every record that is appended asks for its own.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use rustc_hash::FxHashMap;
 
 use crate::format::record::GroupId;
 
-/// What is kept for each group.
+/// What is kept for each group. Ids are the node's own: nobody chooses them so that they collide.
 #[derive(Debug)]
-pub struct Groups<T>(HashMap<GroupId, T, BuildHasherDefault<GroupHasher>>);
+pub struct Groups<T>(FxHashMap<GroupId, T>);
 
 impl<T> Default for Groups<T> {
     fn default() -> Self {
-        Self(HashMap::default())
+        Self(FxHashMap::default())
     }
 }
 
@@ -36,26 +35,6 @@ impl<T: Default> Groups<T> {
         let mut groups: Vec<_> = self.0.iter().map(|(&group, kept)| (group, kept)).collect();
         groups.sort_unstable_by_key(|(group, _)| *group);
         groups.into_iter()
-    }
-}
-
-/// Spreads ids by one multiplication. They are the node's own: nobody chooses them so that they collide.
-#[derive(Default)]
-struct GroupHasher(u64);
-
-impl Hasher for GroupHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u32(&mut self, group: u32) {
-        // The map takes the place from the low bits and a check from the high ones; the product's high half is the mixed one.
-        let product = u64::from(group).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ product >> 32;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a group's id is hashed as one number");
     }
 }
 
