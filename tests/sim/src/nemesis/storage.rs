@@ -189,9 +189,11 @@ impl Nemesis<'_> {
         self.last().await;
         let full = self.cluster.probe(node).is_some_and(|probe| probe.disk_space() != Default::default());
         disk.leave_room(u64::MAX);
-        // One that finds no room to begin with ends itself, soon if not yet.
+        // One that finds no room to begin with ends itself, soon if not yet: its log has none, or something else.
         self.pause((STARTED_MS, STARTED_MS)).await;
-        self.excuse(node, before, ExitCode::DiskFailed);
+        for code in [ExitCode::HostNotFit, ExitCode::DiskFailed] {
+            self.excuse(node, before, code);
+        }
         full
     }
 }
