@@ -86,7 +86,7 @@ fn meaning(code: ErrorCode) -> &'static str {
         ErrorCode::Busy => "Too much is in flight here. Wait as the hint says, send less at once.",
         ErrorCode::Overloaded => "A memory budget or the session limit is reached. Delete data, or add nodes.",
         ErrorCode::NotReady => {
-            "The node waits for its peers, or to be fed again after damage to its disk. `kahuna status` says what it misses."
+            "The node opens its logs, waits for its peers, or is to be fed again after damage to its disk. `kahuna status` says what it misses."
         }
         ErrorCode::NoLeader => "The group has no leader: a majority of its nodes is down or just starting.",
         ErrorCode::NotLeader => "Another node leads. Clients follow by themselves; an old map mends itself.",

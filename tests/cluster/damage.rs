@@ -74,6 +74,8 @@ fn wait_until_healed(cluster: &Cluster, at: usize, before: &[BTreeMap<u32, u64>]
     let groups = before[0].len();
     let healed = wait_for(cluster, at, "healed", |status| {
         let fresh = |(group, id): (u32, u64)| !lost(group) || before.iter().all(|ids| ids.get(&group) != Some(&id));
+        let missing = groups - ids(status).len();
+        assert!(missing == 0 || !status.waiting.is_empty(), "says that it serves, {missing} groups are not there");
         let healed = cluster.printed(at).contains("all its lost replicas are replaced");
         healed && status.waiting.is_empty() && ids(status).len() == groups && ids(status).into_iter().all(fresh)
     });

@@ -19,6 +19,8 @@ use crate::env::{Env, ExitCode};
 use crate::group::Group;
 use crate::raft::{OpenError as ReplicaError, Replica, ReplicaContext};
 
+/// What a shard waits for until its log and the groups in it are there.
+pub const OPENING: &str = "opening its logs";
 /// Between two looks at the log's idleness and at the groups that pin it.
 const LOG_CARE_EVERY: Duration = Duration::from_millis(100);
 /// How many segments behind the newest a group's oldest entry may be while the disk is full.
@@ -33,6 +35,7 @@ impl<E: Env> Runner<E> {
 
     /// Opens the log and every replica in it.
     pub(super) async fn open_log(self: Rc<Self>, manifest: Arc<Manifest>) {
+        *self.shard.waiting.borrow_mut() = OPENING.to_owned();
         let (log, recovered) = self.open_or_replace_log(&manifest).await;
         if recovered.report.torn {
             eprintln!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
@@ -68,6 +71,10 @@ impl<E: Env> Runner<E> {
             self.start_meta().await;
         }
         self.opened.set(true);
+        // If something was lost, there is more to wait for: it is said next.
+        if self.manifest.borrow().losses == 0 {
+            self.shard.waiting.borrow_mut().clear();
+        }
         let meta = self.meta.borrow().clone();
         if let Some(meta) = meta {
             E::spawn(self.clone().follow_placements(meta));

@@ -23,6 +23,7 @@ use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, GroupId, Header, Incarna
 use openraft::rt::Mutex as _;
 
 use super::bootstrap::{Bootstrap, KIND_FOUNDING};
+use super::groups::OPENING;
 use super::manifest::Manifest;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
@@ -107,6 +108,9 @@ impl<E: Env> Runner<E> {
         let incarnation = Incarnation(manifest.incarnation);
         let shard =
             Shard::new(id, incarnation, Rc::new(NodeConfig::clone(&config)), clock, peers.clone(), lanes.clone());
+        if manifest.founding.is_some() {
+            *shard.waiting.borrow_mut() = OPENING.to_owned();
+        }
         let runner = Rc::new(Self {
             shard: shard.clone(),
             disk,
