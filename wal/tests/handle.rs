@@ -3,8 +3,13 @@
 mod common;
 
 use std::cell::Cell;
+use std::future::Future;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
 use common::memory::{MemoryDisk, spin};
@@ -98,4 +103,90 @@ fn a_log_that_takes_nothing_more_lets_nothing_go() {
         fill(&log).await;
         assert_eq!((log.release(), log.stats().repeated), (4, 1), "an open one does, and repeats the vote");
     }));
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Wakes {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Polls for as long as somebody asks for it.
+fn settle(wakes: &Arc<Wakes>, mut run: Pin<&mut impl Future>) {
+    let waker = Waker::from(wakes.clone());
+    loop {
+        let before = wakes.count();
+        let polled = run.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() || wakes.count() == before {
+            return;
+        }
+    }
+}
+
+/// Whoever runs the log polls it only when it asks for that, or the disk does.
+#[test]
+fn whatever_gives_the_log_something_to_do_wakes_it() {
+    let disk = MemoryDisk::default();
+    let log = open(&disk, LogOptions { max_live_multiple: u64::MAX, ..LogOptions::small() });
+    let wakes = Arc::new(Wakes::default());
+    let mut run = pin!(log.run());
+    settle(&wakes, run.as_mut());
+    let told = Rc::new(Cell::new(0));
+    let append = |record| {
+        let told = told.clone();
+        log.append(1, [record], move |outcome| told.set(told.get() + u32::from(outcome.is_ok())));
+    };
+    let asks: [(&str, &dyn Fn()); 5] = [
+        ("an append", &|| append(entry(1, [1; 7000]))),
+        ("an append that fills a segment", &|| (2..20).for_each(|index| append(entry(index, [1; 7000])))),
+        ("a release", &|| {
+            log.append_lazily(1, [purge(19)]);
+            log.release();
+        }),
+        ("being asked whether it is idle", &|| {
+            log.seal_if_idle();
+            log.seal_if_idle();
+        }),
+        ("closing it", &|| log.close()),
+    ];
+    for (what, ask) in asks {
+        let before = wakes.count();
+        ask();
+        assert!(wakes.count() > before, "{what}");
+        settle(&wakes, run.as_mut());
+    }
+    assert_eq!((told.get(), log.stats().queued_bytes), (19, 0), "all was done");
+    assert!(log.stats().tail_segment > 2 && log.stats().released > 0, "{:?}", log.stats());
+}
+
+#[test]
+fn room_on_a_full_disk_wakes_the_log() {
+    let disk = MemoryDisk::default();
+    let log = open(&disk, LogOptions { reserve_segments: 0, spare_segments: 0, ..LogOptions::small() });
+    let wakes = Arc::new(Wakes::default());
+    let mut run = pin!(log.run());
+    settle(&wakes, run.as_mut());
+    disk.set_capacity(disk.used());
+    let told = Rc::new(Cell::new(0));
+    for index in 1..=30 {
+        let told = told.clone();
+        log.append(1, [entry(index, [1; 7000])], move |outcome| told.set(told.get() + u32::from(outcome.is_ok())));
+        settle(&wakes, run.as_mut());
+    }
+    assert!(told.get() < 30, "the log waits for room");
+    disk.set_capacity(64 << 20);
+    let before = wakes.count();
+    log.retry_allocation();
+    assert!(wakes.count() > before);
+    settle(&wakes, run.as_mut());
+    assert_eq!(told.get(), 30);
 }

@@ -6,7 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use common::{IDENTITY, Rng, copy_dir, disk, entry, recover, segments, temp_dir, write_log};
+use common::faulty::{Fault, FaultyDisk, Op};
+use common::memory::spin;
+use common::{IDENTITY, Rng, beside, copy_dir, disk, entry, recover, segments, temp_dir, write_log};
 use kahuna_wal::recovery::{Salvaged, salvage};
 use kahuna_wal::{BLOCK_BYTES, Log, LogEntry, LogIdentity, LogOptions, OpenError, Record, UringDisk, block_on};
 
@@ -238,4 +240,36 @@ fn no_bytes_make_it_panic() {
         let kept = salvage(&IDENTITY, &borrowed).expect("not all are another log's");
         assert!(kept.groups.values().all(|group| group.entries.len() <= ENTRIES as usize));
     }
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_at_once_is_read_in_pieces() {
+    let disk = FaultyDisk::new(0x5a17_0005);
+    // The last piece is shorter than the others.
+    let options = LogOptions { segment_bytes: (192 << 10) + BLOCK, ..LogOptions::small() };
+    let opened = spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, options));
+    let (log, _) = opened.expect("the log opens");
+    spin(beside(&log, async {
+        for index in 1..=60 {
+            log.append_durable(1, [entry(index, [index as u8; 9000])]).await.expect("the append succeeds");
+        }
+    }));
+    drop(log);
+    let files = disk.files();
+    let salvaged = |at: Option<u64>| {
+        let disk = FaultyDisk::holding(&files, 0x5a17_0006);
+        if let Some(at) = at {
+            disk.strike(at, &[Op::Read], Fault::Fail);
+        }
+        let salvaged = spin(Log::<FaultyDisk>::salvage(&disk, Path::new("/log"), IDENTITY)).expect("it can be read");
+        (salvaged, disk.struck())
+    };
+    let (whole, _) = salvaged(None);
+    assert_eq!((whole.groups[&1].entries.len(), &whole.damage), (60, &None));
+    let reads = (0..).find(|&at| {
+        let (again, struck) = salvaged(Some(at));
+        assert_eq!(again, whole, "read {at} failed, and no piece of it");
+        !struck
+    });
+    assert!(reads > Some(4), "two passes over several segments: {reads:?}");
 }

@@ -250,4 +250,43 @@ mod tests {
         assert_eq!(second.buf[BATCH_HEADER_BYTES..], vote.encoded(1));
         assert!(second.buf[..BATCH_HEADER_BYTES].iter().all(|&byte| byte == 0));
     }
+
+    #[test]
+    fn a_batch_may_fill_its_segment_to_the_last_byte() {
+        let options = LogOptions::small();
+        let mut queue = queue(&options);
+        let mut stands = Vec::new();
+        for _ in 0..2 {
+            let record = Record::Vote(vec![1; options.max_record_bytes() - 20].into());
+            let place = |place: EntryPlace| {
+                stands.push(place.batch);
+                Ok::<_, ()>(())
+            };
+            queue.push(1, &record, place).expect("it is taken");
+        }
+        assert_eq!(stands, [1, 2].map(Position::first_in));
+    }
+
+    #[test]
+    fn the_open_batch_gathers_more_while_others_go_first() {
+        let mut queue = queue(&LogOptions::small());
+        for _ in 0..2 {
+            queue.push(1, &Record::Vote(vec![1; 30_000].into()), |_| Ok::<_, ()>(())).expect("it is taken");
+        }
+        queue.open_batch().urgent = true;
+        assert_eq!(queue.take(false).map(|batch| batch.sequence), Some(1));
+        queue.push(1, &Record::Vote(vec![1; 1000].into()), |_| Ok::<_, ()>(())).expect("it is taken");
+        let second = queue.take(false).expect("somebody waits for it");
+        assert_eq!((second.sequence, second.records), (2, 2));
+    }
+
+    #[test]
+    fn four_buffers_are_kept_and_none_much_longer_than_a_batch() {
+        let options = LogOptions::small();
+        let mut queue = queue(&options);
+        queue.recycle(AlignedBuf::with_capacity(2 * options.max_batch_bytes + 1));
+        assert!(queue.pool.is_empty());
+        (0..6).for_each(|_| queue.recycle(AlignedBuf::with_capacity(2 * options.max_batch_bytes)));
+        assert_eq!(queue.pool.len(), POOLED_BUFFERS);
+    }
 }

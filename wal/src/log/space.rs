@@ -195,3 +195,52 @@ impl<D: Disk> Shared<D> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::UringDisk;
+    use crate::format::Position;
+    use crate::log::index::Index;
+    use crate::log::queue::Queue;
+    use crate::log::release::Release;
+
+    /// A log that writes to segment 3, whose disk refused a file.
+    fn refused(prepared_upto: u64) -> State<UringDisk> {
+        let options = LogOptions::small();
+        let queue = Queue::new(Position::first_in(3), 1, options.segment_bytes, options.segment_bytes, 4096);
+        let pool = Pool::new(&options);
+        let mut state = State::new(queue, Index::default(), Position::first_in(3), 0, Release::new(3), pool);
+        state.prepared_upto = prepared_upto;
+        state.pool.refuse();
+        state
+    }
+
+    #[test]
+    fn there_is_plenty_again_with_a_whole_reserve_and_a_segment_behind_the_tail() {
+        for (prepared_upto, plenty) in [(3, false), (4, true)] {
+            let mut state = refused(prepared_upto);
+            for (number, expected) in [(1, Space::Reserve), (2, if plenty { Space::Plenty } else { Space::Reserve })] {
+                state.add_spare(PathBuf::from(number.to_string()));
+                assert_eq!(state.space(), expected, "{number} files, segment {prepared_upto} is ready");
+            }
+        }
+        assert_eq!(refused(2).space(), Space::Exhausted);
+    }
+
+    #[test]
+    fn a_pool_keeps_the_reserve_and_the_spares_and_gives_the_reserve_only_when_it_must() {
+        let mut pool = Pool::new(&LogOptions::small());
+        for held in 0..6 {
+            assert_eq!((pool.has_room(), pool.wants_refill()), (held < 4, held < 2), "{held} files");
+            pool.put(PathBuf::from(held.to_string()));
+        }
+        let excess: Vec<_> = std::iter::from_fn(|| pool.take_excess()).collect();
+        assert_eq!((excess.len(), pool.spares.len()), (2, 4));
+        let given: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((given.len(), pool.spares.len(), pool.gives()), (2, 2, true));
+        pool.refuse();
+        let given: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((given.len(), pool.gives(), pool.wants_refill()), (2, false, false));
+    }
+}
