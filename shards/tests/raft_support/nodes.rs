@@ -182,7 +182,15 @@ pub async fn try_start(dir: &Path, number: u32, options: Options) -> Result<Node
         incarnation: incarnation(number),
     };
     let recovered = recovered.groups.remove(&GROUP.0).unwrap_or_default();
-    let replica = Replica::open(context, GROUP, replica_id(number), empty(), recovered).await?;
+    let replica = match Replica::open(context, GROUP, replica_id(number), empty(), recovered).await {
+        Ok(replica) => replica,
+        Err(error) => {
+            // Nobody else may open the log before this one has ended.
+            log.close();
+            writer.recv_async().await.expect("it ends");
+            return Err(error);
+        }
+    };
     peers.set_handler(Rc::new(Handler(replica.clone())));
     Linux::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| unreachable!("there is one shard")));
     Ok(Node { number, replica, peers, clock, log, address, writer: RefCell::new(Some(writer)) })
