@@ -151,3 +151,56 @@ pub fn read_draw(reader: &mut Reader<'_>) -> Option<(DrawKey, Draw)> {
     let (count, expires_ms) = (reader.u64()?, reader.u64()?);
     Some(((position, key), Draw { incarnation, start, end, count, expires_ms }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position() -> Position {
+        Position::from_encoded(Bytes::from_static(b"a position"))
+    }
+
+    /// What `read` makes of what was written, behind the tag; all of it must be read.
+    fn again<T>(writer: Writer, read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Option<T> {
+        let bytes = writer.into_bytes();
+        let mut reader = Reader::new(&bytes[1..]);
+        let item = read(&mut reader);
+        assert!(reader.is_empty(), "nothing is left over");
+        item
+    }
+
+    #[test]
+    fn versions_come_back_with_and_without_each_field_that_may_be_missing() {
+        for bits in 0..8u8 {
+            let [value, deadline, gap] = [1, 2, 4].map(|bit| bits & bit != 0);
+            let version = Version {
+                revision: 3,
+                value: value.then(|| Bytes::from_static(b"value")),
+                stamp: Hlc(4),
+                commit_stamp: Hlc(5),
+                deadline_ms: deadline.then_some(6),
+                gap,
+            };
+            let mut writer = Writer::default();
+            write_version(&version, &mut writer);
+            assert_eq!(again(writer, read_version), Some(version));
+        }
+    }
+
+    #[test]
+    fn locks_and_sequences_come_back_with_and_without_their_bound() {
+        for bound in [None, Some(9)] {
+            let lock = Lock { token: 1, owner: Bytes::from_static(b"owner"), deadline_ms: 2, released_ms: bound };
+            let mut writer = Writer::default();
+            write_lock(&position(), &lock, &mut writer);
+            let (at, read) = again(writer, read_lock).expect("it was just written");
+            assert_eq!((at, format!("{read:?}")), (position(), format!("{lock:?}")));
+            let max = bound.map(|bound| -(bound as i64));
+            let sequence = Sequence { incarnation: 1, value: -2, increment: -3, max };
+            let mut writer = Writer::default();
+            write_sequence(&position(), &sequence, &mut writer);
+            let (at, read) = again(writer, read_sequence).expect("it was just written");
+            assert_eq!((at, format!("{read:?}")), (position(), format!("{sequence:?}")));
+        }
+    }
+}

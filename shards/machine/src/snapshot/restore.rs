@@ -208,3 +208,31 @@ impl Restore {
         self.machine.as_mut().ok_or(Fault::Kind(BlockKind::Items as u8))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kahuna_protocol::Hlc;
+
+    use super::*;
+
+    /// What becomes of versions with these revisions and stamps, in this order.
+    fn take(versions: &[(u64, u64)]) -> Result<(), Fault> {
+        let position = Position::from_encoded(Bytes::from_static(b"a position"));
+        let mut restore = Restore { key: Some((position, None)), ..Restore::new() };
+        versions.iter().try_for_each(|&(revision, stamp)| {
+            let (stamp, commit_stamp) = (Hlc(stamp), Hlc(stamp));
+            restore.take_version(Version { revision, value: None, stamp, commit_stamp, deadline_ms: None, gap: false })
+        })
+    }
+
+    #[test]
+    fn each_version_is_older_than_the_one_before_it_in_number_and_in_time() {
+        assert!(take(&[(9, 90), (5, 50), (3, 30)]).is_ok());
+        for next in [(5, 30), (3, 50), (6, 30), (3, 60), (6, 60)] {
+            let taken = take(&[(9, 90), (5, 50), next]);
+            assert!(matches!(taken, Err(Fault::Order("versions"))), "{next:?}: {taken:?}");
+        }
+        assert!(take(&[(5, 50), (5, 50)]).is_err());
+    }
+}
