@@ -24,3 +24,4 @@ mod room;
 
 pub use gate::Group;
 pub(crate) use gate::{outcome_of, system_call};
+pub use proposals::{MAX_BATCH_COMMANDS, MAX_BATCHES};

@@ -17,13 +17,14 @@ use crate::raft::ProposeError;
 use crate::serve::{Work, behind_ready_tasks};
 
 /// Most batches of one group in flight.
-const MAX_BATCHES: u32 = 4;
+pub const MAX_BATCHES: u32 = 8;
 /// No further batch is proposed while this many bytes are in flight.
 const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
 /// A batch takes no further command beyond this length, nor beyond half a log segment; one larger command stands alone.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Most commands in a batch.
-const MAX_BATCH_COMMANDS: u32 = 1024;
+/// Most commands in a batch. It is applied in one go, while everybody else on the shard waits: some microseconds a command,
+/// and more while a snapshot is written, whose view shares the tables.
+pub const MAX_BATCH_COMMANDS: u32 = 32;
 
 /// What waits to be proposed and what was.
 pub(super) struct Proposals<E: Env> {

@@ -9,6 +9,7 @@ mod report;
 mod thread;
 mod ticks;
 mod values;
+mod witness;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -19,13 +20,14 @@ use kahuna_microbench::Output;
 use kahuna_shards::linux::Allocator;
 
 use crate::values::Values;
+use crate::witness::Witness;
 
 /// As in the binary `kahuna`.
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
 /// Measures the turns of a shard around snapshots, how long those take, and what packing them saves. Fails when a turn of the
-/// shard's own takes longer than it may while a snapshot is written.
+/// shard's own takes longer than it may while a snapshot is written, and a witness on the same machine was not slow as well.
 #[derive(Parser)]
 struct Arguments {
     /// Keys in the group.
@@ -54,10 +56,12 @@ struct Arguments {
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
     let output = arguments.output;
+    let witness = Witness::start();
     if arguments.prove {
         let measured = proof::measure()?;
+        let seen = witness.end();
         print!("{}", report::phases(&measured).render(output));
-        print!("{}", report::long_turns(&measured).render(output));
+        print!("{}", report::long_turns(&measured, &seen).render(output));
         return Ok(ExitCode::SUCCESS);
     }
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
@@ -65,10 +69,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let workload = values::Workload::new(arguments.keys, arguments.values, arguments.value_bytes);
     let (files, mut measured) = phases::build(dir.path(), workload, arguments.touched_mb)?;
     measured.extend(phases::install(dir.path(), files.clone(), arguments.touched_mb)?);
+    let seen = witness.end();
     print!("{}", report::phases(&measured).render(output));
-    print!("{}", report::long_turns(&measured).render(output));
+    print!("{}", report::long_turns(&measured, &seen).render(output));
+    print!("{}", report::bad_times(&seen).render(output));
     print!("{}", packing::measure(&files[0])?.render(output));
-    let (verdict, within) = report::verdict(&measured);
+    let (verdict, within) = report::verdict(&measured, &seen);
     print!("{}", verdict.render(output));
     Ok(if within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use kahuna_protocol::ReplicaId;
 use kahuna_shards::env::Env;
+use kahuna_shards::group::{MAX_BATCH_COMMANDS, MAX_BATCHES};
 use kahuna_shards::linux::{Linux, ShardOptions, spawn_shard};
 use kahuna_shards::raft::messages::{SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, put_chunk_head};
 use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
@@ -20,9 +21,9 @@ use crate::values::Workload;
 
 /// How long a phase lasts that has no end of its own.
 const PHASE: Duration = Duration::from_secs(4);
-/// Sets in a batch, and batches under way.
-const BATCH: usize = 64;
-const WRITERS: usize = 4;
+/// Sets in a batch, and batches under way: as many as a group ever has.
+const BATCH: usize = MAX_BATCH_COMMANDS as usize;
+const WRITERS: usize = MAX_BATCHES as usize;
 /// Longer than the removal of a snapshot's file takes.
 const REMOVAL: Duration = Duration::from_secs(1);
 
