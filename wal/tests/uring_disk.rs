@@ -55,7 +55,7 @@ fn names_are_listed_renamed_and_removed() {
         ring.remove(&nested.join("one")).await.expect("removed");
         assert_eq!(ring.list(&nested).await.expect("listed").len(), 1);
         let missing = ring.open(&nested.join("one"), OpenMode::WriteDirect).await;
-        assert_eq!(missing.err().map(|error| error.kind()), Some(std::io::ErrorKind::NotFound));
+        assert_eq!(missing.err().map(|error| error.kind()), Some(ErrorKind::NotFound));
     });
 }
 
@@ -235,7 +235,7 @@ fn a_closed_log_leaves_no_file_open_for_writing() {
 }
 
 /// A pipe by name: the one file whose reads and writes the kernel really does in parts.
-fn named_pipe(dir: &std::path::Path) -> std::path::PathBuf {
+fn named_pipe(dir: &Path) -> std::path::PathBuf {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let path = dir.join("pipe");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe can be made");
