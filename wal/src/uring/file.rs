@@ -1,5 +1,5 @@
-//! [`Disk`] over the ring. Plain system calls are only these: the length of an open file, which waits for nothing, and the
-//! list of a directory, which the ring cannot do and which is asked for when a log or a group is opened.
+//! [`Disk`] over the ring. Plain system calls are only these: the length of an open file and its lock, which wait for nothing on
+//! the disk, and the list of a directory, which the ring cannot do and which is asked for when a log or a group is opened.
 
 use std::fs;
 use std::io;
