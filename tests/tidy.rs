@@ -161,6 +161,15 @@ fn lib_and_mod_files_hold_prose_and_names_only() {
     }
 }
 
+/// The standard library's macros panic where nobody reads, and wait for whoever reads slowly.
+#[test]
+fn what_is_said_is_said_one_way() {
+    let product =
+        ["src", "shards/src", "shards/machine/src", "wal/src", "protocol/src", "protocol/client/src", "bench/src"];
+    let said: Vec<String> = product.iter().flat_map(|dir| lines_with(dir, &["print!(", "println!("])).collect();
+    assert_eq!(said, Vec::<String>::new(), "lines go through `say!`, data through a writer whose errors are looked at");
+}
+
 #[test]
 fn nothing_is_left_lying_about() {
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), "dbg!(", "todo!(", "unimplemented!("];

@@ -2,9 +2,11 @@
 
 use std::{
     cell::Cell,
-    io::{IoSlice, Read, Write},
+    fs::File,
+    io::{IoSlice, Read, Write, pipe},
     net::{Shutdown, SocketAddr},
-    process::Command,
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
     rc::Rc,
     time::Duration,
 };
@@ -16,6 +18,7 @@ use kahuna_shards::{
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode, UringDisk};
 use openraft::AsyncRuntime;
 use openraft_rt::testing::Suite;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 const ANY_PORT: &str = "127.0.0.1:0";
 /// Long enough that a test that runs into it has failed.
@@ -292,4 +295,22 @@ fn a_panic_on_a_shard_ends_the_process() {
     let told = String::from_utf8_lossy(&child.stderr);
     assert_eq!(child.status.code(), Some(ExitCode::Bug as i32), "{told}");
     assert!(told.contains("as planned") && told.contains("shard-0"), "{told}");
+}
+
+/// Claim: it ends the process although stderr is a full pipe that nobody reads.
+#[test]
+fn a_panic_that_nobody_reads_of_ends_the_process() {
+    let (_reader, writer) = pipe().expect("a pipe");
+    let blocking = fcntl_getfl(&writer).expect("its flags");
+    fcntl_setfl(&writer, blocking | OFlags::NONBLOCK).expect("a pipe may not block");
+    let mut full = File::from(OwnedFd::from(writer));
+    while full.write(b"x").is_ok() {}
+    fcntl_setfl(&full, blocking).expect("a pipe may block");
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "child_that_panics_on_a_shard", "--ignored", "--nocapture"])
+        .stdout(Stdio::null())
+        .stderr(full)
+        .spawn()
+        .expect("runs");
+    assert_eq!(child.wait().expect("our own child").code(), Some(ExitCode::Bug as i32));
 }

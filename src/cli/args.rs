@@ -86,7 +86,7 @@ pub fn run() -> ExitCode {
         Err(failure) => failure,
     };
     if failure.exit() != Exit::Ok {
-        eprintln!("kahuna: {failure}");
+        kahuna_shards::say!("kahuna: {failure}");
     }
     if let Failure::Client(error) = &failure
         && format.is_json()

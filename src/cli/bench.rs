@@ -86,7 +86,7 @@ pub fn run(args: BenchArgs, client: &ClientArgs) -> Result<Exit, Failure> {
         error => Failure::Other(Exit::Unavailable, error.to_string()),
     })?;
     for (kind, count) in &report.error_kinds {
-        eprintln!("{count} times {kind}");
+        kahuna_shards::say!("{count} times {kind}");
     }
     print(&record(&report), client.format())?;
     Ok(if report.ops == 0 { Exit::Unavailable } else { Exit::Ok })

@@ -124,7 +124,7 @@ pub fn print(record: &Record, format: Format) -> io::Result<()> {
 
 /// Says a record on stderr, in one line.
 pub fn eprint_plain(record: &Record) {
-    eprint!("{}", String::from_utf8_lossy(&render(record, Format::Plain)));
+    kahuna_shards::say!("{}", String::from_utf8_lossy(&render(record, Format::Plain)).trim_end_matches('\n'));
 }
 
 /// The bytes that stand for a record.

@@ -43,7 +43,7 @@ pub fn scan(args: ScanArgs, client: &ClientArgs) -> Result<Exit, Failure> {
             args.prefix
         )));
     };
-    eprintln!("scan of bucket {space:?}, names that start with {:?}", args.prefix);
+    kahuna_shards::say!("scan of bucket {space:?}, names that start with {:?}", args.prefix);
     let mut left = args.limit.unwrap_or(u32::MAX);
     let request = KeyScan {
         space: space.as_bytes().to_vec(),
@@ -77,7 +77,7 @@ pub fn scan(args: ScanArgs, client: &ClientArgs) -> Result<Exit, Failure> {
     }
     listing.finish(more)?;
     if more {
-        eprintln!("there are more keys: raise --limit");
+        kahuna_shards::say!("there are more keys: raise --limit");
     }
     Ok(Exit::Ok)
 }

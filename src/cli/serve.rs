@@ -1,9 +1,9 @@
 //! `serve`: one durable node, until a signal ends it.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use kahuna::host::{self, Finding, Needs};
+use kahuna_shards::env::{announce, say_in_background};
 use kahuna_shards::node::{DataDirError, ReshardError, StartError, start};
 use kahuna_wal::OpenError;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -14,6 +14,7 @@ use super::serve_args::NodeArgs;
 
 /// Checks the host, starts the node, waits. The first SIGTERM or SIGINT drains, the second one stops at once.
 pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
+    say_in_background();
     let allow_tmpfs = args.allow_tmpfs.unwrap_or(false);
     let config = args.config()?;
     let findings = host::check(&Needs::of(&config, allow_tmpfs));
@@ -24,15 +25,15 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     let internal = |error| Failure::Other(Exit::Internal, format!("cannot watch for signals: {error}"));
     // Before the node starts, so that a signal during the start is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(internal)?;
-    say(format_args!("node {}, data in {}", config.node, config.data_dir.display()));
+    announce(format_args!("node {}, data in {}", config.node, config.data_dir.display()));
     let node = Arc::new(start(config).map_err(refusal)?);
     let (clients, peers) = (node.client_address(), node.peer_address());
-    say(format_args!("listening on {clients} for clients, on {peers} for peers"));
+    announce(format_args!("listening on {clients} for clients, on {peers} for peers"));
     let draining = node.clone();
     let watch = move || {
         let mut stops = signals.forever();
         stops.next();
-        eprintln!("draining; a second signal stops at once");
+        kahuna_shards::say!("draining; a second signal stops at once");
         draining.begin_shutdown();
         if let Some(signal) = stops.next() {
             std::process::exit(128 + signal);
@@ -41,12 +42,6 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(internal)?;
     node.wait();
     Ok(Exit::Ok)
-}
-
-/// One line on stdout, at once. That nobody reads it any more is no reason for a node to stop.
-fn say(line: std::fmt::Arguments<'_>) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Damaged data is not the host's fault.

@@ -43,7 +43,7 @@ pub fn run(client: &ClientArgs) -> Result<Exit, Failure> {
     nodes.sort_by_key(|(_, status)| status.node);
     nodes.dedup_by_key(|(_, status)| (status.node, status.incarnation));
     for (endpoint, error) in &silent {
-        eprintln!("{endpoint}: {error}");
+        kahuna_shards::say!("{endpoint}: {error}");
     }
     let exit = if nodes.is_empty() { Exit::Unavailable } else { Exit::Ok };
     let silent: Vec<String> = silent.into_iter().map(|(endpoint, _)| endpoint).collect();

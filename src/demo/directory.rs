@@ -61,7 +61,7 @@ impl DemoDir {
 impl Drop for DemoDir {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("cannot remove {}: {error}", self.path.display());
+            kahuna_shards::say!("cannot remove {}: {error}", self.path.display());
         }
         // Fails while other demos live, as it should.
         let _ = fs::remove_dir(&self.base);

@@ -41,7 +41,7 @@ pub fn run(cluster: &mut Cluster, events: &mut Events) -> io::Result<End> {
             Event::Line(line) => match act(&line, cluster) {
                 Ok(true) => return Ok(End::Code(0)),
                 Ok(false) => {}
-                Err(error) => eprintln!("{error}"),
+                Err(error) => kahuna_shards::say!("{error}"),
             },
         }
     }
@@ -52,7 +52,7 @@ fn act(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
     let words = match split(line) {
         Ok(words) => words,
         Err(text) => {
-            eprintln!("{text}");
+            kahuna_shards::say!("{text}");
             return Ok(false);
         }
     };
@@ -63,14 +63,14 @@ fn act(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
         ["help"] => write!(io::stdout(), "{HELP}")?,
         ["nodes"] => show(cluster)?,
         [verb @ ("kill" | "pause" | "resume" | "start"), number] => on_node(verb, number, cluster)?,
-        ["kill" | "pause" | "resume" | "start", ..] => eprintln!("say which node, as in `kill 2`"),
-        ["serve" | "demo", ..] => eprintln!("not from here"),
+        ["kill" | "pause" | "resume" | "start", ..] => kahuna_shards::say!("say which node, as in `kill 2`"),
+        ["serve" | "demo", ..] => kahuna_shards::say!("not from here"),
         words => {
             let mut command = Command::new(std::env::current_exe()?);
             command.args(words).env("KAHUNA_ENDPOINTS", cluster.endpoints()).stdin(Stdio::null());
             let status = command.status()?;
             if let Some(code) = status.code().filter(|code| *code != 0) {
-                eprintln!("(exit code {code})");
+                kahuna_shards::say!("(exit code {code})");
             }
         }
     }
@@ -79,13 +79,13 @@ fn act(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
 
 fn on_node(verb: &str, number: &str, cluster: &mut Cluster) -> io::Result<()> {
     let Some(node) = cluster.nodes.iter_mut().find(|node| node.id.to_string() == number) else {
-        eprintln!("there is no node {number}");
+        kahuna_shards::say!("there is no node {number}");
         return Ok(());
     };
     match (verb, node.state()) {
         ("start", State::Dead) => node.start()?,
-        ("start", State::Running | State::Paused) => eprintln!("node {number} is there already"),
-        (_, State::Dead) => eprintln!("node {number} is dead; `start {number}` starts it again"),
+        ("start", State::Running | State::Paused) => kahuna_shards::say!("node {number} is there already"),
+        (_, State::Dead) => kahuna_shards::say!("node {number} is dead; `start {number}` starts it again"),
         ("kill", _) => node.kill()?,
         (verb, _) => node.pause(verb == "pause")?,
     }

@@ -18,3 +18,4 @@ mod faults;
 mod frames;
 mod recover;
 mod start;
+mod unheard;

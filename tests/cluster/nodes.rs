@@ -96,13 +96,18 @@ impl Cluster {
         command
     }
 
-    pub fn spawn(&mut self, at: usize, mut command: Command) {
+    pub fn spawn(&mut self, at: usize, command: Command) {
         let log = self.log_path(at);
         let log = File::options().create(true).append(true).open(log).expect("the test's directory takes files");
         let again = log.try_clone().expect("a descriptor can be duplicated");
+        self.spawn_to(at, command, log, again);
+    }
+
+    /// Starts a node whose lines go somewhere else than to its log.
+    pub fn spawn_to(&mut self, at: usize, mut command: Command, out: impl Into<Stdio>, err: impl Into<Stdio>) {
         let node = &mut self.nodes[at];
         assert!(node.child.is_none(), "node {} runs already", node.id);
-        node.child = Some(command.stdin(Stdio::null()).stdout(log).stderr(again).spawn().expect("the binary starts"));
+        node.child = Some(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("the binary starts"));
     }
 
     fn log_path(&self, at: usize) -> PathBuf {

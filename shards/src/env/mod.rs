@@ -15,11 +15,13 @@ mod exit;
 mod instant;
 pub mod local;
 mod net;
+mod say;
 mod timeout;
 mod world;
 
 pub use exit::ExitCode;
 pub use instant::{Clock, ClockInstant};
 pub use net::{Listener, Net, ReadHalf, Socket, Stream, WriteHalf};
+pub use say::{announce, flush_said, say, say_in_background, say_panic};
 pub use timeout::{Elapsed, Timeout};
 pub use world::{Env, UnixNanos};

@@ -12,7 +12,7 @@ use std::{
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::{pulse, runtime, world::exit_now};
-use crate::env::ExitCode;
+use crate::env::{ExitCode, say_panic};
 
 /// Buffers that each executor registers with the kernel, counted against RLIMIT_MEMLOCK. All our file I/O is on a ring of
 /// its own, so the least the executor accepts is enough.
@@ -56,10 +56,11 @@ fn end_process_on_panic() {
     INSTALLED.call_once(|| {
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            report(info);
             if IS_SHARD.get() {
+                say_panic(info);
                 exit_now(ExitCode::Bug);
             }
+            report(info);
         }));
     });
 }

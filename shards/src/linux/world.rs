@@ -1,13 +1,9 @@
 //! [`Env`] for the real world.
 
-use std::{
-    future::Future,
-    io::{self, Write},
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
 
 use super::{BootClock, Runtime, Tcp, clock, pulse};
-use crate::env::{Clock, Env, ExitCode, UnixNanos};
+use crate::env::{Clock, Env, ExitCode, UnixNanos, flush_said, say_in_background};
 
 /// Linux: glommio, io_uring, sockets, the kernel's clocks.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +39,9 @@ impl Env for Linux {
     }
 
     fn abort(code: ExitCode, message: &str) -> ! {
-        // Not `eprintln`, which panics when nobody reads it any more.
-        let _ = writeln!(io::stderr(), "kahuna: {message}");
+        say_in_background();
+        crate::say!("kahuna: {message}");
+        flush_said();
         exit_now(code)
     }
 }

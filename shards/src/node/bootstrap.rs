@@ -85,7 +85,7 @@ impl<E: Env> Bootstrap<E> {
                 Err(why) => {
                     let now = E::boot_clock();
                     if why != reported || now > reported_at + REPORT_EVERY {
-                        eprintln!("node {}: {why}", self.manifest.node);
+                        crate::say!("node {}: {why}", self.manifest.node);
                         reported.clone_from(&why);
                         reported_at = now;
                     }

@@ -36,7 +36,7 @@ impl<E: Env> Runner<E> {
             self.shard.load.drained().await;
         };
         if E::timeout(DRAIN_LIMIT, handed_over).await.is_none() {
-            eprintln!("shard {}: stops with requests in flight after {DRAIN_LIMIT:?}", self.shard.id);
+            crate::say!("shard {}: stops with requests in flight after {DRAIN_LIMIT:?}", self.shard.id);
         }
         // A replica may wait for a record that finds no room: its end would wait as well.
         let exhausted = self.shard.log.borrow().as_ref().is_some_and(|log| log.space() == Space::Exhausted);

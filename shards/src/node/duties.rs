@@ -53,7 +53,7 @@ impl<E: Env> Duties<E> {
             if let Some(command) = self.missing()
                 && let Outcome::Error(error) = self.meta.system(&command, PROPOSE_TIMEOUT).await
             {
-                eprintln!("node {}: the meta group: {} ({})", self.info.node, error.text, error.code());
+                crate::say!("node {}: the meta group: {} ({})", self.info.node, error.text, error.code());
                 E::sleep(LOOK_EVERY).await;
             }
             E::timeout(LOOK_EVERY, self.meta.replica().applied_beyond(applied)).await;

@@ -38,7 +38,7 @@ impl<E: Env> Runner<E> {
         *self.shard.waiting.borrow_mut() = OPENING.to_owned();
         let (log, recovered) = self.open_or_replace_log(&manifest).await;
         if recovered.report.torn {
-            eprintln!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
+            crate::say!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
         }
         // Before anybody can make a group: one that the log knows must not be made again, it would forget its votes.
         self.made.borrow_mut().extend(recovered.groups.keys().map(|&group| GroupId(group)));
@@ -142,7 +142,7 @@ impl<E: Env> Runner<E> {
                 Err(error) if is_full(&error) => {
                     if !std::mem::replace(&mut told, true) {
                         let (group, dir) = (creation.group(), dir.display());
-                        eprintln!("{group}: {dir}: {error}: it is made once there is room on that disk");
+                        crate::say!("{group}: {dir}: {error}: it is made once there is room on that disk");
                     }
                 }
                 Err(error) => E::abort(ExitCode::DiskFailed, &format!("{}: {error}", dir.display())),
@@ -195,7 +195,7 @@ impl<E: Env> Runner<E> {
                 && group.replica().id() == placed
                 && let Err(error) = group.replica().initialize(&voters).await
             {
-                eprintln!("group {}: cannot be initialised: {error}", group.id());
+                crate::say!("group {}: cannot be initialised: {error}", group.id());
             }
         }
     }
@@ -236,7 +236,7 @@ impl<E: Env> Runner<E> {
             Space::Reserve => "is full: the log lives on its reserve, and writes that grow are refused",
             Space::Exhausted => "is full, and the log's reserve is used up: nothing is written until there is room",
         };
-        eprintln!("shard {}: the disk of {} {what}", self.shard.id, self.config.data_dir.display());
+        crate::say!("shard {}: the disk of {} {what}", self.shard.id, self.config.data_dir.display());
     }
 
     /// How many segments behind the newest a group's oldest entry may be: twice what all groups together write before

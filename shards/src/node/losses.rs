@@ -97,7 +97,7 @@ impl<E: Env> Runner<E> {
             E::abort(ExitCode::DataDamaged, &text);
         }
         let what = if log_of.is_some() { "every group of this log" } else { "this group" };
-        eprintln!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", self.shard.id);
+        crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", self.shard.id);
         let (counted, count) = flume::bounded(1);
         self.shard.lanes.control(ShardId(0), Control::Lost { log_of, counted });
         match count.recv_async().await {

@@ -171,7 +171,7 @@ impl Manifest {
                 continue;
             }
             if !matches!(found, Ok(Some(_))) {
-                eprintln!("{}: damaged or gone; written again", path.display());
+                crate::say!("{}: damaged or gone; written again", path.display());
             }
             self.replace(disk, &path).await?;
         }

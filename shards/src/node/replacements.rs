@@ -39,7 +39,7 @@ impl<E: Env> Runner<E> {
                 let finish = FinishReplacement { group: replacement.group, replica: replacement.replica };
                 // What was not said now is said by the next look.
                 if let Outcome::Error(error) = self.shard.system(GroupId::META, &finish.into(), STEP_LIMIT).await {
-                    eprintln!("{}: replica {}: {}", group.id(), replacement.replica, error.text);
+                    crate::say!("{}: replica {}: {}", group.id(), replacement.replica, error.text);
                 }
             }
         }

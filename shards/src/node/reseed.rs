@@ -162,7 +162,7 @@ impl<E: Env> Runner<E> {
             if left.lost.is_empty() && left.joining.is_empty() {
                 self.remove_lost_snapshots(&meta).await;
                 if !report.text.is_empty() {
-                    eprintln!("shard {}: all its lost replicas are replaced", self.shard.id);
+                    crate::say!("shard {}: all its lost replicas are replaced", self.shard.id);
                 }
                 self.shard.waiting.borrow_mut().clear();
                 report = Report::default();
@@ -252,7 +252,7 @@ impl<E: Env> Runner<E> {
         let now = E::boot_clock();
         if text != report.text || now > report.at + REPORT_EVERY {
             let answered = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
-            eprintln!("shard {}: {text}{answered}", self.shard.id);
+            crate::say!("shard {}: {text}{answered}", self.shard.id);
             *report = Report { text: text.clone(), at: now };
         }
         *self.shard.waiting.borrow_mut() = text;

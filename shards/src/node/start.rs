@@ -17,7 +17,7 @@ use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
 use super::setup::{BootNumbers, setups};
 use crate::config::NodeConfig;
-use crate::env::Env;
+use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
 
 /// How long a predecessor's port may take to become free.
@@ -108,6 +108,7 @@ impl NodeHandle {
 /// # Errors
 /// See [`StartError`]. What goes wrong later ends the process with a stated exit code.
 pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
+    say_in_background();
     let dir = std::path::absolute(&config.data_dir).map_err(|source| io_error(&config.data_dir, source))?;
     let mut config = NodeConfig { data_dir: dir.clone(), ..config };
     let lock = DirLock::acquire(&dir).map_err(|error| match error.kind() {

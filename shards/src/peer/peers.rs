@@ -264,14 +264,14 @@ impl<E: Env> Peers<E> {
         let now = E::boot_clock();
         if self.said_at.get().is_none_or(|said_at| now > said_at + SAY_EVERY) {
             self.said_at.set(Some(now));
-            eprintln!("node {}: {text}", self.local.borrow().node);
+            crate::say!("node {}: {text}", self.local.borrow().node);
         }
     }
 
     /// Says once what is wrong with a node.
     pub(super) fn complain(&self, remote: &Remote, text: &str) {
         if *remote.complaint.borrow() != text {
-            eprintln!("node {}: {text}", self.local.borrow().node);
+            crate::say!("node {}: {text}", self.local.borrow().node);
             remote.complaint.replace(text.to_owned());
         }
     }

@@ -45,7 +45,7 @@ pub async fn watch_nodes<E: Env>(peers: Rc<Peers<E>>, tell: impl Fn(NodeEvent) +
         clocks_at = E::boot_clock() + CLOCKS_EVERY;
         let offsets = peers.take_offsets();
         if let Some(alarm) = skew.judge(&offsets, E::boot_clock()) {
-            eprintln!("{alarm}");
+            crate::say!("{alarm}");
         }
         E::resync_wall_clock();
     }

@@ -141,7 +141,7 @@ impl<E: Env> Applied<E> {
         if !whole {
             return Err(fault);
         }
-        eprintln!(
+        crate::say!(
             "group {}: its snapshot is damaged ({fault}); the whole log is there and is applied again",
             self.group
         );
@@ -204,7 +204,7 @@ impl<E: Env> Applied<E> {
     /// of it.
     pub fn report_damage(&self, file: &SnapshotFile<E>, fault: &SnapshotFault) {
         if fault.is_loss() && !file.damaged.replace(true) {
-            eprintln!("group {}: its snapshot is damaged ({fault}); a fresh one is taken", self.group);
+            crate::say!("group {}: its snapshot is damaged ({fault}); a fresh one is taken", self.group);
             self.wish_snapshot();
         }
     }
@@ -275,7 +275,7 @@ impl<E: Env> Applied<E> {
         }
         self.remove_replaced().await?;
         if self.shortage.end() {
-            eprintln!("group {}: there is room for snapshots again", self.group);
+            crate::say!("group {}: there is room for snapshots again", self.group);
         }
         Ok(())
     }
@@ -324,7 +324,7 @@ impl<E: Env> Applied<E> {
     pub fn found_no_room(&self, fault: &SnapshotFault) -> Duration {
         let (pause, first) = self.shortage.begin(E::boot_clock());
         if first {
-            eprintln!(
+            crate::say!(
                 "group {}: no room for a snapshot: {fault}; what was written of it is removed, and it is tried again: free \
                  as much as the group's data takes",
                 self.group

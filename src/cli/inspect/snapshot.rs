@@ -48,7 +48,7 @@ pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
             .field("hash", format!("{:016x}", machine.hash()));
     }
     if let Some((offset, why)) = view.damage {
-        eprintln!("kahuna: {}: {outcome} at offset {offset}: {why}", args.path.display());
+        kahuna_shards::say!("kahuna: {}: {outcome} at offset {offset}: {why}", args.path.display());
         summary = summary.field("damaged_offset", offset).field("why", why);
     }
     finish(summary, &[("blocks", &rows)], format)?;

@@ -141,7 +141,7 @@ impl<'a> View<'a> {
             .field("unreadable_bytes", self.unreadable)
             .field("rows_left_out", rows.left_out);
         if let Some((file, Damage { offset, why })) = verdict.damage {
-            eprintln!("kahuna: {}: {outcome} at offset {offset}: {why}", file.display());
+            kahuna_shards::say!("kahuna: {}: {outcome} at offset {offset}: {why}", file.display());
             summary = summary.field("damaged_file", file.display().to_string()).field("damaged_offset", offset);
             summary = summary.field("why", why);
         }
