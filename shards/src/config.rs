@@ -83,3 +83,12 @@ pub struct NodeConfig {
     /// Added to the wall clock, in milliseconds: for tests of clock skew.
     pub wall_clock_offset_ms: i64,
 }
+
+impl NodeConfig {
+    /// Whether clients and peers would meet at one address and port.
+    pub fn has_one_door(&self) -> bool {
+        let (clients, peers) = (self.listen, self.peer_listen);
+        let one_host = clients.ip() == peers.ip() || clients.ip().is_unspecified() || peers.ip().is_unspecified();
+        clients.port() != 0 && clients.port() == peers.port() && one_host
+    }
+}

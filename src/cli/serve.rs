@@ -60,7 +60,8 @@ fn refusal(error: StartError) -> Failure {
         StartError::DataDir(DataDirError::Manifest(kahuna_shards::node::manifest::ManifestError::Damaged(_))) => {
             Exit::DataDamaged
         }
-        StartError::DataDir(
+        StartError::OneDoor(_)
+        | StartError::DataDir(
             DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherPartitions { .. },
         ) => Exit::Usage,
         StartError::Reshard {

@@ -172,7 +172,7 @@ impl NodeArgs {
             let skew_ms = skew_ms.map_err(|_| Failure::Usage(format!("--max-clock-skew {skew} is too long")))?;
             (limits.max_clock_skew_ms, settings.max_clock_skew_ms) = (skew_ms, skew_ms);
         }
-        Ok(NodeConfig {
+        let config = NodeConfig {
             node: NodeId(node_id),
             data_dir: self.data_dir.map_or_else(default_data_dir, Ok)?,
             listen,
@@ -190,7 +190,14 @@ impl NodeArgs {
             snapshot_log_bytes: self.snapshot_log_size.map_or(8 << 20, |size| size.0),
             io_memory_bytes: 64 << 10,
             wall_clock_offset_ms: self.wall_clock_offset_ms.unwrap_or(0),
-        })
+        };
+        if config.has_one_door() {
+            return Err(Failure::Usage(format!(
+                "--listen {} and --peer-listen {}: clients and peers need a port each",
+                config.listen, config.peer_listen
+            )));
+        }
+        Ok(config)
     }
 }
 
@@ -279,6 +286,21 @@ mod tests {
         assert!(refusal(open.clone()).contains("--advertise"));
         let told = NodeArgs { advertise: Some("host:1".into()), ..open };
         assert!(told.config().is_ok());
+    }
+
+    #[test]
+    fn clients_and_peers_have_a_door_each() {
+        let doors = |listen: &str, peer_listen: &str| {
+            let args = NodeArgs { listen: Some(listen.into()), peer_listen: Some(peer_listen.into()), ..args() };
+            NodeArgs { insecure_listen: Some(true), peer_advertise: Some("host:1".into()), ..args }.config()
+        };
+        for (listen, peer_listen) in [("127.0.0.1:1", "127.0.0.1:1"), ("127.0.0.1:1", "0.0.0.0:1")] {
+            let refused = doors(listen, peer_listen).expect_err("one door");
+            assert!(refused.to_string().contains("a port each"), "{refused}");
+        }
+        for (listen, peer_listen) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:1", "127.0.0.2:1")] {
+            assert!(doors(listen, peer_listen).is_ok(), "{listen} {peer_listen}");
+        }
     }
 
     #[test]

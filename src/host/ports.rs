@@ -7,12 +7,12 @@ use kahuna_shards::node::probe_port;
 
 use super::finding::{Finding, Trouble};
 
-/// A plain bind: the node's own listeners share their port among shards, and would share it with anybody unnoticed. A
+/// The node's own listeners share their port among shards, and would share it with anybody unnoticed; the probe does not. A
 /// predecessor that was killed a moment ago is waited for.
 pub(super) fn free(flag: &'static str, address: SocketAddr) -> Finding {
     let what = if flag == "--listen" { "client port" } else { "peer port" };
     let error = match probe_port(address) {
-        Ok(_) => return Finding::new(what, Ok(format!("{address} is free"))),
+        Ok(()) => return Finding::new(what, Ok(format!("{address} is free"))),
         Err(error) => error,
     };
     let port = address.port();

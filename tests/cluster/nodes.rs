@@ -149,6 +149,12 @@ impl Cluster {
         self.wait_for_exit(at)
     }
 
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self, at: usize) -> bool {
+        let child = self.nodes[at].child.as_mut().expect("the node was started");
+        child.try_wait().expect("our own child can be waited for").is_some()
+    }
+
     /// Waits until the process ends by itself.
     pub fn wait_for_exit(&mut self, at: usize) -> Option<i32> {
         let mut child = self.nodes[at].child.take().expect("the node runs");

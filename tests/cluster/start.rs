@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::nodes::Cluster;
 
@@ -138,4 +139,30 @@ fn sigterm_drains() {
     cluster.start(0);
     let read = cluster.get_from(0, "drained", super::nodes::PATIENCE);
     assert_eq!(read, Ok(Some(b"again".to_vec())));
+}
+
+/// Claim: of two nodes of two clusters that are started at one moment with one client port, one serves and the other ends
+/// with 78, in each of 20 pairs.
+#[test]
+fn of_two_nodes_on_one_port_one_serves() {
+    for round in 0..4 {
+        let mut pairs: Vec<[Cluster; 2]> = (0..5).map(|_| [Cluster::new(1, 2, 1), Cluster::new(1, 2, 1)]).collect();
+        for pair in &mut pairs {
+            pair[1].nodes[0].client_address = pair[0].nodes[0].client_address.clone();
+            pair.iter_mut().for_each(|cluster| cluster.start(0));
+        }
+        for pair in &mut pairs {
+            let loser = loop {
+                match pair.iter_mut().position(|cluster| cluster.has_ended(0)) {
+                    Some(loser) => break loser,
+                    // Some child ends, of this pair or another; one that was seen to have ended does not come again.
+                    None => drop(waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)),
+                }
+            };
+            let code = pair[loser].wait_for_exit(0);
+            assert_eq!(code, Some(78), "round {round}: {}", pair[loser].printed(0));
+            pair[1 - loser].wait_until_led();
+            assert_eq!(pair[1 - loser].terminate(0), Some(0), "round {round}");
+        }
+    }
 }

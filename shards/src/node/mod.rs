@@ -15,6 +15,7 @@ mod lock;
 mod losses;
 pub mod manifest;
 mod placement;
+mod ports;
 pub mod recover;
 mod replacements;
 mod reseed;
@@ -25,7 +26,8 @@ mod start;
 
 pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText, open_or_format};
 pub use lock::DirLock;
+pub use ports::probe_port;
 pub use reshard::{ReshardError, fit_shards};
 pub use runner::{Runner, Setup};
 pub use setup::{BootNumbers, setups};
-pub use start::{NodeHandle, StartError, probe_port, start};
+pub use start::{NodeHandle, StartError, start};

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
 
 use kahuna_protocol::{ClusterId, NodeId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
@@ -13,6 +12,7 @@ use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 use super::data_dir::{DataDirError, open_or_format};
 use super::lock::DirLock;
 use super::manifest::Manifest;
+use super::ports::OwnedPort;
 use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
 use super::setup::{BootNumbers, setups};
@@ -20,8 +20,6 @@ use crate::config::NodeConfig;
 use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
 
-/// How long a predecessor's port may take to become free.
-const PORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Entries of each shard's own ring.
 const RING_ENTRIES: u32 = 256;
 
@@ -34,6 +32,9 @@ pub enum StartError {
     /// Another process holds the data directory.
     #[error("{0} is in use by another process; stop it, or give another --data-dir")]
     Locked(String),
+    /// Clients and peers would share one door.
+    #[error("{0} cannot be both the clients' address and the peers'; give another port to one of them")]
+    OneDoor(SocketAddr),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}; free the port or choose another one")]
     Listen {
@@ -111,14 +112,18 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
     say_in_background();
     let dir = std::path::absolute(&config.data_dir).map_err(|source| io_error(&config.data_dir, source))?;
     let mut config = NodeConfig { data_dir: dir.clone(), ..config };
+    if config.has_one_door() {
+        return Err(StartError::OneDoor(config.listen));
+    }
     let lock = DirLock::acquire(&dir).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => StartError::Locked(dir.display().to_string()),
         _ => io_error(&dir, error),
     })?;
     let manifest = Arc::new(prepare(&config)?);
     set_wall_clock_offset_ms(config.wall_clock_offset_ms);
-    let (client_port, client_address) = reserve(config.listen)?;
-    let (peer_port, peer_address) = reserve(config.peer_listen)?;
+    let own = |address| OwnedPort::take(address).map_err(|source| StartError::Listen { address, source });
+    let (client_port, peer_port) = (own(config.listen)?, own(config.peer_listen)?);
+    let (client_address, peer_address) = (client_port.address, peer_port.address);
     (config.listen, config.peer_listen) = (client_address, peer_address);
     let config = Arc::new(config);
     let numbers = BootNumbers { boot_id: rand::random(), mint: ClusterId(rand::random()) };
@@ -197,41 +202,4 @@ fn remove_other_log_sets(dir: &Path, manifest: &Manifest) -> io::Result<()> {
 
 fn io_error(path: &Path, source: io::Error) -> StartError {
     StartError::DataDir(DataDirError::Io { path: path.to_owned(), source })
-}
-
-/// Takes a port, so that a free one stays ours until every shard listens on it.
-fn reserve(address: SocketAddr) -> Result<(socket2::Socket, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let taken = probe_port(address).map_err(failed)?;
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(taken), socket2::Type::STREAM, None).map_err(failed)?;
-    socket.set_reuse_port(true).map_err(failed)?;
-    socket.set_reuse_address(true).map_err(failed)?;
-    socket.bind(&taken.into()).map_err(failed)?;
-    Ok((socket, taken))
-}
-
-/// Whether `address` is free, and which port the kernel gives for port 0. A plain bind says so, where a shared one would
-/// silently take half of another program's connections.
-///
-/// A killed process' listening sockets outlive it for some milliseconds, until the kernel has torn its io_uring down:
-/// an address in use is tried again for [`PORT_PATIENCE`].
-///
-/// # Errors
-/// What the last bind said.
-pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
-    let until = Instant::now() + PORT_PATIENCE;
-    loop {
-        match TcpListener::bind(address) {
-            Ok(probe) => return probe.local_addr(),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => pause(),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Before any executor runs: there is no event for a port that becomes free.
-#[expect(clippy::disallowed_methods, reason = "no shard runs yet, and nothing tells when a port becomes free")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(5));
 }
