@@ -1,28 +1,34 @@
-//! Cuts a stream of bytes into frames. Sans I/O: the caller reads into the buffer, the reader hands frames out of it.
+//! Cuts a stream of bytes into frames. Sans I/O: the caller gives the reader what it read, the reader hands frames out.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use crate::Header;
 use crate::frame::FrameError;
 
-/// Gathers the bytes of one connection and gives its frames, their payloads shared with the read buffer.
+/// Room for the next read that a reader keeps while nothing is unread.
+const KEEP_BYTES: usize = 4 << 10;
+
+/// Gathers the bytes of one connection and gives its frames.
 ///
 /// ```text
 /// read() -> [ frame | frame | fra ] -> next() = frame, next() = frame, next() = None, "fra" stays for the next read
 /// ```
 /// One owner per connection; all state is the unread bytes. They are bounded: after `next` has said `None`, at most one
-/// unfinished frame is held, so the buffer never needs more than a frame and one read. A payload keeps the piece of the
-/// buffer it came in alive: whoever stores a small part of it for long copies that part.
+/// unfinished frame is held, so the buffer never needs more than a frame and one read. A payload is a buffer of its own, at
+/// most twice as long as its frame: a short request that waits does not keep all that was read with it. A long frame that
+/// came alone takes the reader's buffer along and is not copied.
 #[derive(Debug)]
 pub struct FrameReader {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// Where the unread bytes start.
+    start: usize,
     max_payload: u32,
 }
 
 impl FrameReader {
     /// A reader at the start of a stream, which accepts payloads of at most `max_payload` bytes.
     pub fn new(max_payload: u32) -> Self {
-        Self { buffer: BytesMut::new(), max_payload }
+        Self { buffer: Vec::new(), start: 0, max_payload }
     }
 
     /// From now on payloads of at most `max_payload` bytes are accepted.
@@ -30,19 +36,32 @@ impl FrameReader {
         self.max_payload = max_payload;
     }
 
-    /// Where the next bytes of the stream go: append to it, reserving room for a whole read first.
-    pub fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.buffer
+    /// Takes the next bytes of the stream.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        // Room for all of a frame whose length is known, at once and no more.
+        let missing = self.missing().unwrap_or(0).max(bytes.len());
+        if self.buffer.capacity() - self.buffer.len() < missing {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            self.buffer.reserve_exact(missing);
+        }
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Whether part of a frame is waiting for its rest. Asked after [`FrameReader::next`] said `None`.
     pub fn is_mid_frame(&self) -> bool {
-        !self.buffer.is_empty()
+        !self.unread().is_empty()
     }
 
-    /// The unread bytes, for whoever goes on reading this stream elsewhere.
-    pub fn into_unread(self) -> BytesMut {
-        self.buffer
+    /// What was taken in and not handed out.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// How many bytes the frame at hand lacks; `None` as long as its header is not whole, or if it is no good one.
+    pub fn missing(&self) -> Option<usize> {
+        let header = Header::parse(self.unread(), self.max_payload).ok()??;
+        Some(header.frame_bytes().saturating_sub(self.unread().len()))
     }
 
     /// The next whole frame: its header and its payload, checksum verified; `None` when more bytes are needed.
@@ -52,16 +71,32 @@ impl FrameReader {
     /// error: the same error comes again.
     #[expect(clippy::should_implement_trait, reason = "not an iterator: `None` means not yet")]
     pub fn next(&mut self) -> Result<Option<(Header, Bytes)>, FrameError> {
-        let Some(header) = Header::parse(&self.buffer, self.max_payload)? else {
+        let unread = &self.buffer[self.start..];
+        let Some(header) = Header::parse(unread, self.max_payload)? else {
+            self.let_go();
             return Ok(None);
         };
-        let Some(frame) = self.buffer.get(..header.frame_bytes()) else {
+        let Some(frame) = unread.get(..header.frame_bytes()) else {
             return Ok(None);
         };
         header.verify(frame)?;
-        let mut frame = self.buffer.split_to(header.frame_bytes()).freeze();
-        frame.advance(Header::BYTES);
-        Ok(Some((header, frame)))
+        if unread.len() == frame.len() && self.buffer.capacity() <= 2 * frame.len() {
+            let mut payload = Bytes::from(std::mem::take(&mut self.buffer));
+            payload.advance(std::mem::take(&mut self.start) + Header::BYTES);
+            return Ok(Some((header, payload)));
+        }
+        let payload = Bytes::copy_from_slice(&frame[Header::BYTES..]);
+        self.start += header.frame_bytes();
+        Ok(Some((header, payload)))
+    }
+
+    /// Gives a buffer back that served a burst and holds nothing any more.
+    fn let_go(&mut self) {
+        if self.unread().is_empty() {
+            self.start = 0;
+            self.buffer.clear();
+            self.buffer.shrink_to(KEEP_BYTES);
+        }
     }
 }
 
@@ -97,7 +132,7 @@ mod tests {
             let mut reader = FrameReader::new(64);
             let mut seen = Vec::new();
             for bytes in stream.chunks(piece) {
-                reader.buffer().extend_from_slice(bytes);
+                reader.extend(bytes);
                 drain(&mut reader, &mut seen);
             }
             assert_eq!(seen, whole, "pieces of {piece}");
@@ -105,15 +140,39 @@ mod tests {
         }
     }
 
+    fn frame_of(payload: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, 0x0202, 0, 1, Hlc(7), |out| out.resize(out.len() + payload, b'x'));
+        bytes
+    }
+
     #[test]
-    fn payloads_are_shared_not_copied() {
-        let mut reader = FrameReader::new(64);
-        reader.buffer().extend_from_slice(&frames());
-        let start = reader.buffer().as_ptr() as usize;
-        let end = start + reader.buffer().len();
-        reader.next().expect("good").expect("whole");
+    fn a_long_frame_is_gathered_once_and_handed_out_as_it_is() {
+        let frame = frame_of(100 << 10);
+        let mut reader = FrameReader::new(1 << 20);
+        reader.extend(&frame[..5000]);
+        assert_eq!(reader.next(), Ok(None));
+        assert_eq!(reader.missing(), Some(frame.len() - 5000));
+        reader.extend(&frame[5000..6000]);
+        let (gathered, capacity) = (reader.buffer.as_ptr() as usize, reader.buffer.capacity());
+        assert_eq!(capacity, frame.len(), "room for the frame and no more");
+        reader.extend(&frame[6000..]);
         let (_, payload) = reader.next().expect("good").expect("whole");
-        assert!((start..end).contains(&(payload.as_ptr() as usize)));
+        assert_eq!(payload.as_ptr() as usize, gathered + Header::BYTES);
+        assert_eq!(reader.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_short_payload_does_not_keep_what_was_read_with_it() {
+        let mut reader = FrameReader::new(1 << 20);
+        reader.extend(&[frame_of(200 << 10), frame_of(10)].concat());
+        let held = reader.buffer.as_ptr_range();
+        let (_, long) = reader.next().expect("good").expect("whole");
+        let (_, short) = reader.next().expect("good").expect("whole");
+        assert_eq!((long.len(), short.len()), (200 << 10, 10));
+        assert!(!held.contains(&short.as_ptr()), "it is a copy");
+        assert_eq!(reader.next(), Ok(None));
+        assert!(reader.buffer.capacity() <= KEEP_BYTES, "an idle connection keeps little");
     }
 
     #[test]
@@ -125,7 +184,7 @@ mod tests {
             let mut bad = stream.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let mut reader = FrameReader::new(64);
-            reader.buffer().extend_from_slice(&bad);
+            reader.extend(&bad);
             assert!(reader.next().expect("the first frame is untouched").is_some());
             // A flipped length may ask for more bytes than came; then nothing is handed out either.
             match reader.next() {
@@ -138,7 +197,7 @@ mod tests {
     #[test]
     fn a_length_over_the_limit_is_refused_before_the_payload_comes() {
         let mut reader = FrameReader::new(8);
-        reader.buffer().extend_from_slice(&frames()[Header::BYTES..2 * Header::BYTES]);
+        reader.extend(&frames()[Header::BYTES..2 * Header::BYTES]);
         assert_eq!(reader.next(), Err(FrameError::TooLong { length: 9, limit: 8 }));
         reader.set_max_payload(9);
         assert_eq!(reader.next(), Ok(None));

@@ -9,6 +9,15 @@ pub const MAX_OWNER_BYTES: usize = 256;
 /// How far ahead `valid_until` may lie, in milliseconds.
 pub const MAX_VALID_FOR_MS: u64 = 600_000;
 
+/// Most client connections of one shard; one more is closed at once.
+pub const SHARD_CONNECTIONS: u32 = 16_384;
+/// Most unanswered requests of one shard, whoever sent them.
+pub const SHARD_IN_FLIGHT: u32 = 65_536;
+/// Most bytes of them.
+pub const SHARD_IN_FLIGHT_BYTES: u64 = 256 << 20;
+/// Most bytes of answers that one shard has sent to the others of its node and that they have not taken yet.
+pub const SHARD_CROSSING_BYTES: usize = 64 << 20;
+
 /// What a node accepts. Every error that hits one names the field.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -27,6 +36,19 @@ pub struct Limits {
     pub max_clock_skew_ms: u32,
     /// How long past `valid_until` a request's record is kept, in milliseconds.
     pub dedupe_grace_ms: u32,
+}
+
+/// What one shard holds for all of its clients together follows from these; it is not sent.
+impl Limits {
+    /// Most bytes of answers that wait for the clients of one shard to take them: 256 of the longest.
+    pub fn shard_unsent_bytes(&self) -> usize {
+        256 * self.max_page_bytes.max(self.max_value_bytes) as usize
+    }
+
+    /// Most bytes that the clients of one shard have sent and that are no whole frame yet: 64 of the longest.
+    pub fn shard_unread_bytes(&self) -> usize {
+        64 * self.max_frame_bytes as usize
+    }
 }
 
 impl Default for Limits {

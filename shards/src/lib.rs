@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod budget;
 pub mod clock;
 pub mod config;
 pub mod env;
@@ -11,3 +12,5 @@ pub mod peer;
 pub mod raft;
 pub mod serve;
 pub mod shard;
+mod unread;
+mod unsent;

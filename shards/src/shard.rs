@@ -10,10 +10,12 @@ use bytes::Bytes;
 use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::handshake::Welcome;
+use kahuna_protocol::limits::{SHARD_IN_FLIGHT, SHARD_IN_FLIGHT_BYTES};
 use kahuna_protocol::meta::{DiskSpace, Map};
 use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ShardId};
 use kahuna_wal::Space;
 
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::env::Env;
@@ -22,11 +24,14 @@ use crate::lanes::{Control, Detached, Lanes, Outlet, ShardStatus};
 use crate::node::manifest::Manifest;
 use crate::peer::{NodeEvent, Peers};
 use crate::serve::{Load, adopt_client};
+use crate::unread::ReadBuffer;
 
-/// Most unanswered requests of one shard, whoever sent them.
-const SHARD_REQUESTS: u32 = 65_536;
-/// Most bytes of them.
-const SHARD_BYTES: u64 = 256 << 20;
+/// Most that is read from a client at once.
+const READ_BYTES: usize = 256 << 10;
+/// As many clients that take nothing may hold a small part of the unsent answers each before others find no room.
+const SMALL_PART: usize = 2048;
+/// Questions about the node's state that are gathered at once: each answer is put together from all shards.
+const QUESTIONS: u32 = 64;
 
 /// Everything that a shard owns. Lives on its shard's thread, from the node's start to its stop; the tasks of its
 /// connections and groups hold it.
@@ -61,6 +66,12 @@ pub struct Shard<E: Env> {
     pub draining: Cell<bool>,
     /// Requests in flight that count against the shard.
     pub load: Rc<Load>,
+    /// Questions about the node's state in flight.
+    pub(crate) questions: Rc<Load>,
+    /// Answers that wait for clients.
+    pub unsent: Rc<Budget>,
+    /// What clients sent of frames that are not whole yet.
+    pub(crate) client_reads: Rc<ReadBuffer>,
     /// Open client connections.
     pub connections: Cell<u32>,
     /// What the shard waits for, for a person; empty when it serves.
@@ -97,6 +108,8 @@ impl<E: Env> Shard<E> {
         peers: Rc<Peers<E>>,
         lanes: Rc<Lanes<E>>,
     ) -> Rc<Self> {
+        let unsent_bytes = config.limits.shard_unsent_bytes();
+        let unread = Budget::new(config.limits.shard_unread_bytes(), config.limits.max_frame_bytes as usize);
         Rc::new(Self {
             id,
             shards: lanes.shards(),
@@ -112,7 +125,10 @@ impl<E: Env> Shard<E> {
             alive: RefCell::default(),
             cluster: Cell::new(ClusterId::NONE),
             draining: Cell::new(false),
-            load: Load::new(SHARD_REQUESTS, SHARD_BYTES),
+            load: Load::new(SHARD_IN_FLIGHT, SHARD_IN_FLIGHT_BYTES),
+            questions: Load::new(QUESTIONS, u64::MAX),
+            unsent: Budget::new(unsent_bytes, unsent_bytes / SMALL_PART),
+            client_reads: ReadBuffer::new(READ_BYTES, unread),
             connections: Cell::new(0),
             waiting: RefCell::default(),
             started: E::boot_clock(),
@@ -162,6 +178,11 @@ impl<E: Env> Shard<E> {
             let map = self.map.borrow();
             map.nodes.iter().find(|info| info.node == node.0).map(|info| Incarnation(info.incarnation))
         })
+    }
+
+    /// What clients have sent of frames that are not whole yet, in bytes, but for the first 4 KiB of each.
+    pub fn unread(&self) -> usize {
+        self.client_reads.budget().held()
     }
 
     /// This shard's part of the node's status.

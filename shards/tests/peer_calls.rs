@@ -208,6 +208,45 @@ fn a_peer_that_never_reads_fills_the_queue_and_no_more() {
 }
 
 #[test]
+fn peers_that_never_read_fill_no_more_than_the_shard_holds_and_leave_room_for_others() {
+    const SILENT: u32 = 8;
+    on_shard(async || {
+        let (first, _second, _) = pair();
+        let body = vec![0; 1 << 20];
+        let (mut wires, mut waiting) = (Vec::new(), Vec::new());
+        for node in 11..11 + SILENT {
+            let (mut listener, address) = listen();
+            let incarnation = 100 + u64::from(node);
+            first.set_addresses(vec![(NodeId(node), Some(Incarnation(incarnation)), address)]);
+            waiting.push(Box::pin(ask(&first, incarnation, b"")));
+            let mut wire = Wire::over(listener.accept().await.expect("dialled"));
+            wire.next().await.expect("a hello");
+            wire.send(&welcome(node)).await;
+            loop {
+                let mut call = Box::pin(ask(&first, incarnation, &body));
+                match futures_util::poll!(call.as_mut()) {
+                    std::task::Poll::Pending => waiting.push(call),
+                    std::task::Poll::Ready(result) => {
+                        assert_eq!(result, Err(CallError::Busy));
+                        break;
+                    }
+                }
+                Linux::yield_now().await;
+            }
+            wires.push(wire);
+        }
+        let (held, most) = (first.unsent_bytes(), limits().shard_queue_bytes());
+        assert!(held > most / 8 && held <= most, "{held} bytes wait in all links, {most} may");
+        assert_eq!(ask(&first, 102, &body).await.expect("others are reached").body.len(), body.len());
+        drop(wires);
+        for call in waiting {
+            assert!(call.await.is_err());
+        }
+        until("nothing waits any more", || first.unsent_bytes() == 0).await;
+    });
+}
+
+#[test]
 fn a_frame_longer_than_the_other_node_takes_is_not_sent() {
     on_shard(async || {
         let (first, _second, _) = pair();

@@ -8,7 +8,9 @@ use kahuna_protocol::handshake::{ANY_SHARD, KIND_HELLO};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::meta::{MapGet, StatusGet, Tick};
 use kahuna_protocol::{Durability, ErrorCode, Header, Limits, Outcome, Request, RequestPrelude};
-use serve_support::{Client, Served, frame, hello, request_frame, serve};
+use kahuna_shards::env::Env;
+use kahuna_shards::linux::Linux;
+use serve_support::{Client, Gauge, Served, frame, hello, request_frame, serve};
 
 fn empty_shards(shards: u16) -> Served {
     serve(shards, Limits::default(), |_| async {})
@@ -236,4 +238,99 @@ fn a_client_that_does_not_read_is_not_read_from_and_costs_little_memory() {
     answered.push(first.0.request_id);
     answered.sort_unstable();
     assert_eq!(answered, ids, "every request is answered once the client reads");
+}
+
+/// Limits of which a shard's budgets are some MiB.
+fn small_limits() -> Limits {
+    Limits { max_value_bytes: 64 << 10, max_page_bytes: 64 << 10, max_frame_bytes: 128 << 10, ..Limits::default() }
+}
+
+/// One shard with a map of 200 ranges, some 6 kB, and a gauge of `number`.
+fn mapped_shard(number: fn(&kahuna_shards::shard::Shard<Linux>) -> usize) -> (Served, Gauge) {
+    let (gauge, gauged) = Gauge::new();
+    let served = serve(1, small_limits(), move |shards| async move {
+        let ranges = kahuna_protocol::RangeMap::even(200);
+        *shards[0].map.borrow_mut() = std::sync::Arc::new(kahuna_protocol::meta::Map { ranges, nodes: Vec::new() });
+        let shard = shards[0].clone();
+        Linux::spawn(gauged.answer(move || number(&shard)));
+    });
+    (served, gauge)
+}
+
+#[test]
+fn clients_that_do_not_read_hold_no_more_than_their_shard_allows_and_others_are_served() {
+    const CLIENTS: usize = 60;
+    const REQUESTS: usize = 2000;
+    let (served, held) = mapped_shard(|shard| shard.unsent.held());
+    let mut bystander = Client::connect(served.address);
+    let before = resident_bytes();
+    let mut greedy: Vec<_> = (0..CLIENTS).map(|_| Client::connect(served.address)).collect();
+    for client in &mut greedy {
+        (0..REQUESTS).for_each(|_| _ = client.request(&RequestPrelude::default(), &map()));
+    }
+    // The last of their requests is looked at before what the bystander asks now.
+    let most = small_limits().shard_unsent_bytes();
+    for _ in 0..50 {
+        ask_map(&mut bystander);
+        let held = held.read();
+        assert!(held <= most, "{held} bytes are held, {most} may be");
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 2 * most as u64, "{grown} bytes were taken for clients that do not read");
+
+    // Whoever reads now gets an answer to every request, a short one where the long one found no room.
+    let reader = &mut greedy[CLIENTS / 2];
+    let (mut maps, mut refused) = (0, 0);
+    for _ in 0..REQUESTS {
+        match reader.answer().1 {
+            Outcome::Map(_) => maps += 1,
+            Outcome::Error(error) if error.code() == ErrorCode::Busy && error.retry_after_ms > 0 => refused += 1,
+            other => panic!("a map was expected, or a refusal: {other:?}"),
+        }
+    }
+    assert!(maps > 0, "{maps} maps, {refused} refusals");
+    drop(greedy);
+    held.until("all was given back", |held| held == 0);
+}
+
+#[test]
+fn clients_that_take_nothing_are_closed_when_others_need_the_room() {
+    let (served, held) = mapped_shard(|shard| shard.unsent.held());
+    let mut greedy: Vec<_> = (0..60).map(|_| Client::connect(served.address)).collect();
+    for client in &mut greedy {
+        (0..300).for_each(|_| _ = client.request(&RequestPrelude::default(), &map()));
+    }
+    let pressed = small_limits().shard_unsent_bytes() / 8 * 3;
+    held.until("the room is used up", |held| held > pressed);
+    // None of them reads, and none of them leaves.
+    held.until("room was made", |held| held < pressed);
+}
+
+#[test]
+fn half_frames_hold_no_more_than_their_shard_allows_and_whole_ones_are_served() {
+    const CLIENTS: usize = 200;
+    let (served, held) = mapped_shard(|shard| shard.unread());
+    let mut bystander = Client::connect(served.address);
+    let long = request_frame(1, &RequestPrelude::default(), &set(b"a", vec![7; 60 << 10]));
+    let mut halves: Vec<_> = (0..CLIENTS).map(|_| Client::connect(served.address)).collect();
+    // A connection that is not read, or was closed, may not take all of it.
+    for client in &mut halves {
+        client.stream.set_write_timeout(Some(std::time::Duration::from_millis(1))).expect("a timeout");
+        let _ = std::io::Write::write_all(&mut client.stream, &long[..50 << 10]);
+    }
+    let most = small_limits().shard_unread_bytes();
+    for _ in 0..50 {
+        ask_map(&mut bystander);
+        let held = held.read();
+        assert!(held <= most, "{held} bytes are held, {most} may be");
+    }
+    held.until("half frames are held", |held| held > most / 2);
+    // One that is whole is read once those that do not get on are given up.
+    let error = {
+        bystander.send(&long);
+        bystander.error()
+    };
+    assert_eq!(error.code(), ErrorCode::NotReady, "{}", error.text);
+    drop(halves);
+    held.until("all was given back", |held| held == 0);
 }

@@ -4,6 +4,7 @@
 mod serve_support;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use kahuna_protocol::frame::encode_frame;
@@ -12,15 +13,29 @@ use kahuna_protocol::lock::LockAcquire;
 use kahuna_protocol::meta::{Settings, StatusGet};
 use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
 use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, ReadLevel, Request, RequestPrelude};
+use kahuna_shards::env::Env;
+use kahuna_shards::linux::Linux;
+use kahuna_shards::shard::Shard;
 use serve_support::groups::{lead, open_groups};
-use serve_support::{Client, PATIENCE, Served, serve};
+use serve_support::{Client, Gauge, PATIENCE, Served, serve};
 
 fn led(shards: u16, partitions: u32, settings: Settings) -> Served {
+    led_with(shards, partitions, settings, Limits::default(), |_| {})
+}
+
+fn led_with(
+    shards: u16,
+    partitions: u32,
+    settings: Settings,
+    limits: Limits,
+    inside: impl FnOnce(&[Rc<Shard<Linux>>]) + Send + 'static,
+) -> Served {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().to_owned();
-    let mut served = serve(shards, Limits::default(), move |all| async move {
+    let mut served = serve(shards, limits, move |all| async move {
         open_groups(&all, path, partitions, settings).await;
         lead(&all).await;
+        inside(&all);
     });
     served.dir = Some(dir);
     served
@@ -212,7 +227,7 @@ fn unled(limits: Limits) -> (Served, flume::Sender<()>) {
     let (release, released) = flume::bounded::<()>(1);
     let mut served = serve(2, limits, move |all| async move {
         open_groups(&all, path, 1, Settings::default()).await;
-        <kahuna_shards::linux::Linux as kahuna_shards::env::Env>::spawn(async move {
+        Linux::spawn(async move {
             if released.recv_async().await.is_ok() {
                 lead(&all).await;
             }
@@ -343,4 +358,38 @@ fn damaged_requests_with_good_checksums_are_answered_or_end_their_connection_onl
     }
     assert!(answered > 0 && ended > 0 && ended < answered, "{answered} answers, {ended} ends: nothing was exercised");
     revision_of(&bystander.ask(&write(99, 1), &set("bystander", "v", None)));
+}
+
+#[test]
+fn values_that_nobody_reads_are_not_looked_for_and_a_reader_beside_them_is_served() {
+    const CLIENTS: usize = 60;
+    const REQUESTS: usize = 200;
+    let limits = Limits { max_value_bytes: 128 << 10, max_page_bytes: 128 << 10, ..Limits::default() };
+    let most = limits.shard_unsent_bytes();
+    let (gauge, gauged) = Gauge::new();
+    // Both shards lead half of the keys: answers come from here, and over the lane.
+    let served = led_with(2, 8, Settings::default(), limits, move |shards| {
+        let shard = shards[0].clone();
+        Linux::spawn(gauged.answer(move || shard.unsent.held()));
+    });
+    let mut reader = Client::connect(served.address);
+    let keys: Vec<_> = (0..8_u64).map(|name| format!("space-{name}/k")).collect();
+    let (short, long) = ("v".repeat(12 << 10), "v".repeat(60 << 10));
+    for (key, number) in keys.iter().zip((1..).step_by(2)) {
+        revision_of(&reader.ask(&write(7, number), &set(key, &short, None)));
+        revision_of(&reader.ask(&write(7, number + 1), &set(&format!("{key}/long"), &long, None)));
+    }
+    let mut greedy: Vec<_> = (0..CLIENTS).map(|_| Client::connect(served.address)).collect();
+    for client in &mut greedy {
+        (0..REQUESTS)
+            .for_each(|index| _ = client.request(&read(), &get(&format!("{}/long", keys[index % keys.len()]))));
+    }
+    for key in keys.iter().cycle().take(50) {
+        assert_eq!(value_of(reader.ask(&read(), &get(key))).len(), short.len());
+        let held = gauge.read();
+        assert!(held <= most, "{held} bytes are held, {most} may be");
+    }
+    drop(greedy);
+    gauge.until("all was given back", |held| held == 0);
+    assert_eq!(value_of(reader.ask(&read(), &get(&keys[0]))).len(), short.len());
 }

@@ -47,6 +47,7 @@ fn status_and_limits() {
     assert!(node.run("status").text().starts_with("node  address"));
     let limits = node.expect("limits", 0, "limits");
     assert_eq!((&limits["max_value_bytes"], &limits["max_clock_skew_ms"]), (&(1 << 20).into(), &250.into()));
+    assert_eq!(limits["shard_unsent_bytes"], 256 << 20, "what a shard holds for all of its clients");
 }
 
 /// Claim: a node that cannot be reached is named, and the others are shown all the same.

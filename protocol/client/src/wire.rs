@@ -252,7 +252,7 @@ impl Receiver {
         match self.stream.read(&mut self.scratch) {
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the node closed the connection")),
             Ok(count) => {
-                self.reader.buffer().extend_from_slice(&self.scratch[..count]);
+                self.reader.extend(&self.scratch[..count]);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

@@ -57,7 +57,7 @@ pub fn request_frame(request: &Request) -> Vec<u8> {
 
 fn vector(name: &str, body_type: &str, bytes: &[u8], prelude: Json, body: Json) -> Json {
     let mut reader = FrameReader::new(MAX_PAYLOAD);
-    reader.buffer().extend_from_slice(bytes);
+    reader.extend(bytes);
     let (header, _) = reader.next().expect("a good frame").expect("a whole frame");
     json!({
         "name": name,
@@ -187,7 +187,7 @@ fn there_is_a_sample_of_every_kind_and_it_comes_back() {
 /// What a receiver makes of the bytes: header, checksum, prelude and body.
 fn judge(bytes: &[u8]) -> Result<(), FrameError> {
     let mut reader = FrameReader::new(MAX_PAYLOAD);
-    reader.buffer().extend_from_slice(bytes);
+    reader.extend(bytes);
     while let Some((header, payload)) = reader.next()? {
         if header.kind & 0x8000 != 0 {
             OutcomeRef::access(header.kind, &payload)?;
@@ -257,7 +257,7 @@ fn a_frame_with_a_flipped_bit_is_never_taken() {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let mut reader = FrameReader::new(MAX_PAYLOAD);
-            reader.buffer().extend_from_slice(&bad);
+            reader.extend(&bad);
             assert!(!matches!(reader.next(), Ok(Some(_))), "bit {bit} of {}", hex(&good));
         }
     }
@@ -268,7 +268,7 @@ fn a_cut_frame_is_never_taken() {
     for good in all_frames() {
         for length in 0..good.len() {
             let mut reader = FrameReader::new(MAX_PAYLOAD);
-            reader.buffer().extend_from_slice(&good[..length]);
+            reader.extend(&good[..length]);
             assert_eq!(reader.next(), Ok(None), "{length} bytes of {}", hex(&good));
         }
     }

@@ -8,9 +8,10 @@
 //! awaits [`Env::yield_now`](super::Env::yield_now) once in a while, or nothing else on the shard runs.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -76,9 +77,14 @@ pub trait Socket: 'static {
 
 /// The direction towards us.
 pub trait ReadHalf: Socket {
-    /// Reads what has arrived, at least one byte, at most `buf.len()`; 0 is the end of the stream. Dropping the future
-    /// loses nothing.
-    fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>>;
+    /// Reads what has arrived, at least one byte, at most `buf.len()`; 0 is the end of the stream. While nothing has, the
+    /// buffer is not kept: many connections that wait can share one.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Reads what has arrived. Dropping the future loses nothing.
+    fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        poll_fn(|cx| self.poll_read(cx, buf))
+    }
 }
 
 /// The direction away from us.

@@ -15,12 +15,13 @@ use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 use super::flight::{Flight, Flights};
 use super::gate::Group;
 use crate::env::Env;
-use crate::serve::{Work, behind_ready_tasks};
+use crate::serve::{Answer, Work, behind_ready_tasks};
 
 /// Rounds of one group in flight: while one is on the wire, the next one can start.
 const MAX_ROUNDS: u32 = 2;
-/// A task answers so many reads before it lets others run.
+/// A task answers so many reads before it lets others run; a long answer counts as several.
 const READS_PER_TURN: usize = 64;
+const READ_UNIT_BYTES: usize = 4 << 10;
 
 /// What waits for a round and what is in one.
 pub(super) struct Rounds<E: Env> {
@@ -64,6 +65,9 @@ impl<E: Env> Group<E> {
 
     /// Answers from what this replica has applied, wherever the leader is.
     pub(super) fn read_stale(self: &Rc<Self>, work: Work<E>) {
+        if work.is_in_vain() {
+            return work.reply.refuse_full();
+        }
         let clock_ms = self.clock.wall_ms();
         match self.look(&work, clock_ms) {
             Ok(outcome) => work.answer(outcome),
@@ -127,14 +131,24 @@ impl<E: Env> Group<E> {
     async fn answer_reads(&self, flight: &Flight<E>, clock_ms: u64) -> Option<Hlc> {
         // Leases end by machine time: no reader may push it further than true clocks can differ.
         let max_ahead_ms = u64::from(self.replica.machine().borrow().settings().max_clock_skew_ms);
-        let mut tick = None;
+        let (mut tick, mut turn) = (None, 0);
         for index in 0..flight.len() {
-            if index % READS_PER_TURN == READS_PER_TURN - 1 {
+            if turn >= READS_PER_TURN {
+                turn = 0;
                 E::yield_now().await;
             }
             let Some(work) = flight.take(index) else { continue };
+            turn += 1;
+            if work.is_in_vain() {
+                work.reply.refuse_full();
+                continue;
+            }
             match self.look(&work, clock_ms) {
-                Ok(outcome) => work.answer(outcome),
+                Ok(outcome) => {
+                    let answer = Answer::from(outcome);
+                    turn += answer.bytes() / READ_UNIT_BYTES;
+                    work.answer(answer);
+                }
                 Err(wanted) if wanted.millis() > clock_ms.saturating_add(max_ahead_ms) => {
                     let text = format!(
                         "as_of {wanted} is more than {max_ahead_ms} ms (max_clock_skew_ms) ahead of the leader's clock"

@@ -1,5 +1,8 @@
 //! The ends of the lanes: made before the shards' threads start, and handed to them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use flume::{Receiver, Sender};
 use kahuna_protocol::ShardId;
 
@@ -22,6 +25,39 @@ pub struct LaneRequest {
 pub struct LaneReply {
     pub(super) slot: u32,
     pub(super) answer: Answer,
+    /// Until the asker has it.
+    pub(super) crossing: Crossing,
+}
+
+/// Bytes of answers that one shard has sent over its lanes and that the askers have not taken yet. The one number that two
+/// shards write to: the answering one adds, the asking ones take off.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Crossings(Arc<AtomicUsize>);
+
+impl Crossings {
+    /// All that crosses.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts `bytes` more until what is returned is dropped, on whatever thread.
+    pub(super) fn begin(&self, bytes: usize) -> Crossing {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Crossing { all: self.clone(), bytes }
+    }
+}
+
+/// One answer's part of [`Crossings`].
+#[derive(Debug)]
+pub(super) struct Crossing {
+    all: Crossings,
+    bytes: usize,
+}
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The ends that lead to one shard.

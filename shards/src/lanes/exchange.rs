@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use kahuna_protocol::ShardId;
+use kahuna_protocol::limits::SHARD_CROSSING_BYTES;
 
 use super::control::Control;
-use super::ends::{Inlet, LaneEnds, LaneReply, LaneRequest, Outlet};
+use super::ends::{Crossings, Inlet, LaneEnds, LaneReply, LaneRequest, Outlet};
 use super::slots::Slots;
 use crate::env::Env;
 use crate::serve::{Answer, Reply, Work, behind_ready_tasks};
@@ -38,6 +39,7 @@ pub struct Lanes<E: Env> {
     inlets: Vec<Inlet<E>>,
     outgoing: RefCell<Vec<Outgoing>>,
     slots: RefCell<Slots<Asked<E>>>,
+    crossings: Crossings,
     /// A flush is about to run.
     flushing: Cell<bool>,
 }
@@ -55,6 +57,7 @@ impl<E: Env> Lanes<E> {
             inlets: ends.inlets,
             outgoing: RefCell::new(outgoing),
             slots: RefCell::new(Slots::new()),
+            crossings: Crossings::default(),
             flushing: Cell::new(false),
         };
         (Rc::new(lanes), ends.outlet)
@@ -86,9 +89,16 @@ impl<E: Env> Lanes<E> {
         Ok(())
     }
 
+    /// Whether an answer that can be long may cross. Askers take what arrives whether their clients read or not, so there is
+    /// no room only while one of them does not run.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        self.crossings.bytes() + bytes <= SHARD_CROSSING_BYTES
+    }
+
     /// Answers the request in `slot` of the shard `to`.
     pub(crate) fn reply(self: &Rc<Self>, to: ShardId, slot: u32, answer: Answer) {
-        self.outgoing.borrow_mut()[usize::from(to.0)].replies.push(LaneReply { slot, answer });
+        let crossing = self.crossings.begin(answer.bytes());
+        self.outgoing.borrow_mut()[usize::from(to.0)].replies.push(LaneReply { slot, answer, crossing });
         self.flush_soon();
     }
 
@@ -119,6 +129,7 @@ impl<E: Env> Lanes<E> {
             out.taken_bytes -= bytes;
         }
         waiting.send(reply.answer);
+        drop(reply.crossing);
     }
 
     /// Lets the tasks that are ready now add to what is sent.
@@ -239,6 +250,33 @@ mod tests {
                 assert!(answer.await.is_ok());
             }
             assert!(here.request(ShardId(1), third).is_ok());
+        });
+    }
+
+    #[test]
+    fn long_answers_that_the_other_shard_does_not_take_are_refused_until_it_does() {
+        Runtime::new(1).block_on(async {
+            let [(here, arrivals), (there, outlet)] = two();
+            let long = || Answer::Encoded { kind: 0x8203, body: Bytes::from(vec![0; SHARD_CROSSING_BYTES / 2]) };
+            let mut answers = Vec::new();
+            for _ in 0..3 {
+                let (work, answer) = work(1);
+                assert!(here.request(ShardId(1), work).is_ok());
+                answers.push(answer);
+            }
+            received(&there, &outlet).await.into_iter().for_each(|work| work.answer(long()));
+            assert!(!there.takes(1), "nobody has taken them yet");
+            let batch = arrivals.replies.recv_async().await.expect("the other shard runs");
+            batch.into_iter().for_each(|reply| here.deliver(reply));
+            assert!(there.takes(SHARD_CROSSING_BYTES), "all were taken");
+            let mut codes = Vec::new();
+            for answer in answers {
+                codes.push(match answer.await.expect("an answer") {
+                    Answer::Outcome(Outcome::Error(error)) => Some(error.code()),
+                    _ => None,
+                });
+            }
+            assert_eq!(codes, [None, None, Some(ErrorCode::Busy)]);
         });
     }
 }

@@ -35,6 +35,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
+/// What the kernel holds of a connection's bytes that it has not sent yet: what more it would hold for an end that does not
+/// read, megabytes of each connection, nobody counts. What is on its way is not limited by it.
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// The kernel's limit of slices per gathering write (IOV_MAX).
 const MAX_SLICES: usize = 1024;
 
@@ -201,6 +205,7 @@ impl TcpStream {
         socket.set_tcp_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_EVERY).with_retries(PROBES);
         socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
         Ok(Self(Rc::new(RefCell::new(shared))))
     }
 }
@@ -239,8 +244,8 @@ socket!(TcpStream, TcpReadHalf, TcpWriteHalf);
 macro_rules! read_half {
     ($($handle:ty),*) => {$(
         impl ReadHalf for $handle {
-            fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                poll_fn(|cx| poll_read(&self.0, cx, buf))
+            fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                poll_read(&self.0, cx, buf)
             }
         }
     )*};

@@ -150,10 +150,12 @@ impl<E: Env> Peers<E> {
             return;
         }
         // Read on the whole stream: it may have to be handed over, together with all bytes that came.
-        let mut read = Vec::from(unread);
-        let mut incoming = Incoming::new(stream, MAX_HANDSHAKE_BYTES, &read);
+        let mut read = Vec::new();
+        let mut incoming = Incoming::new(stream, MAX_HANDSHAKE_BYTES, &unread, self.reads.clone());
+        drop(unread);
         let entry = E::timeout(HELLO_LIMIT, self.first_frame(&mut incoming, &mut read)).await.unwrap_or(Entry::Gone);
-        let (stream, rest) = incoming.into_parts();
+        let rest = incoming.unread().to_vec();
+        let stream = incoming.into_half();
         let refused = match entry {
             Entry::Gone => return,
             Entry::Refused(error) => error,
@@ -166,7 +168,7 @@ impl<E: Env> Peers<E> {
                 match self.admit_dialler(&hello) {
                     Ok(version) => {
                         drop(stranger);
-                        return self.attend(hello, version, stream, &rest).await;
+                        return self.attend(hello, version, stream, rest).await;
                     }
                     Err(error) => error,
                 }
@@ -178,11 +180,14 @@ impl<E: Env> Peers<E> {
         out.finish(KIND_ERROR, |body| archive_into(&refused, body));
         out.write_to::<E>(write).await;
         // Still counted among the strangers: whoever does not go away does not get room for more.
-        let _ = E::timeout(LINGER, Incoming::new(read, 0, &[]).drain()).await;
+        let _ = E::timeout(LINGER, Incoming::new(read, 0, &[], self.reads.clone()).drain()).await;
     }
 
+    /// The first frame; `read` gets all that was read up to then.
     async fn first_frame(&self, incoming: &mut Incoming<StreamOf<E>>, read: &mut Vec<u8>) -> Entry {
         loop {
+            read.clear();
+            read.extend_from_slice(incoming.unread());
             match incoming.buffered() {
                 Ok(Some((header, payload))) => {
                     self.observe(&header);
@@ -192,7 +197,7 @@ impl<E: Env> Peers<E> {
                 Ok(None) => {}
                 Err(error) => return Entry::Refused(bad_frame(error)),
             }
-            match incoming.fill(Some(read)).await {
+            match incoming.fill::<E>().await {
                 Ok(()) => {}
                 Err(ReadError::Frame(error)) => return Entry::Refused(bad_frame(error)),
                 Err(ReadError::End | ReadError::Io(_)) => return Entry::Gone,
@@ -214,7 +219,7 @@ impl<E: Env> Peers<E> {
     }
 
     /// A link that is let in, to its end.
-    async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: &[u8]) {
+    async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: Vec<u8>) {
         let from = &hello.from;
         let identity = PeerIdentity { node: NodeId(from.node), incarnation: Incarnation(from.incarnation) };
         let (read, write) = stream.split();
@@ -230,10 +235,11 @@ impl<E: Env> Peers<E> {
             self.learn(remote, from, 0);
         }
         let welcome = PeerWelcome { version, from: self.introduction() };
-        out.push_reply(KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), |body| welcome.encode(body));
+        out.push_reply(KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), 0, |body| welcome.encode(body));
         let writing = out.clone();
         E::spawn(async move { writing.write_to::<E>(write).await });
-        let mut incoming = Incoming::new(read, self.limits.max_frame_bytes, unread);
+        let mut incoming = Incoming::new(read, self.limits.max_frame_bytes, &unread, self.reads.clone());
+        drop(unread);
         let ended = loop {
             if !out.may_read().await {
                 break None;

@@ -99,7 +99,7 @@ impl<E: Env> Peers<E> {
             out.extend_from_slice(&PeerPrelude::default().encode());
             hello.encode(out);
         });
-        let mut incoming = Incoming::new(read, MAX_HANDSHAKE_BYTES, &[]);
+        let mut incoming = Incoming::new(read, MAX_HANDSHAKE_BYTES, &[], self.reads.clone());
         let exchange = async {
             write.write_all(&bytes).await?;
             incoming.next::<E>().await

@@ -50,8 +50,18 @@ impl PeerReplier {
     }
 
     /// Answers; `payload` writes the body.
-    pub fn send(mut self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.push(kind, payload);
+    pub fn send(self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
+        self.send_sized(kind, 0, payload);
+    }
+
+    /// Answers with a body of some `bytes`.
+    pub fn send_sized(mut self, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
+        self.push(kind, bytes, payload);
+    }
+
+    /// Whether an answer of `bytes` would be held until the link has taken it. Only short ones may be given that are not.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.link.as_ref().is_none_or(|link| link.takes(Header::BYTES + PeerPrelude::BYTES + bytes))
     }
 
     /// Answers with an error.
@@ -59,9 +69,9 @@ impl PeerReplier {
         self.send(KIND_ERROR, |out| archive_into(error, out));
     }
 
-    fn push(&mut self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
+    fn push(&mut self, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
         if let Some(link) = self.link.take() {
-            link.push_reply(kind, FLAG_REPLY, self.request_id, self.prelude, payload);
+            link.push_reply(kind, FLAG_REPLY, self.request_id, self.prelude, bytes, payload);
         }
     }
 }
@@ -70,7 +80,7 @@ impl Drop for PeerReplier {
     fn drop(&mut self) {
         if self.link.is_some() {
             let error = ErrorReply::new(ErrorCode::Unknown, "the node gave the request up");
-            self.push(KIND_ERROR, |out| archive_into(&error, out));
+            self.push(KIND_ERROR, 0, |out| archive_into(&error, out));
         }
     }
 }

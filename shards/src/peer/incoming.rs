@@ -1,14 +1,19 @@
 //! The incoming side of a connection: reads as much as there is, and cuts it into frames.
 
 use std::io;
+use std::rc::Rc;
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use kahuna_protocol::{FrameError, FrameReader, Header};
+use bytes::Bytes;
+use kahuna_protocol::{FrameError, Header};
 
 use crate::env::{Env, ReadHalf};
+use crate::unread::{ReadBuffer, Unread};
 
-/// Bytes asked for at once when no long frame is awaited.
-const READ_BYTES: usize = 64 << 10;
+/// The rest of a frame must arrive within this time.
+const FRAME_LIMIT: Duration = Duration::from_secs(60);
+/// What is read and thrown away at once.
+const DRAIN_BYTES: usize = 4 << 10;
 /// Frames handled before the shard's other tasks get a turn; a read counts as [`READ_COSTS`] of them.
 const FRAMES_PER_TURN: usize = 64;
 /// What a full read costs, compared with a small frame.
@@ -30,41 +35,37 @@ pub(super) enum ReadError {
 
 /// The incoming direction of a connection.
 pub(super) struct Incoming<R> {
-    half: R,
-    frames: FrameReader,
-    scratch: Box<[u8]>,
+    arriving: Unread<R>,
     handled: usize,
 }
 
 impl<R: ReadHalf> Incoming<R> {
     /// Reads from `half`; `unread` is what was read from it already.
-    pub(super) fn new(half: R, max_payload: u32, unread: &[u8]) -> Self {
-        let mut frames = FrameReader::new(max_payload);
-        frames.buffer().extend_from_slice(unread);
-        Self { half, frames, scratch: vec![0; READ_BYTES].into(), handled: 0 }
+    pub(super) fn new(half: R, max_payload: u32, unread: &[u8], through: Rc<ReadBuffer>) -> Self {
+        Self { arriving: Unread::new(half, max_payload, unread, through, FRAME_LIMIT), handled: 0 }
     }
 
     /// From now on payloads of at most `max_payload` bytes are accepted.
     pub(super) fn set_max_payload(&mut self, max_payload: u32) {
-        self.frames.set_max_payload(max_payload);
+        self.arriving.set_max_payload(max_payload);
     }
 
     /// The next frame that is there already.
     pub(super) fn buffered(&mut self) -> Result<Option<(Header, Bytes)>, FrameError> {
-        self.frames.next()
+        self.arriving.next()
     }
 
-    /// Reads more; the bytes that came are also appended to `copy`.
-    pub(super) async fn fill(&mut self, copy: Option<&mut Vec<u8>>) -> Result<(), ReadError> {
-        let count = self.half.read(&mut self.scratch).await?;
-        if count == 0 {
-            return Err(ReadError::End);
+    /// What was read and not handed out.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.arriving.unread()
+    }
+
+    /// Reads more.
+    pub(super) async fn fill<E: Env>(&mut self) -> Result<(), ReadError> {
+        match self.arriving.fill::<E>().await? {
+            0 => Err(ReadError::End),
+            _ => Ok(()),
         }
-        self.frames.buffer().extend_from_slice(&self.scratch[..count]);
-        if let Some(copy) = copy {
-            copy.extend_from_slice(&self.scratch[..count]);
-        }
-        Ok(())
     }
 
     /// The next frame. Lets the shard's other tasks run now and then, however much is there.
@@ -74,23 +75,24 @@ impl<R: ReadHalf> Incoming<R> {
                 self.handled = 0;
                 E::yield_now().await;
             }
-            if let Some(frame) = self.frames.next()? {
+            if let Some(frame) = self.arriving.next()? {
                 self.handled += 1;
                 return Ok(frame);
             }
-            self.fill(None).await?;
+            self.fill::<E>().await?;
             self.handled += READ_COSTS;
         }
     }
 
-    /// The direction itself, and what was read from it and not handed out.
-    pub(super) fn into_parts(self) -> (R, BytesMut) {
-        (self.half, self.frames.into_unread())
+    /// The direction itself.
+    pub(super) fn into_half(self) -> R {
+        self.arriving.into_half()
     }
 
     /// Reads and drops what still comes, until the other end closes: closing before that would reset the connection, and a
     /// reset can overtake the last frame that we wrote.
     pub(super) async fn drain(&mut self) {
-        while matches!(self.half.read(&mut self.scratch).await, Ok(count) if count > 0) {}
+        let mut dropped = [0; DRAIN_BYTES];
+        while matches!(self.arriving.half().read(&mut dropped).await, Ok(count) if count > 0) {}
     }
 }

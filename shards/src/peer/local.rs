@@ -43,4 +43,14 @@ impl PeerLimits {
         let max_frame_bytes = limits.max_frame_bytes.saturating_mul(2).max(16 << 20);
         Self { max_frame_bytes, queue_bytes: 4 * max_frame_bytes as usize, max_clock_skew_ms: limits.max_clock_skew_ms }
     }
+
+    /// Most bytes that wait in all links of a shard to be written: four times what one holds.
+    pub fn shard_queue_bytes(&self) -> usize {
+        4 * self.queue_bytes
+    }
+
+    /// Most bytes of frames that other nodes have sent to a shard and that are not whole yet: eight of the longest.
+    pub fn shard_unread_bytes(&self) -> usize {
+        8 * self.max_frame_bytes as usize
+    }
 }

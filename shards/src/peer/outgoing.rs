@@ -1,4 +1,4 @@
-//! The outgoing side of a connection: frames gather in one buffer while the previous one is being written.
+//! The outgoing side of a connection: frames gather while earlier ones are being written.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,14 +12,16 @@ use kahuna_protocol::frame::{FLAG_REPLY, encode_frame};
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{Header, Hlc};
 
+use crate::budget::Budget;
 use crate::env::{Env, WriteHalf};
+use crate::unsent::Unsent;
 
 /// A connection that takes nothing of a batch for this long is closed.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// Most bytes per write: the stall limit applies to each, so that a slow link is told from one that does not read.
 const WRITE_BYTES: usize = 1 << 20;
-/// A buffer that grew beyond this is not kept once it was written.
-const KEEP_BYTES: usize = 256 << 10;
+/// What every connection may hold of short answers, whatever is left for all of them.
+const LEAST_BYTES: usize = 64 << 10;
 
 /// What waits to be written to one connection. One task, [`Outgoing::write_to`], empties it; everybody else appends.
 pub(super) struct Outgoing {
@@ -27,9 +29,8 @@ pub(super) struct Outgoing {
     queue_bytes: usize,
     /// Longest payload that the other end takes.
     max_payload: Cell<u32>,
-    gathered: RefCell<Vec<u8>>,
-    /// Bytes of the batch that is being written.
-    writing: Cell<usize>,
+    /// Its pieces are numbered by the request id that follows the last one in them.
+    unsent: Unsent,
     /// Every frame with a lower request id has been handed to the socket, at least in part.
     taken_below: Cell<u64>,
     /// The request id that the next frame must reach.
@@ -51,14 +52,19 @@ fn wake(waker: &RefCell<Option<Waker>>) {
 }
 
 impl Outgoing {
-    /// An empty one that holds at most `queue_bytes`; `stamp` gives the clock's next stamp.
-    pub(super) fn new(queue_bytes: usize, max_payload: u32, stamp: Box<dyn Fn() -> Hlc>) -> Rc<Self> {
+    /// An empty one that holds at most `queue_bytes`, and of `budget` no more than it leaves to others; `stamp` gives the
+    /// clock's next stamp.
+    pub(super) fn new(
+        queue_bytes: usize,
+        max_payload: u32,
+        stamp: Box<dyn Fn() -> Hlc>,
+        budget: &Rc<Budget>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             stamp,
             queue_bytes,
             max_payload: Cell::new(max_payload),
-            gathered: RefCell::default(),
-            writing: Cell::new(0),
+            unsent: Unsent::new(budget),
             taken_below: Cell::new(0),
             next_id: Cell::new(0),
             writer: RefCell::default(),
@@ -71,12 +77,17 @@ impl Outgoing {
 
     /// Bytes that wait.
     pub(super) fn queued(&self) -> usize {
-        self.gathered.borrow().len() + self.writing.get()
+        self.unsent.share().bytes()
     }
 
-    /// Whether another frame may be queued. An empty queue takes a frame of any size.
+    /// Whether another frame may be queued, of any length that the other end takes.
     pub(super) fn has_room(&self) -> bool {
-        self.queued() < self.queue_bytes
+        self.queued() < self.queue_bytes && self.unsent.share().may_grow()
+    }
+
+    /// Whether a frame of so many bytes may be queued.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        self.queued() < self.queue_bytes && self.unsent.share().fits(bytes)
     }
 
     /// Whether a frame with this id may have left this node.
@@ -89,7 +100,7 @@ impl Outgoing {
         debug_assert!(request_id >= self.next_id.get(), "request ids rise");
         self.next_id.set(request_id + 1);
         if !self.closed.get() {
-            self.gathered.borrow_mut().extend_from_slice(frames);
+            self.unsent.push(request_id + 1, frames.len(), |out| out.extend_from_slice(frames));
             wake(&self.writer);
         }
     }
@@ -105,43 +116,38 @@ impl Outgoing {
         payload: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), usize> {
         debug_assert!(request_id >= self.next_id.get(), "request ids rise");
-        {
-            let mut gathered = self.gathered.borrow_mut();
-            encode_limited(
-                &mut gathered,
-                kind,
-                flags,
-                request_id,
-                (self.stamp)(),
-                prelude,
-                self.max_payload.get(),
-                payload,
-            )?;
-        }
+        let (stamp, max_payload) = ((self.stamp)(), self.max_payload.get());
+        self.unsent.push(request_id + 1, 0, |out| {
+            encode_limited(out, kind, flags, request_id, stamp, prelude, max_payload, payload)
+        })?;
         self.next_id.set(request_id + 1);
         wake(&self.writer);
         Ok(())
     }
 
-    /// Appends an answer. Answers never wait for room; a peer that lets too many pile up is cut off.
+    /// Appends an answer, some `bytes` long. Answers never wait for room: a long one is refused before, if it is not
+    /// [taken](Self::takes), and a peer that lets too many short ones pile up is cut off.
     pub(super) fn push_reply(
         &self,
         kind: u16,
         flags: u8,
         request_id: u64,
         prelude: PeerPrelude,
+        bytes: usize,
         payload: impl FnOnce(&mut Vec<u8>),
     ) {
         if self.closed.get() || self.finishing.get() {
             return;
         }
-        if !self.has_room() {
+        if self.queued() >= LEAST_BYTES && !self.takes(0) {
             return self.close();
         }
         let stamp = (self.stamp)();
-        encode_frame(&mut self.gathered.borrow_mut(), kind, flags, request_id, stamp, |out| {
-            out.extend_from_slice(&prelude.encode());
-            payload(out);
+        self.unsent.push(self.next_id.get(), Header::BYTES + PeerPrelude::BYTES + bytes, |out| {
+            encode_frame(out, kind, flags, request_id, stamp, |out| {
+                out.extend_from_slice(&prelude.encode());
+                payload(out);
+            });
         });
         wake(&self.writer);
     }
@@ -150,7 +156,9 @@ impl Outgoing {
     /// False once the connection is closed. For one waiter at a time.
     pub(super) async fn may_read(&self) -> bool {
         poll_fn(|cx| {
-            if self.closed.get() || self.queued() <= self.queue_bytes / 2 {
+            let queued = self.queued();
+            let lags = queued > self.queue_bytes / 2 || (queued >= LEAST_BYTES && !self.takes(0));
+            if self.closed.get() || !lags {
                 return Poll::Ready(());
             }
             *self.reader.borrow_mut() = Some(cx.waker().clone());
@@ -163,6 +171,7 @@ impl Outgoing {
     /// Drops what waits and ends the connection; also the pending read of its other half.
     pub(super) fn close(&self) {
         self.closed.set(true);
+        self.unsent.clear();
         [&self.writer, &self.reader, &self.closer].into_iter().for_each(wake);
     }
 
@@ -174,7 +183,7 @@ impl Outgoing {
     /// Appends a frame that ends the conversation; nothing is queued after it, and the connection's outgoing direction
     /// closes once it was written.
     pub(super) fn finish(&self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.push_reply(kind, FLAG_REPLY, 0, PeerPrelude::default(), payload);
+        self.push_reply(kind, FLAG_REPLY, 0, PeerPrelude::default(), 0, payload);
         self.finishing.set(true);
         wake(&self.writer);
     }
@@ -184,43 +193,35 @@ impl Outgoing {
         self.closed.get()
     }
 
-    /// Waits until there is something to write, and takes all of it into `batch`; false once the connection is closed.
-    async fn take(&self, batch: &mut Vec<u8>) -> bool {
+    /// Waits until there is something to write, and takes it; `None` once the connection is closed, or finished and written.
+    async fn take(&self) -> Option<Vec<u8>> {
         poll_fn(|cx| {
-            if self.closed.get() || self.finishing.get() || !self.gathered.borrow().is_empty() {
+            if self.closed.get() || self.finishing.get() || !self.unsent.is_empty() {
                 return Poll::Ready(());
             }
             *self.writer.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
-        if self.closed.get() || self.gathered.borrow().is_empty() {
-            return false;
-        }
-        std::mem::swap(&mut *self.gathered.borrow_mut(), batch);
-        self.writing.set(batch.len());
-        self.taken_below.set(self.next_id.get());
-        true
+        let (piece, below) = self.unsent.take()?;
+        self.taken_below.set(below);
+        Some(piece)
     }
 
     /// Writes what gathers until the connection ends. If it was [finished](Self::finish) only the outgoing direction closes,
     /// so that a last frame is not lost to a reset; else both do.
     pub(super) async fn write_to<E: Env>(&self, mut half: impl WriteHalf) {
-        let mut batch = Vec::new();
-        while self.take(&mut batch).await {
-            if self.write::<E>(&mut half, &batch).await.is_none() {
+        while let Some(piece) = self.take().await {
+            let written = self.write::<E>(&mut half, &piece).await;
+            self.unsent.written(piece);
+            if written.is_none() {
                 self.close();
                 break;
             }
-            batch.clear();
-            batch.shrink_to(KEEP_BYTES);
-            self.writing.set(0);
             wake(&self.reader);
         }
         let how = if self.closed.get() { Shutdown::Both } else { Shutdown::Write };
         self.close();
-        self.gathered.take();
-        self.writing.set(0);
         // Ends the wait of the reading side as well. A socket that is gone already is as good.
         let _ = half.shutdown(how);
     }

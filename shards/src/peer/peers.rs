@@ -18,10 +18,16 @@ use super::pulse::Pulse;
 use super::remote::Remote;
 use super::skew::Offset;
 use super::{LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::Timing;
 use crate::env::{Env, Net};
+use crate::unread::ReadBuffer;
 
+/// As many links that take nothing may hold a small part of what waits each before others find no room.
+const SMALL_PART: usize = 128;
+/// Most that is read from a link at once.
+const READ_BYTES: usize = 64 << 10;
 /// Between two lines about connections that were refused.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -37,6 +43,9 @@ pub struct Peers<E: Env> {
     pub(super) timing: Timing,
     pub(super) limits: PeerLimits,
     pub(super) calls: Rc<Calls>,
+    /// What waits to be written to all other nodes.
+    pub(super) unsent: Rc<Budget>,
+    pub(super) reads: Rc<ReadBuffer>,
     pub(super) handler: RefCell<Option<Rc<dyn PeerHandler>>>,
     pub(super) hand_over: RefCell<Option<HandOver<E>>>,
     pub(super) accepted: Accepted,
@@ -60,6 +69,11 @@ impl<E: Env> Peers<E> {
             timing,
             limits,
             calls: Rc::default(),
+            unsent: Budget::new(limits.shard_queue_bytes(), limits.shard_queue_bytes() / SMALL_PART),
+            reads: ReadBuffer::new(
+                READ_BYTES,
+                Budget::new(limits.shard_unread_bytes(), limits.max_frame_bytes as usize),
+            ),
             handler: RefCell::new(None),
             hand_over: RefCell::new(None),
             accepted: Accepted::default(),
@@ -217,7 +231,12 @@ impl<E: Env> Peers<E> {
     pub(super) fn outgoing(&self) -> Rc<Outgoing> {
         let clock = self.clock.clone();
         let stamp: Box<dyn Fn() -> Hlc> = Box::new(move || clock.now());
-        Outgoing::new(self.limits.queue_bytes, self.limits.max_frame_bytes, stamp)
+        Outgoing::new(self.limits.queue_bytes, self.limits.max_frame_bytes, stamp, &self.unsent)
+    }
+
+    /// Bytes that wait to be written to all other nodes.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.held()
     }
 
     pub(super) fn pulse(&self) -> Pulse {

@@ -12,14 +12,15 @@ use super::handshake::Introduction;
 use super::link::Link;
 use super::notice::Notice;
 use super::skew::Offset;
+use crate::budget::Share;
 
 /// Calls for a node whose shards are not counted yet: which link they belong on is not known.
 #[derive(Default)]
 pub(super) struct Lobby {
     /// (request id, group, whole frame), in order.
     pub(super) calls: Vec<(u64, GroupId, Vec<u8>)>,
-    /// Bytes of their frames.
-    pub(super) bytes: usize,
+    /// What their frames count.
+    pub(super) share: Option<Share>,
 }
 
 /// Another node.

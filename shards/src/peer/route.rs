@@ -11,7 +11,7 @@ use super::handshake::Introduction;
 use super::link::{Connection, Link, Ready};
 use super::outgoing::encode_limited;
 use super::pulse::KIND_PROBE;
-use super::remote::Remote;
+use super::remote::{Lobby, Remote};
 use super::{CallError, Calling, Peers};
 use crate::env::Env;
 
@@ -128,16 +128,18 @@ impl<E: Env> Peers<E> {
         let shard = ShardId(0);
         self.connection(remote, &remote.link(shard), shard)?;
         let mut lobby = remote.lobby.borrow_mut();
-        if lobby.bytes >= self.limits.queue_bytes {
+        let Lobby { calls, share } = &mut *lobby;
+        let share = share.get_or_insert_with(|| self.unsent.share());
+        let max_payload = self.limits.max_frame_bytes;
+        if share.bytes() >= self.limits.queue_bytes || !share.may_grow() {
             return Err(CallError::Busy);
         }
         let mut frame = Vec::new();
         let id = self.mint_id();
-        let max_payload = self.limits.max_frame_bytes;
         encode_limited(&mut frame, kind, flags, id, self.clock.now(), prelude, max_payload, payload)
             .map_err(too_long)?;
-        lobby.bytes += frame.len();
-        lobby.calls.push((id, GroupId(prelude.group), frame));
+        share.set(share.bytes() + frame.capacity());
+        calls.push((id, GroupId(prelude.group), frame));
         Ok((id, self.calls.begin(id, remote.lobby_serial, prelude)))
     }
 

@@ -9,6 +9,9 @@ use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Outcome, RequestPrelude};
 use super::reply::{Answer, Reply};
 use crate::env::Env;
 
+/// The kinds of reads whose answers can be long: get and scan.
+const BULKY_READS: [u16; 2] = [0x0202, 0x0207];
+
 /// A request whose body validated, without the place its answer goes to: it may change threads.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -67,6 +70,11 @@ impl<E: Env> Work<E> {
             answer = unknown("an earlier attempt of this request may have been applied").into();
         }
         self.reply.send(answer);
+    }
+
+    /// Whether the request is one whose answer can be long, and nobody would hold it: it need not be looked at.
+    pub fn is_in_vain(&self) -> bool {
+        BULKY_READS.contains(&self.call.kind) && self.reply.is_full()
     }
 
     /// Answers with an error of this attempt.

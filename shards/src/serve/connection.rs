@@ -2,19 +2,21 @@
 //!
 //! What a client can cost is bounded: unanswered requests by count and bytes (then `Busy`), unread answers by bytes (then
 //! its requests are no longer read), half a frame by size and time, and its share of the shard by a yield after each turn.
+//! Unread answers and half frames are bounded over all connections of the shard, too ([`crate::budget`]).
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::frame::FrameError;
-use kahuna_protocol::{ErrorCode, ErrorReply, FrameReader};
+use kahuna_protocol::{ErrorCode, ErrorReply};
 
 use super::listener::OpenConnection;
 use super::load::Load;
 use super::outbox::Outbox;
 use crate::env::{Env, Net, ReadHalf, Stream};
 use crate::shard::Shard;
+use crate::unread::Unread;
 
 /// The rest of a frame must arrive within this time.
 const FRAME_LIMIT: Duration = Duration::from_secs(30);
@@ -24,9 +26,8 @@ const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 /// Frames that one connection handles before others run; a long frame counts as several.
 const FRAMES_PER_TURN: usize = 256;
 const TURN_UNIT_BYTES: usize = 1024;
-/// The read buffer starts small, since most connections are idle, and grows while reads fill it.
-const LEAST_READ_BYTES: usize = 4 << 10;
-const MOST_READ_BYTES: usize = 256 << 10;
+/// What is read and thrown away at once.
+const DISCARD_READ_BYTES: usize = 4 << 10;
 
 /// Serves a connection that was welcomed, until either side ends it.
 pub(super) async fn serve_connection<E: Env>(
@@ -37,22 +38,24 @@ pub(super) async fn serve_connection<E: Env>(
 ) {
     let limits = &shard.config.limits;
     let load = Load::new(limits.connection_in_flight, u64::from(limits.connection_in_flight_bytes));
-    let out = Outbox::new(shard.clock.clone(), load);
-    let (mut read_half, write_half) = stream.split();
+    let out = Outbox::new(shard.clock.clone(), load, &shard.unsent);
+    let (read_half, write_half) = stream.split();
     let writer = out.clone();
     E::spawn(async move {
         writer.write_to(write_half).await;
         drop(open);
     });
 
-    let mut reader = FrameReader::new(limits.max_frame_bytes);
-    reader.buffer().extend_from_slice(&unread);
-    match read_frames(&shard, &mut read_half, &mut reader, &out).await {
+    let through = shard.client_reads.clone();
+    let mut arriving = Unread::new(read_half, limits.max_frame_bytes, &unread, through, FRAME_LIMIT);
+    drop(unread);
+    match read_frames(&shard, &mut arriving, &out).await {
         Ok(()) => out.end(),
         Err((request_id, error)) => {
             out.push(request_id, frame_error(error).into());
             out.cut();
-            discard::<E>(&mut read_half).await;
+            let mut half = arriving.into_half();
+            discard::<E>(&mut half).await;
         }
     }
 }
@@ -60,7 +63,7 @@ pub(super) async fn serve_connection<E: Env>(
 /// Reads what a refused client still sends, within a limit: a socket that closes with bytes unread resets the connection,
 /// and the client would lose the error frame that tells it why.
 pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
-    let mut scratch = vec![0; LEAST_READ_BYTES];
+    let mut scratch = vec![0; DISCARD_READ_BYTES];
     let until_end = async {
         let mut left = DISCARD_BYTES;
         while let Ok(bytes @ 1..) = half.read(&mut scratch).await {
@@ -77,44 +80,28 @@ pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
 /// Reads and dispatches until the client has nothing more to say, or says something that is no frame.
 async fn read_frames<E: Env>(
     shard: &Rc<Shard<E>>,
-    half: &mut impl ReadHalf,
-    reader: &mut FrameReader,
+    arriving: &mut Unread<impl ReadHalf>,
     out: &Rc<Outbox<E>>,
 ) -> Result<(), (u64, FrameError)> {
-    let mut scratch = vec![0; LEAST_READ_BYTES];
     let mut turn = 0;
     loop {
-        while let Some((header, payload)) = reader.next().map_err(|error| (0, error))? {
-            turn += 1 + payload.len() / TURN_UNIT_BYTES;
-            shard.take_client_frame(&header, payload, out).map_err(|error| (header.request_id, error))?;
-            if turn >= FRAMES_PER_TURN {
-                turn = 0;
-                E::yield_now().await;
-            }
-        }
+        // Before each frame: a read may bring thousands, and the answers of some fill the room for all.
         if !out.has_room().await {
             return Ok(());
         }
-        let read = half.read(&mut scratch);
-        let bytes =
-            if reader.is_mid_frame() { E::timeout(FRAME_LIMIT, read).await.unwrap_or(Ok(0)) } else { read.await };
-        // A reset is as good as an end: there is nobody to tell.
-        let bytes = bytes.unwrap_or(0);
-        if bytes == 0 {
-            return Ok(());
+        let Some((header, payload)) = arriving.next().map_err(|error| (0, error))? else {
+            // A reset, or half a frame for too long, is as good as an end: there is nobody to tell.
+            if arriving.fill::<E>().await.unwrap_or(0) == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        turn += 1 + payload.len() / TURN_UNIT_BYTES;
+        shard.take_client_frame(&header, payload, out).map_err(|error| (header.request_id, error))?;
+        if turn >= FRAMES_PER_TURN {
+            turn = 0;
+            E::yield_now().await;
         }
-        reader.buffer().extend_from_slice(&scratch[..bytes]);
-        fit(&mut scratch, bytes);
-    }
-}
-
-/// Adapts the read buffer to what the last read brought.
-fn fit(scratch: &mut Vec<u8>, bytes: usize) {
-    if bytes == scratch.len() && bytes < MOST_READ_BYTES {
-        scratch.resize(bytes * 2, 0);
-    } else if bytes < scratch.len() / 8 && scratch.len() > LEAST_READ_BYTES {
-        scratch.truncate(scratch.len() / 2);
-        scratch.shrink_to_fit();
     }
 }
 

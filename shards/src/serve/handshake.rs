@@ -7,11 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_into, encode_frame, to_owned};
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME};
+use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
 
 use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
-use super::reply::KIND_ERROR;
+use super::outbox::full;
+use super::reply::{KIND_ERROR, map_bytes};
 use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
 use crate::lanes::{Control, Detached};
 use crate::shard::Shard;
@@ -21,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The first frame is short.
 const MAX_HELLO_BYTES: u32 = 4096;
 const READ_BYTES: usize = 1024;
+/// What a welcome takes beside the map, rounded up.
+const REST_BYTES: usize = 256;
 
 type ClientStream<E> = <<E as Env>::Net as Net>::Stream;
 
@@ -36,7 +40,7 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
     if let Err(error) = check(&shard, &hello) {
         return refuse::<E>(&shard, stream, request_id, error).await;
     }
-    let unread = reader.into_unread().freeze();
+    let unread = Bytes::copy_from_slice(reader.unread());
     let wish = ShardId(hello.shard);
     if hello.shard == ANY_SHARD || wish == shard.id || wish.0 >= shard.shards {
         return welcome(shard, stream, request_id, unread, open).await;
@@ -56,6 +60,9 @@ pub fn adopt_client<E: Env>(
     unread: Bytes,
 ) {
     debug_assert_eq!(hello.shard, shard.id.0, "handed to the shard it wished for");
+    if shard.connections.get() >= SHARD_CONNECTIONS {
+        return;
+    }
     if let Ok(stream) = E::Net::adopt(connection) {
         let open = OpenConnection::count(shard);
         E::spawn(welcome(shard.clone(), stream, request_id, unread, open));
@@ -79,7 +86,7 @@ async fn first_frame<E: Env>(
         }
         match stream.read(&mut scratch).await {
             Ok(0) | Err(_) => return None,
-            Ok(bytes) => reader.buffer().extend_from_slice(&scratch[..bytes]),
+            Ok(bytes) => reader.extend(&scratch[..bytes]),
         }
     }
 }
@@ -110,11 +117,20 @@ async fn welcome<E: Env>(
     unread: Bytes,
     open: OpenConnection<E>,
 ) {
-    let mut frame = Vec::new();
+    // A client may be slow to take it, and the map in it is long.
+    let share = shard.unsent.share();
     let welcome = shard.welcome();
+    let bytes = map_bytes(&welcome.map) + REST_BYTES;
+    if !share.fits(bytes) {
+        return refuse::<E>(&shard, stream, request_id, full()).await;
+    }
+    let mut frame = Vec::with_capacity(bytes);
+    share.set(frame.capacity());
     let stamp = shard.clock.now();
     encode_frame(&mut frame, KIND_WELCOME, FLAG_REPLY, request_id, stamp, |out| archive_into(&welcome, out));
-    if matches!(E::timeout(LIMIT, stream.write_all(&frame)).await, Some(Ok(()))) {
+    let taken = E::timeout(LIMIT, stream.write_all(&frame)).await;
+    drop((frame, share));
+    if matches!(taken, Some(Ok(()))) {
         serve_connection(shard, stream, unread, open).await;
     }
 }

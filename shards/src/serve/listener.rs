@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use kahuna_protocol::limits::SHARD_CONNECTIONS;
+
 use super::handshake::greet_client;
 use crate::env::{Env, Listener, Net};
 use crate::shard::Shard;
 
-/// Most client connections of one shard.
-const MAX_CONNECTIONS: u32 = 16_384;
 /// Pause after a connection could not be accepted: descriptors that ran out come back as others close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -17,7 +17,7 @@ pub async fn listen_to_clients<E: Env>(shard: Rc<Shard<E>>, mut listener: <E::Ne
     loop {
         match listener.accept().await {
             // A connection over the limit is closed at once: the client tries another node.
-            Ok(_) if shard.connections.get() >= MAX_CONNECTIONS => {}
+            Ok(_) if shard.connections.get() >= SHARD_CONNECTIONS => {}
             Ok(stream) => {
                 let open = OpenConnection::count(&shard);
                 E::spawn(greet_client(shard.clone(), stream, open));

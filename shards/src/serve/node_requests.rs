@@ -8,6 +8,7 @@ use kahuna_protocol::meta::Status;
 use kahuna_protocol::{GroupId, Outcome, Request, RequestRef, ShardId};
 
 use super::call::Work;
+use super::dispatch::busy;
 use super::reply::Reply;
 use crate::env::Env;
 use crate::env::local::LocalOneshot;
@@ -17,11 +18,21 @@ use crate::shard::Shard;
 
 impl<E: Env> Shard<E> {
     pub(super) fn answer_for_node(self: &Rc<Self>, request: &RequestRef<'_>, reply: Reply<E>) {
+        if reply.is_full() {
+            return reply.refuse_full();
+        }
         match request {
             RequestRef::MapGet(_) => reply.send(Outcome::Map(self.current_map()).into()),
             _ => {
+                let Some(charge) = self.questions.admit(0) else {
+                    let text = format!("{} questions about the node's state are in flight", self.questions.requests());
+                    return reply.send(busy(text).into());
+                };
                 let shard = self.clone();
-                E::spawn(async move { reply.send(Outcome::Status(shard.status().await).into()) });
+                E::spawn(async move {
+                    reply.send(Outcome::Status(shard.status().await).into());
+                    drop(charge);
+                });
             }
         }
     }

@@ -1,35 +1,49 @@
-//! A client connection's outgoing side: answers gather in one buffer while the previous one is being written.
+//! A client connection's outgoing side: answers gather while earlier ones are being written.
+//!
+//! What waits for a client that does not read is bounded three times:
+//!
+//! ```text
+//!   more than PAUSE_BYTES wait here            no further request is read from the connection
+//!   more than the shard's budget leaves to     values, pages, maps and states are answered with `Busy`, before they are
+//!   each of its connections                    looked for if that is known then
+//!   hardly anything of the budget is left      who takes nothing for PRESSED_LIMIT is closed
+//! ```
+//! Other answers are short, and as many as there may be requests in flight: they are held whatever is left.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::net::Shutdown;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::frame::encode_frame;
-use kahuna_protocol::{ErrorCode, ErrorReply};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header};
 
 use super::load::Load;
 use super::reply::Answer;
 use super::signal::Signal;
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::env::{Env, WriteHalf};
+use crate::unsent::Unsent;
 
 /// No more requests are read from a connection while this many bytes wait to be written to it.
 const PAUSE_BYTES: usize = 1 << 20;
-/// While this many wait, values and pages are answered with `Busy`: a client that does not read cannot fill the memory.
-const REFUSE_BYTES: usize = 16 << 20;
-/// A connection that takes nothing for this long is closed.
+/// A connection that does not take a part of this length within the time limit is closed.
+const PART_BYTES: usize = 64 << 10;
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// A buffer that grew beyond this is not kept once it was written.
-const KEEP_BYTES: usize = 256 << 10;
+/// The limit while the shard's budget is pressed, for connections that hold more than [`LITTLE_BYTES`]. Shorter than most
+/// clients wait: a repeated request finds room.
+const PRESSED_LIMIT: Duration = Duration::from_secs(2);
+const LITTLE_BYTES: usize = 4 << 10;
+/// When to repeat what was refused, in milliseconds.
+const RETRY_MS: u32 = 50;
 
 /// What waits to be written to one client. One task, [`Outbox::write_to`], empties it.
 pub struct Outbox<E: Env> {
     clock: Rc<Clock<E>>,
     load: Rc<Load>,
-    gathered: RefCell<Vec<u8>>,
-    /// Bytes in the buffer that is being written.
-    writing: Cell<usize>,
+    unsent: Unsent,
     ready: Signal,
     written: Signal,
     /// Nothing more is read from the client: the connection ends when everything is answered and written.
@@ -40,13 +54,12 @@ pub struct Outbox<E: Env> {
 }
 
 impl<E: Env> Outbox<E> {
-    /// An empty one; `load` counts the connection's unanswered requests.
-    pub fn new(clock: Rc<Clock<E>>, load: Rc<Load>) -> Rc<Self> {
+    /// An empty one; `load` counts the connection's unanswered requests, `budget` what waits for all of the shard's clients.
+    pub fn new(clock: Rc<Clock<E>>, load: Rc<Load>, budget: &Rc<Budget>) -> Rc<Self> {
         Rc::new(Self {
             clock,
             load,
-            gathered: RefCell::default(),
-            writing: Cell::new(0),
+            unsent: Unsent::new(budget),
             ready: Signal::default(),
             written: Signal::default(),
             ending: Cell::new(false),
@@ -60,37 +73,38 @@ impl<E: Env> Outbox<E> {
         &self.load
     }
 
-    /// Queues an answer. On a connection that is closed it goes nowhere: the client has gone.
+    /// Queues an answer; a long one only if it [takes](Self::takes) it. On a connection that is closed it goes nowhere: the
+    /// client has gone.
     pub fn push(&self, request_id: u64, answer: Answer) {
         if self.closed.get() || self.cut.get() {
             return self.ready.notify();
         }
-        let answer = if answer.is_bulky() && self.queued() > REFUSE_BYTES {
-            let text = format!("more than {REFUSE_BYTES} bytes of answers wait on this connection: read them first");
-            ErrorReply { retry_after_ms: 50, ..ErrorReply::new(ErrorCode::Busy, text) }.into()
-        } else {
-            answer
-        };
         let (kind, flags) = (answer.kind(), answer.flags());
         let stamp = self.clock.now();
-        let mut gathered = self.gathered.borrow_mut();
-        encode_frame(&mut gathered, kind, flags, request_id, stamp, |out| answer.encode_body(out));
-        drop(gathered);
+        self.unsent.push(0, Header::BYTES + answer.bytes(), |out| {
+            encode_frame(out, kind, flags, request_id, stamp, |out| answer.encode_body(out));
+        });
         self.ready.notify();
     }
 
-    /// Bytes that wait to be written.
-    pub fn queued(&self) -> usize {
-        self.gathered.borrow().len() + self.writing.get()
+    /// Whether an answer that can be long, of `bytes` or more, would be held.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.unsent.share().fits(Header::BYTES + bytes)
     }
 
     /// Returns when the connection may be read again: at once, unless the client lags behind with reading. False once
     /// the connection is closed.
     pub async fn has_room(&self) -> bool {
-        while !self.closed.get() && self.queued() > PAUSE_BYTES {
+        while !self.closed.get() && self.lags() {
             self.written.wait().await;
         }
         !self.closed.get()
+    }
+
+    /// Enough waits here; while little is left for the shard's connections, anything is enough.
+    fn lags(&self) -> bool {
+        let share = self.unsent.share();
+        share.bytes() > PAUSE_BYTES || (share.bytes() > 0 && !share.fits(0))
     }
 
     /// Nothing more is read: write the outstanding answers, then close.
@@ -107,33 +121,55 @@ impl<E: Env> Outbox<E> {
 
     /// Writes what gathers until the connection ends, then closes it.
     pub async fn write_to(&self, mut half: impl WriteHalf) {
-        let mut batch = Vec::new();
         // Which direction ends with the last answer: after a failed write both do, which ends a pending read too.
         let mut how = Shutdown::Both;
         loop {
-            std::mem::swap(&mut *self.gathered.borrow_mut(), &mut batch);
-            if batch.is_empty() {
+            let Some((piece, _)) = self.unsent.take() else {
                 if self.ending.get() && (self.cut.get() || self.load.requests() == 0) {
                     how = Shutdown::Write;
                     break;
                 }
                 self.ready.wait().await;
                 continue;
-            }
-            self.writing.set(batch.len());
-            let done = E::timeout(STALL_LIMIT, half.write_all(&batch)).await;
-            self.writing.set(0);
-            batch.clear();
-            batch.shrink_to(KEEP_BYTES);
+            };
+            let taken = self.write(&mut half, &piece).await;
+            self.unsent.written(piece);
             self.written.notify();
-            if !matches!(done, Some(Ok(()))) {
+            if !taken {
                 break;
             }
         }
         self.closed.set(true);
-        self.gathered.take();
+        self.unsent.clear();
         self.written.notify();
         // A socket that is gone already is as good.
         let _ = half.shutdown(how);
     }
+
+    /// Whether the client took all of `piece` in time.
+    async fn write(&self, half: &mut impl WriteHalf, piece: &[u8]) -> bool {
+        for part in piece.chunks(PART_BYTES) {
+            let mut writing = pin!(half.write_all(part));
+            let mut waited = Duration::ZERO;
+            loop {
+                match E::timeout(PRESSED_LIMIT, writing.as_mut()).await {
+                    Some(Ok(())) => break,
+                    Some(Err(_)) => return false,
+                    None => waited += PRESSED_LIMIT,
+                }
+                let share = self.unsent.share();
+                let pressed = share.budget().is_pressed() && share.bytes() > LITTLE_BYTES;
+                if pressed || waited >= STALL_LIMIT {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// What is said instead of an answer that nobody takes.
+pub(super) fn full() -> ErrorReply {
+    let text = "too many bytes of answers wait, on this connection or on all of its shard (shard_unsent_bytes): read them first";
+    ErrorReply { retry_after_ms: RETRY_MS, ..ErrorReply::new(ErrorCode::Busy, text) }
 }

@@ -4,10 +4,15 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY};
+use kahuna_protocol::key::{Page, PageItem, Value};
+use kahuna_protocol::meta::{Map, NodeInfo, ReplicaStatus, Status};
+use kahuna_protocol::range_map::RangeEntry;
 use kahuna_protocol::{ErrorCode, ErrorReply, Outcome, ShardId};
 
+use rkyv::Archived;
+
 use super::load::Charge;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, full};
 use crate::env::Env;
 use crate::env::local::OneshotSender;
 use crate::lanes::Lanes;
@@ -15,8 +20,12 @@ use crate::peer::PeerReplier;
 
 /// The kind of an error frame.
 pub const KIND_ERROR: u16 = 0x8f01;
-/// The kinds of answers that can be as long as a value or a page.
-const BULKY: [u16; 2] = [0x8203, 0x8208];
+/// The kinds of answers that can be long: values, pages, maps, states.
+const BULKY: [u16; 4] = [0x8203, 0x8208, 0x8401, 0x8402];
+/// What an answer of another kind takes, rounded up.
+const SHORT_BYTES: usize = 128;
+/// A request whose answer can be long is not looked at while not even this much would be held.
+const WORTH_BYTES: usize = 4 << 10;
 
 /// An answer, decided here or as it came from another node.
 #[derive(Clone, Debug)]
@@ -57,9 +66,25 @@ impl Answer {
         }
     }
 
-    /// Whether the answer can be as long as a value or a page; only reads have such answers.
+    /// Whether it can be long. Such answers change nothing, so that `Busy` may be said instead.
     pub fn is_bulky(&self) -> bool {
         BULKY.contains(&self.kind())
+    }
+
+    /// What the archived body takes in bytes, at most, if it can be long; some figure for others.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Encoded { body, .. } => body.len(),
+            Self::Outcome(Outcome::Value(value)) => value.value.len() + size_of::<Archived<Value>>(),
+            Self::Outcome(Outcome::Page(page)) => {
+                let item = |item: &PageItem| item.key.len() + item.value.len() + size_of::<Archived<PageItem>>();
+                let more = page.more.as_ref().map_or(0, Vec::len);
+                page.items.iter().map(item).sum::<usize>() + more + size_of::<Archived<Page>>()
+            }
+            Self::Outcome(Outcome::Map(map)) => map_bytes(map),
+            Self::Outcome(Outcome::Status(status)) => status_bytes(status),
+            Self::Outcome(_) => SHORT_BYTES,
+        }
     }
 
     /// Whether it says "not applied" of this attempt, and nothing of earlier ones under the same number.
@@ -91,6 +116,21 @@ impl Answer {
             | ErrorCode::Conflict => false,
         }
     }
+}
+
+/// What the archive of a map takes at most.
+pub(super) fn map_bytes(map: &Map) -> usize {
+    let range = |range: &RangeEntry| range.start.len() + size_of::<Archived<RangeEntry>>();
+    let texts = |node: &NodeInfo| node.client_address.len() + node.peer_address.len();
+    let ranges: usize = map.ranges.ranges.iter().map(range).sum();
+    let nodes: usize = map.nodes.iter().map(|node| texts(node) + size_of::<Archived<NodeInfo>>()).sum();
+    ranges + nodes + size_of::<Archived<Map>>()
+}
+
+fn status_bytes(status: &Status) -> usize {
+    let replicas = status.replicas.len() * size_of::<Archived<ReplicaStatus>>();
+    let peers = status.peers_alive.len() * size_of::<u32>();
+    replicas + peers + status.version.len() + status.waiting.len() + size_of::<Archived<Status>>()
 }
 
 impl From<Outcome> for Answer {
@@ -136,6 +176,18 @@ pub(crate) enum Target<E: Env> {
     Task(OneshotSender<Answer>),
 }
 
+impl<E: Env> Target<E> {
+    /// Whether a long answer of so many bytes is held until it is taken from here.
+    fn takes(&self, bytes: usize) -> bool {
+        match self {
+            Self::Client { out, .. } => out.takes(bytes),
+            Self::Peer { replier, .. } => replier.takes(bytes),
+            Self::Lane { lanes, .. } => lanes.takes(bytes),
+            Self::Task(_) => true,
+        }
+    }
+}
+
 /// The right, and the duty, to answer one request: dropping it answers [`ErrorCode::Unknown`], so none is lost silently.
 pub struct Reply<E: Env>(Option<Target<E>>);
 
@@ -154,6 +206,16 @@ impl<E: Env> Reply<E> {
         Self::new(Target::Lane { lanes, to, slot })
     }
 
+    /// Whether an answer that can be long would not be held, wherever it goes: the request need not be looked at.
+    pub fn is_full(&self) -> bool {
+        self.0.as_ref().is_some_and(|target| !target.takes(WORTH_BYTES))
+    }
+
+    /// Says that a long answer would not be held.
+    pub fn refuse_full(self) {
+        self.send(full().into());
+    }
+
     /// Answers.
     pub fn send(mut self, answer: Answer) {
         self.deliver(answer);
@@ -161,6 +223,7 @@ impl<E: Env> Reply<E> {
 
     fn deliver(&mut self, answer: Answer) {
         let Some(target) = self.0.take() else { return };
+        let answer = if answer.is_bulky() && !target.takes(answer.bytes()) { full().into() } else { answer };
         match target {
             Target::Client { out, request_id, charges } => {
                 drop(charges);
@@ -168,7 +231,7 @@ impl<E: Env> Reply<E> {
             }
             Target::Peer { replier, charge } => {
                 drop(charge);
-                replier.send(answer.kind(), |out| answer.encode_body(out));
+                replier.send_sized(answer.kind(), answer.bytes(), |out| answer.encode_body(out));
             }
             Target::Lane { lanes, to, slot } => lanes.reply(to, slot, answer),
             // A task that stopped waiting has no use for the answer.
@@ -181,6 +244,72 @@ impl<E: Env> Drop for Reply<E> {
     fn drop(&mut self) {
         if self.0.is_some() {
             self.deliver(ErrorReply::new(ErrorCode::Unknown, "the node gave the request up").into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kahuna_protocol::RangeMap;
+    use kahuna_protocol::meta::DiskSpace;
+
+    use super::*;
+
+    fn item(key: usize, value: usize) -> PageItem {
+        PageItem { key: vec![b'k'; key], value: vec![b'v'; value], revision: 1, modified: 2, deadline_ms: Some(3) }
+    }
+
+    #[test]
+    fn what_can_be_long_is_known_before_it_is_encoded() {
+        let node = |text: &str| NodeInfo {
+            node: 1,
+            incarnation: 2,
+            client_address: text.to_owned(),
+            peer_address: "a.host.with.a.long.name:2071".to_owned(),
+            shards: 3,
+        };
+        let replica = ReplicaStatus {
+            group: 1,
+            replica: 2,
+            shard: 0,
+            term: 3,
+            leader: 1,
+            last_index: 4,
+            applied_index: 5,
+            snapshot_index: 6,
+            first_index: 7,
+            records: 8,
+        };
+        let status = Status {
+            node: 1,
+            cluster: [1; 16],
+            incarnation: 2,
+            version: "0.1.0-with-a-suffix".to_owned(),
+            uptime_ms: 3,
+            shards: 4,
+            log_flushes: 5,
+            log_bytes: 6,
+            disk: DiskSpace::Plenty,
+            connections: 7,
+            peers_alive: vec![2, 3],
+            waiting: "for nothing in particular".to_owned(),
+            replicas: vec![replica; 20],
+        };
+        let map = Map { ranges: RangeMap::even(100), nodes: vec![node("short"), node("another.long.name:2070")] };
+        let outcomes = [
+            Outcome::Value(Value { value: vec![b'v'; 5000], revision: 1, modified: 2, deadline_ms: None }),
+            Outcome::Page(Page { items: vec![item(5, 600), item(1000, 0)], more: Some(vec![b'k'; 1000]), as_of: 4 }),
+            Outcome::Page(Page { items: Vec::new(), more: None, as_of: 4 }),
+            Outcome::Map(map),
+            Outcome::Status(status),
+        ];
+        for outcome in outcomes {
+            let mut encoded = Vec::new();
+            outcome.encode_body(&mut encoded);
+            let answer = Answer::Outcome(outcome);
+            assert!(answer.is_bulky());
+            let (stated, slack) = (answer.bytes(), 64);
+            assert!((encoded.len()..=encoded.len() + slack).contains(&stated), "{stated} of {answer:?}");
         }
     }
 }

@@ -39,7 +39,7 @@ impl Wire {
             }
             match self.stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => return None,
-                Ok(count) => self.frames.buffer().extend_from_slice(&chunk[..count]),
+                Ok(count) => self.frames.extend(&chunk[..count]),
             }
         }
     }

@@ -95,7 +95,7 @@ impl Client {
             }
             match self.stream.read(&mut scratch) {
                 Ok(0) => return Err(Closed),
-                Ok(bytes) => self.reader.buffer().extend_from_slice(&scratch[..bytes]),
+                Ok(bytes) => self.reader.extend(&scratch[..bytes]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Err(Closed),
                 Err(error) => panic!("the connection neither answers nor closes: {error}"),
             }

@@ -7,5 +7,5 @@ mod served;
 
 pub use self::{
     client::{Client, Closed, PATIENCE, frame, hello, request_frame},
-    served::{INCARNATION, Served, config, serve},
+    served::{Gauge, INCARNATION, Served, config, serve},
 };

@@ -112,6 +112,44 @@ where
     Served { address, stop, thread: Some(thread), dir: None }
 }
 
+/// Asks a shard that runs elsewhere for a number.
+pub struct Gauge(flume::Sender<flume::Sender<usize>>);
+
+/// The shard's end of a [`Gauge`].
+pub struct Gauged(flume::Receiver<flume::Sender<usize>>);
+
+impl Gauged {
+    /// Answers until nobody asks any more.
+    pub async fn answer(self, number: impl Fn() -> usize) {
+        while let Ok(asker) = self.0.recv_async().await {
+            // Whoever asked waits.
+            let _ = asker.send(number());
+        }
+    }
+}
+
+impl Gauge {
+    pub fn new() -> (Self, Gauged) {
+        let (ask, asked) = flume::unbounded();
+        (Self(ask), Gauged(asked))
+    }
+
+    pub fn read(&self) -> usize {
+        let (asker, answer) = flume::bounded(1);
+        self.0.send(asker).expect("the shard runs");
+        answer.recv_timeout(PATIENCE).expect("the shard answers")
+    }
+
+    /// Waits until the number is as `wanted`.
+    pub fn until(&self, what: &str, wanted: impl Fn(usize) -> bool) {
+        let end = std::time::Instant::now() + PATIENCE;
+        while !wanted(self.read()) {
+            assert!(std::time::Instant::now() < end, "never: {what}; it is {}", self.read());
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// A node's own affairs, of which these shards have none.
 struct Alone;
 

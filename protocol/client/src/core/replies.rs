@@ -31,7 +31,7 @@ impl Core {
     pub(super) fn read(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         link.last_heard = now.elapsed;
-        link.reader.buffer().extend_from_slice(bytes);
+        link.reader.extend(bytes);
         while let Some(link) = self.links.get_mut(&connection) {
             match link.reader.next() {
                 Ok(Some((header, payload))) => self.frame(connection, &header, &payload, now),

@@ -211,7 +211,7 @@ impl Script {
 
     fn take_frames(&mut self, connection: ConnectionId, bytes: &[u8]) {
         let mut reader = FrameReader::new(u32::MAX);
-        reader.buffer().extend_from_slice(bytes);
+        reader.extend(bytes);
         while let Some((header, payload)) = reader.next().expect("the core sends frames") {
             if header.kind == KIND_HELLO {
                 let hello = kahuna_client::protocol::frame::access::<ArchivedHello>(header.kind, &payload);

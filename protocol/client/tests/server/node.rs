@@ -121,7 +121,7 @@ impl Shared {
         let mut held: Vec<(Header, Outcome)> = Vec::new();
         loop {
             let Ok(count @ 1..) = stream.read(&mut buffer) else { return };
-            reader.buffer().extend_from_slice(&buffer[..count]);
+            reader.extend(&buffer[..count]);
             let mut out = Vec::new();
             while let Ok(Some((header, payload))) = reader.next() {
                 if self.mute {

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -142,8 +142,8 @@ socket!(SimStream, SimReadHalf, SimWriteHalf);
 macro_rules! read_half {
     ($($handle:ty),*) => {$(
         impl ReadHalf for $handle {
-            fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                poll_fn(|cx| self.0.incoming.poll_read(cx, buf))
+            fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.0.incoming.poll_read(cx, buf)
             }
         }
     )*};

@@ -120,7 +120,7 @@ async fn receive(read: &mut SimReadHalf, frames: &mut FrameReader) -> io::Result
         }
         match read.read(&mut buf).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            len => frames.buffer().extend_from_slice(&buf[..len]),
+            len => frames.extend(&buf[..len]),
         }
     }
 }
