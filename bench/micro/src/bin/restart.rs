@@ -1,15 +1,11 @@
 //! How soon a killed node serves again, and what that takes: the real binary, one node, one data directory.
 
-mod node;
-
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use kahuna_microbench::{Cell, Output, Table};
-
-use crate::node::Program;
+use kahuna_microbench::{Cell, Output, Program, Table};
 
 /// Gets that must be answered before all partitions count as served: names enough to meet every partition.
 const PROBES: u32 = 64;

@@ -1,4 +1,4 @@
-//! The binary under measurement.
+//! The binary under measurement, as a process.
 
 use std::fs;
 use std::io;
@@ -20,12 +20,23 @@ pub struct Node(Child);
 
 impl Program {
     /// `kahuna` on the directory `data`, on two free ports.
+    ///
+    /// # Errors
+    /// There are none.
     pub fn new(kahuna: PathBuf, data: PathBuf, shards: u32) -> io::Result<Self> {
         let free = || Ok::<_, io::Error>(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
         Ok(Self { kahuna, data, shards, clients: free()?, peers: free()? })
     }
 
+    /// Where its clients connect.
+    pub fn clients(&self) -> &str {
+        &self.clients
+    }
+
     /// Starts the node; returns at once.
+    ///
+    /// # Errors
+    /// The program cannot be run.
     pub fn start(&self) -> io::Result<Node> {
         let mut command = Command::new(&self.kahuna);
         command.arg("serve").arg("--data-dir").arg(&self.data).args(["--shards", &self.shards.to_string()]);
@@ -34,6 +45,9 @@ impl Program {
     }
 
     /// Runs one command against the node; whether it succeeded.
+    ///
+    /// # Errors
+    /// The program cannot be run.
     pub fn ask(&self, arguments: &[&str]) -> io::Result<bool> {
         let mut command = Command::new(&self.kahuna);
         command.args(arguments).args(["--endpoints", &self.clients, "--timeout", "1s"]);
@@ -41,6 +55,9 @@ impl Program {
     }
 
     /// What the data directory takes, in megabytes.
+    ///
+    /// # Errors
+    /// It cannot be read.
     pub fn disk_mb(&self) -> io::Result<f64> {
         Ok(bytes_below(&self.data)? as f64 / 1e6)
     }
@@ -48,14 +65,32 @@ impl Program {
 
 impl Node {
     /// The most memory it had resident so far, in megabytes.
+    ///
+    /// # Errors
+    /// It has ended.
     pub fn peak_mb(&self) -> io::Result<f64> {
+        self.memory_mb("VmHWM:")
+    }
+
+    /// The memory that it has resident, in megabytes.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resident_mb(&self) -> io::Result<f64> {
+        self.memory_mb("VmRSS:")
+    }
+
+    fn memory_mb(&self, name: &str) -> io::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
         Ok(kib.ok_or(io::ErrorKind::InvalidData)? * 1024.0 / 1e6)
     }
 
     /// Ends it as `kill -9` does.
+    ///
+    /// # Errors
+    /// It cannot be ended.
     pub fn kill(mut self) -> io::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop)
