@@ -8,7 +8,7 @@ use kahuna_protocol::meta::{
     Done, FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Replica, SetLed, Settings,
     UpsertNode,
 };
-use kahuna_protocol::{ErrorCode, Outcome, RangeMap};
+use kahuna_protocol::{ErrorCode, Outcome, Position, RangeMap};
 
 fn placement(group: u32, replicas: &[u64]) -> Placement {
     let replica = |(at, &replica): (usize, &u64)| {
@@ -78,6 +78,9 @@ fn a_placement_that_does_not_fit_is_refused_by_name() {
     let mut crossed = two();
     crossed.ranges[1].start = Vec::new();
     refused(vec![placement(1, &[4]), placement(2, &[5])], crossed, "order");
+    let mut within = two();
+    within.ranges[1].start = Position::of_name(b"a/m").encoded().to_vec();
+    refused(vec![placement(1, &[4]), placement(2, &[5])], within, "within a key space");
 }
 
 #[test]

@@ -33,8 +33,8 @@ pub enum Miss {
     NeedsTick(Hlc),
     /// The time as of which to read is further ahead than clocks may be apart.
     Ahead { by_ms: u64 },
-    /// It is in another partition.
-    Moved,
+    /// It goes on in another partition, behind a bound that cannot be a cursor. No map with such a bound is taken.
+    Uncrossed,
 }
 
 impl From<Miss> for Read {
@@ -47,9 +47,9 @@ impl From<Miss> for Read {
                 let text = format!("as_of is {by_ms} ms ahead of this node's clock (max_clock_skew_ms)");
                 Outcome::from(ErrorReply::new(ErrorCode::BadRequest, text)).into()
             }
-            Miss::Moved => {
-                let text = "the bucket goes on in another partition: read the map again";
-                Outcome::from(ErrorReply::new(ErrorCode::Moved, text)).into()
+            Miss::Uncrossed => {
+                let text = "the bucket is cut at a bound that no name tells: a scan cannot go on behind it";
+                Outcome::from(ErrorReply::new(ErrorCode::Unsupported, text)).into()
             }
         }
     }

@@ -112,8 +112,7 @@ impl Machine {
         {
             return Ok(None);
         }
-        // A bound that no name tells cannot be a cursor: then the last item is, and a page without one says `Moved`.
-        cut.or_else(|| page.last_name()).map(Some).ok_or(Miss::Moved)
+        cut.map(Some).ok_or(Miss::Uncrossed)
     }
 }
 

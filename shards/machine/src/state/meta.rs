@@ -1,9 +1,12 @@
 //! What the meta group keeps: who is there, and which group lives where.
 
+use bytes::Bytes;
 use kahuna_protocol::RangeMap;
 use kahuna_protocol::meta::{
     FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
 };
+
+use super::Range;
 
 /// The cluster as the meta group knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,6 +165,11 @@ fn check_map(map: &RangeMap, placements: &[Placement]) -> Result<(), String> {
         return Err(format!("the ranges of {} and {} are not in order", pair[0].partition, pair[1].partition));
     }
     for range in &map.ranges {
+        let before = Range { end: Some(Bytes::copy_from_slice(&range.start)), ..Range::all(range.epoch) };
+        if !before.can_be_crossed() {
+            let partition = range.partition;
+            return Err(format!("the range of {partition} starts within a key space, and not right behind a name"));
+        }
         if placements.binary_search_by_key(&range.partition, |placement| placement.group).is_err() {
             return Err(format!("partition {} is in the map and has no place", range.partition));
         }

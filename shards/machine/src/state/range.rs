@@ -54,6 +54,15 @@ impl Range {
         let name = [space, rest].concat();
         (Some(Position::after_name(&name).encoded()) == self.end.as_ref()).then_some(name)
     }
+
+    /// Whether a scan can go on behind its end: that is in no key space, or right behind a name, which the next page then
+    /// starts after.
+    pub fn can_be_crossed(&self) -> bool {
+        let rest = self.end.as_ref().and_then(|end| end.get(8..)).unwrap_or(&[]);
+        let Some(space_end) = rest.iter().position(|&byte| byte == 0) else { return true };
+        let space = &rest[..space_end];
+        !self.ends_inside(space) || self.last_name_of(space).is_some()
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +94,17 @@ mod tests {
         assert_eq!(cut(Position::of_name(b"a/m")).last_name_of(b"a"), None);
         assert!(!cut(Position::after_space(b"a")).ends_inside(b"a"));
         assert!(!cut(Position::of_space(b"a")).ends_inside(b"a"));
+    }
+
+    #[test]
+    fn a_scan_crosses_every_cut_but_those_within_a_key_space_that_no_name_tells() {
+        let crossed = |end: &[u8]| Range { end: Some(Bytes::copy_from_slice(end)), ..Range::all(1) }.can_be_crossed();
+        let name = Position::of_name(b"a/m");
+        assert!(Range::all(1).can_be_crossed() && Range::none().can_be_crossed());
+        assert!(crossed(Position::of_hash(7).encoded()));
+        assert!(crossed(Position::of_space(b"a").encoded()) && crossed(Position::after_space(b"a").encoded()));
+        assert!(crossed(Position::after_name(b"a/m").encoded()));
+        assert!(!crossed(name.encoded()), "the next page starts after a name, and there is none right before this one");
+        assert!(!crossed(&name.encoded()[..name.encoded().len() - 1]), "nor before half a name");
     }
 }
