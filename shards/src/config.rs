@@ -7,6 +7,11 @@ use std::time::Duration;
 use kahuna_protocol::meta::Settings;
 use kahuna_protocol::{Limits, NodeId};
 
+/// Most data partitions of a cluster. Their placement is one record of the meta group's log, which half of the smallest segment
+/// must hold with five replicas of each, and their map is in every handshake with a client. A node runs all of those placed on
+/// it, and each costs time while it is idle.
+pub const MAX_PARTITIONS: u32 = 2048;
+
 /// A node of the first cluster, as `--peers` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerSpec {
@@ -66,7 +71,8 @@ pub struct NodeConfig {
     pub shards: u16,
     /// The CPUs that shards are pinned to, in turn; empty leaves them unbound.
     pub cpus: Vec<usize>,
-    /// Data partitions: 16 for a fresh cluster when not given, fixed from then on; another value is refused later.
+    /// Data partitions: 16 for a fresh cluster when not given, at most [`MAX_PARTITIONS`], fixed from then on; another value is
+    /// refused later.
     pub partitions: Option<u32>,
     /// What is accepted from clients.
     pub limits: Limits,

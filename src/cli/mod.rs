@@ -28,3 +28,4 @@ mod status;
 pub use args::run;
 pub use exit::{Exit, Failure};
 pub use output::table;
+pub use serve_args::check_partitions;

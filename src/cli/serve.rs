@@ -61,6 +61,7 @@ fn refusal(error: StartError) -> Failure {
             Exit::DataDamaged
         }
         StartError::OneDoor(_)
+        | StartError::Partitions(_)
         | StartError::DataDir(
             DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherPartitions { .. },
         ) => Exit::Usage,

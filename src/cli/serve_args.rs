@@ -10,7 +10,7 @@ use kahuna::units::{Size, Span};
 use kahuna_client::protocol::limits::MAX_NAME_BYTES;
 use kahuna_client::protocol::meta::Settings;
 use kahuna_client::protocol::{Limits, NodeId};
-use kahuna_shards::config::{NodeConfig, PeerSpec, Timing};
+use kahuna_shards::config::{MAX_PARTITIONS, NodeConfig, PeerSpec, Timing};
 use serde::{Deserialize, Deserializer, de};
 
 use super::exit::Failure;
@@ -71,7 +71,7 @@ pub struct NodeArgs {
     /// Keep each shard on a CPU of its own [default: true if --shards is not given]
     #[arg(long, env = "KAHUNA_PIN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pin: Option<bool>,
-    /// Data partitions of a fresh cluster, fixed from then on [default: 16]
+    /// Data partitions of a fresh cluster, at most 2048, fixed from then on [default: 16]
     #[arg(long, env = "KAHUNA_PARTITIONS", value_name = "N")]
     pub partitions: Option<NonZeroU32>,
     /// Listen on other addresses than loopback: nothing asks for a login yet
@@ -156,6 +156,9 @@ impl NodeArgs {
         if node_id == 0 {
             return Err(Failure::Usage("--node-id 0: nodes are numbered from 1".to_owned()));
         }
+        if let Some(partitions) = self.partitions {
+            check_partitions(partitions)?;
+        }
         let cpus = allowed_cpus();
         let shards = self.shards.map_or_else(|| u16::try_from(cpus.len().max(1)).unwrap_or(u16::MAX), NonZeroU16::get);
         let pin = self.pin.unwrap_or(self.shards.is_none()) && usize::from(shards) <= cpus.len();
@@ -199,6 +202,19 @@ impl NodeArgs {
         }
         Ok(config)
     }
+}
+
+/// Refuses more partitions than a cluster can have.
+///
+/// # Errors
+/// `Usage`.
+pub fn check_partitions(given: NonZeroU32) -> Result<(), Failure> {
+    if given.get() <= MAX_PARTITIONS {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "--partitions {given}: a cluster has at most {MAX_PARTITIONS}, whose placement fits one record of the log"
+    )))
 }
 
 /// Resolves what a flag says, and keeps it on loopback unless told otherwise.
@@ -301,6 +317,13 @@ mod tests {
         for (listen, peer_listen) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:1", "127.0.0.2:1")] {
             assert!(doors(listen, peer_listen).is_ok(), "{listen} {peer_listen}");
         }
+    }
+
+    #[test]
+    fn more_partitions_than_a_cluster_can_have_are_refused() {
+        let given = |partitions| NodeArgs { partitions: NonZeroU32::new(partitions), ..args() };
+        assert!(refusal(given(MAX_PARTITIONS + 1)).contains(&format!("at most {MAX_PARTITIONS}")));
+        assert_eq!(given(MAX_PARTITIONS).config().expect("a good configuration").partitions, Some(MAX_PARTITIONS));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::cluster::Cluster;
 use super::directory::DemoDir;
 use super::events::Events;
 use super::{prompt, script};
-use crate::cli::{Exit, Failure};
+use crate::cli::{Exit, Failure, check_partitions};
 
 #[derive(Args, Debug)]
 pub struct DemoArgs {
@@ -22,7 +22,7 @@ pub struct DemoArgs {
     /// Executors per node [default: the CPUs shared out]
     #[arg(long, value_name = "N")]
     shards: Option<NonZeroU16>,
-    /// Data partitions
+    /// Data partitions, at most 2048
     #[arg(long, value_name = "N", default_value = "16")]
     partitions: NonZeroU32,
 }
@@ -52,6 +52,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     {
         return Err(Failure::Usage(format!("--run {}: there is no such file", file.display())));
     }
+    check_partitions(args.partitions)?;
     let failed = |what: &str, error: std::io::Error| Failure::Other(Exit::Internal, format!("{what}: {error}"));
     let mut events = Events::watch().map_err(|error| failed("cannot watch for signals", error))?;
     let dir = DemoDir::make().map_err(|error| failed("cannot make a directory on a disk", error))?;

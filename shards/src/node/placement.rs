@@ -39,15 +39,40 @@ pub fn place_groups(founding: &Founding) -> PlaceGroups {
 mod tests {
     use std::collections::BTreeSet;
 
-    use kahuna_protocol::meta::Settings;
+    use kahuna_protocol::meta::{Map, NodeInfo, Settings};
+    use kahuna_protocol::{Outcome, Request};
 
     use super::*;
+    use crate::config::MAX_PARTITIONS;
 
     fn founding(nodes: u32, partitions: u32) -> Founding {
         let members = (1..=nodes)
             .map(|node| Replica { replica: u64::from(node), node, incarnation: 100 + u64::from(node) })
             .collect();
         Founding { cluster: [7; 16], members, partitions, settings: Settings::default() }
+    }
+
+    #[test]
+    fn the_most_partitions_are_placed_by_one_record_and_their_map_fits_a_frame() {
+        // The least that `--segment-size` may be, and what is accepted from clients with it.
+        let half_segment = (1 << 20) / 2;
+        let max_frame_bytes = half_segment + (64 << 10);
+        let request = Request::from(place_groups(&founding(5, MAX_PARTITIONS)));
+        let mut record = Vec::new();
+        request.encode_body(&mut record);
+        assert!(record.len() + (64 << 10) < half_segment, "{} bytes", record.len());
+        let Request::PlaceGroups(placed) = request else { unreachable!() };
+        let address = "a".repeat(255);
+        let nodes = (1..=5).map(|node| NodeInfo {
+            node,
+            incarnation: 1,
+            client_address: address.clone(),
+            peer_address: address.clone(),
+            shards: u16::MAX,
+        });
+        let mut map = Vec::new();
+        Outcome::from(Map { ranges: placed.map, nodes: nodes.collect() }).encode_body(&mut map);
+        assert!(map.len() + 1024 < max_frame_bytes, "{} bytes", map.len());
     }
 
     #[test]

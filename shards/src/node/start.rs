@@ -16,7 +16,7 @@ use super::ports::OwnedPort;
 use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
 use super::setup::{BootNumbers, setups};
-use crate::config::NodeConfig;
+use crate::config::{MAX_PARTITIONS, NodeConfig};
 use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
 
@@ -29,6 +29,11 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// A cluster of so many partitions would not come up.
+    #[error(
+        "{0} partitions are too many: a cluster has at most {MAX_PARTITIONS}, whose placement fits one record of the log"
+    )]
+    Partitions(u32),
     /// Another process holds the data directory.
     #[error("{0} is in use by another process; stop it, or give another --data-dir")]
     Locked(String),
@@ -109,6 +114,9 @@ impl NodeHandle {
 /// # Errors
 /// See [`StartError`]. What goes wrong later ends the process with a stated exit code.
 pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
+    if let Some(given) = config.partitions.filter(|&given| given > MAX_PARTITIONS) {
+        return Err(StartError::Partitions(given));
+    }
     say_in_background();
     let dir = std::path::absolute(&config.data_dir).map_err(|source| io_error(&config.data_dir, source))?;
     let mut config = NodeConfig { data_dir: dir.clone(), ..config };
