@@ -14,3 +14,4 @@ pub mod serve;
 pub mod shard;
 mod unread;
 mod unsent;
+mod waits;

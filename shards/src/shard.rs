@@ -74,8 +74,10 @@ pub struct Shard<E: Env> {
     pub(crate) client_reads: Rc<ReadBuffer>,
     /// Open client connections.
     pub connections: Cell<u32>,
-    /// What the shard waits for, for a person; empty when it serves.
+    /// What the node found that it waits for, for a person; what the groups show comes on top of it.
     pub waiting: RefCell<String>,
+    /// Groups that have their place here, open or not.
+    pub(crate) placed: Cell<usize>,
     /// When the node started, as time since boot.
     pub started: Duration,
 }
@@ -131,6 +133,7 @@ impl<E: Env> Shard<E> {
             client_reads: ReadBuffer::new(READ_BYTES, unread),
             connections: Cell::new(0),
             waiting: RefCell::default(),
+            placed: Cell::new(0),
             started: E::boot_clock(),
         })
     }
@@ -196,7 +199,7 @@ impl<E: Env> Shard<E> {
             disk: self.log.borrow().as_ref().map_or(DiskSpace::Plenty, |log| disk_space(log.space())),
             connections: self.connections.get(),
             peers_alive: self.alive.borrow().keys().copied().collect(),
-            waiting: self.waiting.borrow().clone(),
+            waiting: self.waits_for(),
         }
     }
 
@@ -251,6 +254,7 @@ impl<E: Env> Shard<E> {
             Control::Lost { log_of, counted } => handler.clone().lost(log_of, counted),
             Control::Manifest(manifest) => handler.manifest_changed(manifest),
             Control::Meta(meta) => {
+                self.count_placed(&meta);
                 *self.map.borrow_mut() = Arc::new(Map { ranges: meta.map.clone(), nodes: meta.nodes.clone() });
                 handler.clone().meta_changed(meta);
             }

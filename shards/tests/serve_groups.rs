@@ -393,3 +393,42 @@ fn values_that_nobody_reads_are_not_looked_for_and_a_reader_beside_them_is_serve
     gauge.until("all was given back", |held| held == 0);
     assert_eq!(value_of(reader.ask(&read(), &get(&keys[0]))).len(), short.len());
 }
+
+#[test]
+fn a_node_says_that_it_serves_once_its_groups_are_led() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_owned();
+    let (begin, begun) = flume::bounded::<()>(1);
+    let mut served = serve(2, Limits::default(), move |all| async move {
+        for shard in &all {
+            shard.cluster.set(kahuna_protocol::ClusterId([7; 16]));
+        }
+        let shards = all.clone();
+        Linux::spawn(async move {
+            let _ = begun.recv_async().await;
+            open_groups(&shards, path, 4, Settings::default()).await;
+            let _ = begun.recv_async().await;
+            lead(&shards).await;
+        });
+    });
+    served.dir = Some(dir);
+    let mut client = Client::connect(served.address);
+    let mut waits_until = |what: &str, met: fn(&str) -> bool| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let Outcome::Status(status) = client.ask(&read(), &Request::StatusGet(StatusGet {})) else {
+                panic!("a status was expected");
+            };
+            if met(&status.waiting) {
+                return;
+            }
+            assert!(Instant::now() < end, "never {what}: {:?}", status.waiting);
+            std::thread::yield_now();
+        }
+    };
+    waits_until("without a map", |waiting| waiting == "reading the range map");
+    begin.send(()).expect("the shards run");
+    waits_until("without leaders", |waiting| waiting.contains("2 of 2 groups on shard"));
+    begin.send(()).expect("the shards run");
+    waits_until("serving", str::is_empty);
+}

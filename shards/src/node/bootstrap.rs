@@ -19,6 +19,7 @@ use kahuna_protocol::{ClusterId, Incarnation, NodeId};
 use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
+use super::groups::OPENING;
 use super::losses::make_log;
 use super::manifest::{Founding, Manifest};
 use crate::env::{Env, ExitCode};
@@ -78,7 +79,7 @@ impl<E: Env> Bootstrap<E> {
                 Ok(Some(founding)) => {
                     self.manifest.founding = Some(founding);
                     self.store().await;
-                    self.shard.waiting.borrow_mut().clear();
+                    *self.shard.waiting.borrow_mut() = OPENING.to_owned();
                     return self.manifest;
                 }
                 Ok(None) => {}

@@ -42,10 +42,15 @@ impl Creation {
         })
     }
 
-    /// A data group's, if `placement` has a replica on `incarnation` and `map` a range for it.
-    pub fn data(map: &RangeMap, placement: &Placement, settings: Settings, incarnation: Incarnation) -> Option<Self> {
+    /// A data group's, if `placement` has a replica on `incarnation`; its range is that at the place `at` of `map`.
+    pub fn data(
+        map: &RangeMap,
+        at: usize,
+        placement: &Placement,
+        settings: Settings,
+        incarnation: Incarnation,
+    ) -> Option<Self> {
         let replica = placement.replicas.iter().find(|member| member.incarnation == incarnation.0)?.replica;
-        let at = map.ranges.iter().position(|range| range.partition == placement.group)?;
         Some(Self {
             group: placement.group,
             replica,

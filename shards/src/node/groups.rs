@@ -1,5 +1,6 @@
 //! The log of a shard and the groups in it: opened at the start, made when they are placed here, kept short.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -180,13 +181,17 @@ impl<E: Env> Runner<E> {
     /// Makes the groups that are placed here and may be made, and initialises those that are this node's to initialise.
     pub(super) async fn follow_placements(self: Rc<Self>, meta: Arc<Meta>) {
         let incarnation = self.shard.incarnation;
+        let ranges: BTreeMap<u32, usize> = meta.map.ranges.iter().map(|range| range.partition).zip(0..).collect();
         for placement in &meta.placements {
             let id = GroupId(placement.group);
             if id.shard(self.config.shards) != self.shard.id || self.stopping.get() {
                 continue;
             }
             self.refuse_the_dead(&meta, id);
-            let Some(creation) = Creation::data(&meta.map, placement, meta.settings, incarnation) else { continue };
+            let creation = ranges
+                .get(&placement.group)
+                .and_then(|&at| Creation::data(&meta.map, at, placement, meta.settings, incarnation));
+            let Some(creation) = creation else { continue };
             let (placed, voters) = (creation.replica(), creation.voters());
             if let Some(ReplicaId(replica)) = self.right_to_make(&meta, id) {
                 self.make_group(Creation { replica, ..creation }).await;

@@ -106,7 +106,8 @@ impl Successor {
         } else {
             let placement = self.placements.iter().find(|placement| placement.group == group);
             let placement = placement.expect("every group is placed");
-            Creation::data(&self.map, placement, founding.settings, incarnation)
+            let at = self.map.ranges.iter().position(|range| range.partition == group);
+            at.and_then(|at| Creation::data(&self.map, at, placement, founding.settings, incarnation))
         };
         creation.expect("this node has every group")
     }
