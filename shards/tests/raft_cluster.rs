@@ -16,7 +16,7 @@ use kahuna_shards::raft::{ProposeError, TransferError};
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use raft_support::{
     Node, Options, flip, incarnation, introduce, leader_among, members, newest_snapshot, noise, on_shard, replica_id,
-    revision, set_batch, start, three,
+    revision, sender, set_batch, start, three,
 };
 
 /// Longer than any boot gate should matter in a test that does not look at it.
@@ -203,7 +203,7 @@ fn a_restarted_voter_is_mute_until_the_lease_it_may_have_granted_is_over() {
         }
         let voter = start(dir, 1, Options { gate: Duration::from_millis(300), ..Options::default() }).await;
         let term = voter.replica.leader().term;
-        let from = replica_id(2);
+        let from = sender(2);
         for kind in [VOTE, PRE_VOTE] {
             let answer = voter.replica.on_message(from, kind, vote_request(term + 5, false)).await;
             assert_eq!(answer.expect_err("the gate holds").code(), ErrorCode::NotReady);

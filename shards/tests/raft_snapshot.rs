@@ -16,7 +16,7 @@ use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
 use kahuna_wal::UringDisk;
 use raft_support::{
-    Node, Options, leader_among, members, newest_snapshot, noise, on_shard, replica_id, snapshot_dir, start, try_start,
+    Node, Options, leader_among, members, newest_snapshot, noise, on_shard, sender, snapshot_dir, start, try_start,
 };
 
 /// A whole snapshot, as the messages that carry it.
@@ -95,7 +95,7 @@ async fn end(to: &Node, transfer: u64) -> Result<Vote, ErrorReply> {
 }
 
 async fn send(to: &Node, kind: u16, body: Vec<u8>) -> Result<Vote, ErrorReply> {
-    let (_, reply) = to.replica.on_message(replica_id(1), kind, body.into()).await?;
+    let (_, reply) = to.replica.on_message(sender(1), kind, body.into()).await?;
     Ok(snapshot_reply(&reply).expect("well formed"))
 }
 

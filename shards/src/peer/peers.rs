@@ -55,6 +55,8 @@ pub struct Peers<E: Env> {
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     said_at: Cell<Option<Duration>>,
+    /// Messages that make no sense.
+    refused: Cell<u64>,
     next_id: Cell<u64>,
     next_serial: Cell<u64>,
 }
@@ -82,6 +84,7 @@ impl<E: Env> Peers<E> {
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
             said_at: Cell::new(None),
+            refused: Cell::new(0),
             next_id: Cell::new(1),
             next_serial: Cell::new(1),
         })
@@ -276,6 +279,18 @@ impl<E: Env> Peers<E> {
 
     pub(super) fn mint_id(&self) -> u64 {
         self.next_id.replace(self.next_id.get() + 1)
+    }
+
+    /// Counts a message of the node `from` that was refused because it makes no sense, and says so.
+    pub(crate) fn refused(&self, from: Incarnation, text: &str) {
+        self.refused.set(self.refused.get() + 1);
+        let node = self.node_of(from).map_or_else(|| format!("{:016x}", from.0), |node| node.to_string());
+        self.say(&format!("node {node}: {text} (refused so far: {})", self.refused.get()));
+    }
+
+    /// How many messages of other nodes were refused because they make no sense.
+    pub fn refused_messages(&self) -> u64 {
+        self.refused.get()
     }
 
     /// Says what came from strangers, at most once a second: whoever is refused tries again, and may be anybody.

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use kahuna_protocol::{ErrorCode, ErrorReply, ReplicaId};
+use kahuna_protocol::{ErrorCode, ErrorReply};
 use kahuna_wal::Space;
 use openraft::ServerState;
 use openraft::raft::VoteRequest;
 use openraft::rt::WatchReceiver as _;
 
 use super::encoding::Malformed;
+use super::inbound::{Admitted, Claim, Known, Sender, Wrong, check_take_over, check_vote_request};
 use super::messages::{
     APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE,
     append, appended_bytes, chunk, readiness_bytes, snapshot_end, snapshot_reply_bytes, take_over, taken_over_bytes,
@@ -24,16 +25,17 @@ use super::types::{Types, Vote};
 use crate::env::{Env, ExitCode};
 
 impl<E: Env> Replica<E> {
-    /// Answers a message of replica `from`: kind and body of the reply. The caller has checked that this replica is meant.
+    /// Answers a message: kind and body of the reply. The caller has checked that this replica is meant.
     /// Messages are handed to Raft in the order of these calls, also if nobody polls their futures yet: an append that
     /// overtook the one before it would be refused, and the leader would take that for a log gone back.
     ///
     /// # Errors
-    /// `BadFrame` for a body that is malformed or an unknown kind; `NotReady` while the boot gate holds, when the replica
-    /// was shut down, and for a part of a snapshot that does not follow the one before it.
+    /// `BadFrame` for a body that is malformed or an unknown kind; `BadRequest` for what no honest replica says, see
+    /// [`inbound`](super::inbound); `NotReady` while the boot gate holds, when the replica was shut down, and for a part of
+    /// a snapshot that does not follow the one before it.
     pub fn on_message(
         self: &Rc<Self>,
-        from: ReplicaId,
+        from: Sender,
         kind: u16,
         body: Bytes,
     ) -> impl Future<Output = Result<(u16, Vec<u8>), ErrorReply>> + use<E> {
@@ -41,26 +43,36 @@ impl<E: Env> Replica<E> {
         Started::new(async move { replica.answer(from, kind, body).await })
     }
 
-    async fn answer(&self, from: ReplicaId, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
+    async fn answer(&self, from: Sender, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
+        let stored = self.server.borrow_watched().membership_config.clone();
+        let members = stored.membership();
+        from.check(self.id, members).map_err(|wrong| self.refuse(from, &wrong))?;
         let payload = match kind {
             APPEND => {
-                let request = append::<E>(&body).map_err(bad_frame)?;
+                let mut request = append::<E>(&body).map_err(bad_frame)?;
+                let claim = from.leads(request.vote).and_then(|()| Claim::of_append::<E>(&request, members));
+                let admitted = self.admit(from, claim)?;
+                request.leader_commit = admitted.commit;
                 self.forget_stale_transfer();
                 let response = self.raft.append_entries(request).await.map_err(stopped)?;
+                if response.is_success() {
+                    admitted.taken();
+                }
                 appended_bytes::<E>(&response, self.space() != Space::Plenty)
             }
-            VOTE | PRE_VOTE => self.on_vote(kind, vote_request::<E>(&body).map_err(bad_frame)?).await?,
+            VOTE | PRE_VOTE => self.on_vote(from, kind, vote_request::<E>(&body).map_err(bad_frame)?).await?,
             TAKE_OVER => {
                 let request = take_over::<E>(&body).map_err(bad_frame)?;
                 self.pass_gate()?;
+                check_take_over::<E>(&request, from).map_err(|wrong| self.refuse(from, &wrong))?;
                 taken_over_bytes::<E>(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
             }
             READY => self.on_ready(),
-            SNAPSHOT_BEGIN => self.on_snapshot_begin(SnapshotBegin::read(&body).map_err(bad_frame)?).await?,
-            SNAPSHOT_CHUNK => self.on_snapshot_chunk(&body).await?,
-            SNAPSHOT_END => self.on_snapshot_end(snapshot_end(&body).map_err(bad_frame)?).await?,
+            SNAPSHOT_BEGIN => self.on_snapshot_begin(from, SnapshotBegin::read(&body).map_err(bad_frame)?).await?,
+            SNAPSHOT_CHUNK => self.on_snapshot_chunk(from, &body).await?,
+            SNAPSHOT_END => self.on_snapshot_end(from, snapshot_end(&body).map_err(bad_frame)?).await?,
             kind => {
-                let text = format!("replica {from} sent the unknown kind {kind:#06x}");
+                let text = format!("replica {} sent the unknown kind {kind:#06x}", from.replica);
                 return Err(ErrorReply::new(ErrorCode::BadFrame, text));
             }
         };
@@ -83,11 +95,46 @@ impl<E: Env> Replica<E> {
         Err(error)
     }
 
-    async fn on_vote(&self, kind: u16, request: VoteRequest<Types<E>>) -> Result<Vec<u8>, ErrorReply> {
+    /// Lets a claim in that an honest leader can make.
+    fn admit(&self, from: Sender, claim: Result<Claim, Wrong>) -> Result<Admitted<'_>, ErrorReply> {
+        let known = self.known();
+        let admitted = claim.and_then(|claim| self.log.with_entries(|entries| self.door.admit(claim, entries, known)));
+        admitted.map_err(|wrong| self.refuse(from, &wrong))
+    }
+
+    /// What this replica knows of itself; the door knows what it shares with its leader.
+    fn known(&self) -> Known {
+        let server = self.server.borrow_watched();
+        let memberships = [&server.membership_config, &server.committed_membership_config];
+        Known {
+            vote: self.highest_vote(),
+            committed: self.log.committed().max(self.applied.last()),
+            shared: None,
+            memberships: memberships.map(|membership| membership.log_id().map(|id| id.index)),
+        }
+    }
+
+    /// The highest vote seen: openraft tells of its own a little later than it stores it.
+    fn highest_vote(&self) -> Vote {
+        let told = self.server.borrow_watched().vote;
+        self.log.vote().filter(|stored| *stored > told).unwrap_or(told)
+    }
+
+    /// Refuses what no honest replica sends.
+    fn refuse(&self, from: Sender, wrong: &Wrong) -> ErrorReply {
+        let Sender { replica, incarnation } = from;
+        let text = format!("group {}: a message of replica {replica} makes no sense: {wrong}", self.group);
+        self.links.peers.refused(incarnation, &text);
+        ErrorReply::new(ErrorCode::BadRequest, text)
+    }
+
+    async fn on_vote(&self, from: Sender, kind: u16, request: VoteRequest<Types<E>>) -> Result<Vec<u8>, ErrorReply> {
         // The leader that appointed the candidate gave its own lease up.
         if !(kind == VOTE && request.leadership_transfer) {
             self.pass_gate()?;
         }
+        let known = self.door.vote(self.highest_vote());
+        check_vote_request::<E>(&request, from, known).map_err(|wrong| self.refuse(from, &wrong))?;
         let response = match kind {
             VOTE => self.raft.vote(request).await,
             _ => self.raft.pre_vote(request).await,
@@ -109,7 +156,8 @@ impl<E: Env> Replica<E> {
         (own > vote).then_some(own)
     }
 
-    async fn on_snapshot_begin(&self, begin: SnapshotBegin) -> Result<Vec<u8>, ErrorReply> {
+    async fn on_snapshot_begin(&self, from: Sender, begin: SnapshotBegin) -> Result<Vec<u8>, ErrorReply> {
+        from.leads(begin.vote).map_err(|wrong| self.refuse(from, &wrong))?;
         if let Some(higher) = self.higher_vote(begin.vote) {
             return Ok(snapshot_reply_bytes(&higher));
         }
@@ -126,9 +174,9 @@ impl<E: Env> Replica<E> {
         Ok(snapshot_reply_bytes(&begin.vote))
     }
 
-    async fn on_snapshot_chunk(&self, body: &[u8]) -> Result<Vec<u8>, ErrorReply> {
+    async fn on_snapshot_chunk(&self, from: Sender, body: &[u8]) -> Result<Vec<u8>, ErrorReply> {
         let (transfer, offset, blocks) = chunk(body).map_err(bad_frame)?;
-        let mut incoming = self.take_incoming(transfer)?;
+        let mut incoming = self.take_incoming(from, transfer)?;
         let vote = incoming.vote;
         if let Some(higher) = self.higher_vote(vote) {
             self.give_up(Some(incoming)).await;
@@ -142,8 +190,8 @@ impl<E: Env> Replica<E> {
         Ok(snapshot_reply_bytes(&vote))
     }
 
-    async fn on_snapshot_end(&self, transfer: u64) -> Result<Vec<u8>, ErrorReply> {
-        let mut incoming = self.take_incoming(transfer)?;
+    async fn on_snapshot_end(&self, from: Sender, transfer: u64) -> Result<Vec<u8>, ErrorReply> {
+        let mut incoming = self.take_incoming(from, transfer)?;
         let vote = incoming.vote;
         if let Err(fault) = incoming.sync().await {
             self.give_up(Some(incoming)).await;
@@ -151,12 +199,23 @@ impl<E: Env> Replica<E> {
         }
         let (header, data) = incoming.finish().map_err(|fault| self.broken(&fault))?;
         let snapshot = Snapshot::<E> { meta: header.meta(), snapshot: data };
+        let stored = self.server.borrow_watched().membership_config.clone();
+        let admitted = self.admit(from, Claim::of_snapshot(vote, &snapshot.meta, stored.membership()))?;
+        // openraft hears of snapshots by another way than of appends: one that is too old must not overtake those.
+        if let Some(higher) = admitted.higher {
+            return Ok(snapshot_reply_bytes(&higher));
+        }
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        if response.vote == vote {
+            admitted.taken();
+        }
         Ok(snapshot_reply_bytes(&response.vote))
     }
 
-    fn take_incoming(&self, transfer: u64) -> Result<Incoming<E>, ErrorReply> {
-        let incoming = self.incoming.borrow_mut().take_if(|incoming| incoming.transfer == transfer);
+    fn take_incoming(&self, from: Sender, transfer: u64) -> Result<Incoming<E>, ErrorReply> {
+        let is_meant =
+            |incoming: &mut Incoming<E>| incoming.transfer == transfer && from.speaks_for(incoming.vote).is_ok();
+        let incoming = self.incoming.borrow_mut().take_if(is_meant);
         incoming.ok_or_else(|| ErrorReply::new(ErrorCode::NotReady, "no such snapshot is on its way: begin again"))
     }
 

@@ -8,7 +8,7 @@
 //! membership   0 1 format (1)  1 1 configurations  2 2 members
 //!              then per member 8 replica, 8 incarnation; per configuration 2 count, then 8 replica each
 //! ```
-//! A joint membership has two configurations, any other one. Members that are in no configuration are learners.
+//! Terms and indices are below 2^63. A joint membership has two configurations, any other one. Members that are in no configuration are learners.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,10 @@ pub struct Malformed(pub &'static str);
 pub const VOTE_BYTES: usize = 17;
 /// The encoded length of an optional log id.
 pub const LOG_ID_BYTES: usize = 17;
+
+/// The highest term, and the highest index, that is read: openraft adds one without a look. At a million a second it lasts
+/// for 290,000 years.
+pub const MOST: u64 = u64::MAX >> 1;
 
 const BLANK: u8 = 0;
 const BATCH: u8 = 1;
@@ -93,16 +97,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A term or an index.
+    pub fn count(&mut self) -> Result<u64, Malformed> {
+        let count = self.u64()?;
+        if count <= MOST { Ok(count) } else { Err(self.malformed()) }
+    }
+
     /// A vote.
     pub fn vote(&mut self) -> Result<Vote, Malformed> {
-        let (term, replica) = (self.u64()?, self.u64()?);
+        let (term, replica) = (self.count()?, self.u64()?);
         Ok(if self.flag()? { Vote::new_committed(term, replica) } else { Vote::new(term, replica) })
     }
 
     /// A log id, or none.
     pub fn log_id(&mut self) -> Result<Option<LogId>, Malformed> {
         let present = self.flag()?;
-        let (term, index) = (self.u64()?, self.u64()?);
+        let (term, index) = (self.count()?, self.count()?);
         Ok(present.then(|| log_id(term, index)))
     }
 

@@ -21,6 +21,8 @@ use openraft::{AsyncRuntime, OptionalSend, RPCTypes, RaftNetworkFactory, RaftNet
 use super::applied::Applied;
 use super::encoding::Malformed;
 use super::full_disks::FullDisks;
+use super::inbound::{Acknowledged, Wrong, heeded, voted};
+use super::log_store::LogStore;
 use super::messages::{
     APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE,
     appended, put_append, put_chunk_head, put_take_over, put_vote_request, readiness, snapshot_reply, taken_over,
@@ -48,16 +50,27 @@ pub struct Links<E: Env> {
     pub from: ReplicaId,
     /// Raft's times.
     pub timing: Timing,
+    /// This replica's log.
+    pub log: LogStore<E>,
     /// Takes down what answers say of the others' disks.
     pub full_disks: Rc<FullDisks>,
+    /// Takes down what the others acknowledge.
+    pub acknowledged: Rc<Acknowledged>,
 }
 
 impl<E: Env> Links<E> {
     /// The link to one replica.
     pub fn link(&self, to: u64, member: &Member) -> Link<E> {
         let prelude = PeerPrelude { group: self.group.0, from: self.from.0, to };
-        let full_disks = self.full_disks.clone();
-        Link { peers: self.peers.clone(), prelude, member: member.incarnation, timing: self.timing, full_disks }
+        Link {
+            peers: self.peers.clone(),
+            prelude,
+            member: member.incarnation,
+            timing: self.timing,
+            log: self.log.clone(),
+            full_disks: self.full_disks.clone(),
+            acknowledged: self.acknowledged.clone(),
+        }
     }
 }
 
@@ -75,12 +88,20 @@ pub struct Link<E: Env> {
     prelude: PeerPrelude,
     member: Incarnation,
     timing: Timing,
+    log: LogStore<E>,
     full_disks: Rc<FullDisks>,
+    acknowledged: Rc<Acknowledged>,
 }
 
 impl<E: Env> Clone for Link<E> {
     fn clone(&self) -> Self {
-        Self { peers: self.peers.clone(), full_disks: self.full_disks.clone(), ..*self }
+        Self {
+            peers: self.peers.clone(),
+            log: self.log.clone(),
+            full_disks: self.full_disks.clone(),
+            acknowledged: self.acknowledged.clone(),
+            ..*self
+        }
     }
 }
 
@@ -108,15 +129,50 @@ impl<E: Env> Link<E> {
         self.answer(answer, RPCTypes::TransferLeader, limit, READY, readiness)
     }
 
-    /// What the answer to an append says, in openraft's words.
+    /// What the answer to an append says that was sent under `vote`, with the entries behind `previous` up to `last`.
     pub fn appended(
         &self,
+        vote: Vote,
+        (previous, last): (Option<LogId>, Option<LogId>),
         answer: Result<PeerReply, CallError>,
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
         let answer = self.answer(answer, RPCTypes::AppendEntries, self.patience(), APPEND, |body| appended::<E>(body));
         let (response, disk_full) = answer?;
-        self.full_disks.note(self.prelude.to, disk_full);
+        let follower = self.prelude.to;
+        let checked = match response {
+            AppendEntriesResponse::Success => {
+                self.acknowledged.note(follower, vote, last);
+                Ok(response)
+            }
+            AppendEntriesResponse::PartialSuccess(reached) => {
+                let is_sent = previous <= reached && reached <= last && self.has(reached);
+                self.acknowledged.note(follower, vote, reached.filter(|_| is_sent));
+                if is_sent { Ok(response) } else { Err(Wrong::Answer("acknowledges what was not sent")) }
+            }
+            AppendEntriesResponse::Conflict => {
+                self.acknowledged.check_conflict(follower, vote, previous).map(|()| response)
+            }
+            AppendEntriesResponse::HigherVote(theirs) => {
+                heeded(vote, theirs, follower).map(AppendEntriesResponse::HigherVote)
+            }
+        };
+        let response = checked.map_err(|wrong| self.wrong(&wrong))?;
+        self.full_disks.note(follower, disk_full);
         Ok(response)
+    }
+
+    /// Whether this replica's log has this entry.
+    fn has(&self, id: Option<LogId>) -> bool {
+        let at = |id: LogId| self.log.with_entries(|entries| entries.get(id.index).map(|entry| entry.log_id));
+        id.is_none_or(|id| at(id) == Some(id) || self.log.with_entries(|entries| entries.purged()) == Some(id))
+    }
+
+    /// An answer that no honest replica gives.
+    fn wrong(&self, wrong: &Wrong) -> RPCError<Types<E>> {
+        let PeerPrelude { group, to, .. } = self.prelude;
+        let text = format!("group {group}: an answer of replica {to} makes no sense: {wrong}");
+        self.peers.refused(self.member, &text);
+        self.nonsense(&wrong.to_string())
     }
 
     /// What an answer says, in openraft's words.
@@ -158,18 +214,25 @@ impl<E: Env> Link<E> {
         limit: Duration,
     ) -> Result<VoteResponse<Types<E>>, RPCError<Types<E>>> {
         let answer = self.call(kind, limit, |out| put_vote_request(out, request)).await;
-        self.answer(answer, RPCTypes::Vote, limit, kind, |body| vote_response::<E>(body))
+        let answer = self.answer(answer, RPCTypes::Vote, limit, kind, |body| vote_response::<E>(body))?;
+        voted::<E>(request.vote, kind == PRE_VOTE, answer, self.prelude.to).map_err(|wrong| self.wrong(&wrong))
     }
 
-    /// One step of a snapshot: the receiver's vote.
+    /// One step of a snapshot that is sent under `vote`: the receiver's vote if that is higher.
     async fn step(
         &self,
+        vote: Vote,
         kind: u16,
         limit: Duration,
         payload: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Vote, StreamingError<Types<E>>> {
+    ) -> Result<Option<Vote>, StreamingError<Types<E>>> {
         let answer = self.call(kind, limit, payload).await;
-        Ok(self.answer(answer, RPCTypes::InstallSnapshot, limit, kind, snapshot_reply)?)
+        let theirs = self.answer(answer, RPCTypes::InstallSnapshot, limit, kind, snapshot_reply)?;
+        if theirs <= vote {
+            return Ok(None);
+        }
+        let theirs = heeded(vote, theirs, self.prelude.to).map_err(|wrong| self.wrong(&wrong))?;
+        if theirs > vote { Ok(Some(theirs)) } else { Err(self.nonsense("another leader of the same term").into()) }
     }
 
     async fn send_snapshot(
@@ -186,22 +249,25 @@ impl<E: Env> Link<E> {
         let transfer = rand::Rng::next_u64(&mut E::Runtime::thread_rng());
         let header = file.header.encode().into();
         let begin = SnapshotBegin { vote, transfer, file_bytes: file.bytes, header };
-        let mut theirs = self.step(SNAPSHOT_BEGIN, CHUNK_LIMIT, |out| begin.put(out)).await?;
+        let mut higher = self.step(vote, SNAPSHOT_BEGIN, CHUNK_LIMIT, |out| begin.put(out)).await?;
         let mut reader = BlockReader::checking(file);
-        while theirs <= vote
+        while higher.is_none()
             && let Some((offset, blocks)) = reader.next().await.map_err(unreadable)?
         {
             let put = |out: &mut Vec<u8>| {
                 put_chunk_head(out, transfer, offset);
                 out.extend_from_slice(blocks);
             };
-            theirs = self.step(SNAPSHOT_CHUNK, CHUNK_LIMIT, put).await?;
+            higher = self.step(vote, SNAPSHOT_CHUNK, CHUNK_LIMIT, put).await?;
         }
-        if theirs <= vote {
+        if higher.is_none() {
             let put = |out: &mut Vec<u8>| out.extend_from_slice(&transfer.to_le_bytes());
-            theirs = self.step(SNAPSHOT_END, INSTALL_LIMIT, put).await?;
+            higher = self.step(vote, SNAPSHOT_END, INSTALL_LIMIT, put).await?;
         }
-        Ok(SnapshotResponse::new(theirs))
+        if higher.is_none() {
+            self.acknowledged.note(self.prelude.to, vote, Some(file.header.last));
+        }
+        Ok(SnapshotResponse::new(higher.unwrap_or(vote)))
     }
 }
 
@@ -215,7 +281,8 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
         let limit = self.patience();
         let answer = self.call(APPEND, limit, |out| put_append(out, &request)).await;
-        self.appended(answer)
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        self.appended(request.vote, (request.prev_log_id, last), answer)
     }
 
     fn stream_append<'s, S>(

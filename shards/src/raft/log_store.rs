@@ -71,6 +71,16 @@ impl<E: Env> LogStore<E> {
         self.shared.vote.get().is_none() && self.shared.entries.borrow().is_pristine()
     }
 
+    /// The vote, as far as it is durable.
+    pub fn vote(&self) -> Option<Vote> {
+        self.shared.vote.get()
+    }
+
+    /// The last entry that was handed on to be applied.
+    pub fn committed(&self) -> Option<LogId> {
+        self.shared.committed.get()
+    }
+
     /// How much room the shard's log has.
     pub fn space(&self) -> Space {
         self.shared.log.space()

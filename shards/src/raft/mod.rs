@@ -8,6 +8,7 @@
 //!   kahuna_wal::Log (the shard's)      Link, Pipeline ──▶ peer links           snapshot files
 //! ```
 //! - [`types`]: openraft's parameters; [`encoding`], [`messages`]: formats on disk and on the wire.
+//! - [`inbound`]: what other replicas send, checked before openraft hears of it.
 //! - [`LogStore`]: votes and entries through the shared log; what is unpurged is in memory too.
 //! - [`Applied`]: the machine and how far it came; [`snapshot`]: how its state gets into files, and over the links.
 //! - [`Replica`]: all of it together, with the boot gate before it.
@@ -27,6 +28,7 @@ pub mod encoding;
 mod entries;
 mod error;
 mod full_disks;
+pub mod inbound;
 mod leadership;
 mod link;
 mod log_store;
@@ -44,6 +46,7 @@ mod window;
 
 pub use applied::{Applied, Start};
 pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
+pub use inbound::Sender;
 pub use leadership::Leader;
 pub use link::{Link, Links};
 pub use log_store::LogStore;

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use openraft::errors::RPCError;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
 use super::link::Link;
 use super::messages::{APPEND, append_bytes, put_append};
-use super::types::{LogId, Types};
+use super::types::{LogId, Types, Vote};
 use super::unanswered::{Line, Unanswered};
 use crate::env::Env;
 use crate::peer::Calling;
@@ -47,8 +47,8 @@ pub struct Pipeline<E: Env, S> {
     /// None when it has ended, or must not be asked any more.
     input: Option<S>,
     in_flight: Line<Calling<E>>,
-    /// The last log id that was sent; the outer `None` before the first request.
-    sent: Option<Option<LogId>>,
+    /// The leader's vote and the last log id that was sent; `None` before the first request.
+    sent: Option<(Vote, Option<LogId>)>,
     held: Option<Held<E>>,
     /// Runs while something is held, and to its end when that has gone earlier: one timer, not one per commit.
     linger: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -71,7 +71,7 @@ impl<E: Env, S> Pipeline<E, S> {
         let since = self.held.take().map_or(now, |held| held.since);
         self.in_flight.given(last_of(&request), now);
         // What does not continue where the last request ended is a probe: its answer is waited for.
-        if request.entries.is_empty() && self.sent == Some(request.prev_log_id) {
+        if request.entries.is_empty() && self.sent == Some((request.vote, request.prev_log_id)) {
             self.held = Some(Held { request, since });
         } else {
             self.send(&request);
@@ -96,7 +96,7 @@ impl<E: Env, S> Pipeline<E, S> {
     fn send(&mut self, request: &AppendEntriesRequest<Types<E>>) {
         let (now, last) = (E::boot_clock(), last_of(request));
         let answer = self.link.call(APPEND, self.link.patience(), |out| put_append(out, request));
-        self.sent = Some(last);
+        self.sent = Some((request.vote, last));
         self.in_flight.push(request.prev_log_id, last, append_bytes(request), answer, now);
     }
 
@@ -143,12 +143,9 @@ where
             let answer = ready!(Pin::new(&mut oldest.answer).poll(cx));
             let append = this.in_flight.pop().expect("just looked at");
             let Unanswered { previous, last, .. } = append;
-            let item = this.link.appended(answer).and_then(|response| match response {
-                AppendEntriesResponse::Conflict if previous.is_none() => {
-                    Err(this.link.nonsense("a conflict with the empty log"))
-                }
-                response => Ok(response.into_stream_result(previous, last)),
-            });
+            let (vote, _) = this.sent.expect("what is answered was sent");
+            let response = this.link.appended(vote, (previous, last), answer);
+            let item = response.map(|response| response.into_stream_result(previous, last));
             if !matches!(&item, Ok(Ok(reached)) if *reached == last) {
                 this.stop();
             } else if this.leaves_out(&append) {

@@ -21,6 +21,7 @@ use super::applied::{Applied, Start, damaged_name};
 use super::compaction::Compaction;
 use super::error::{InitializeError, OpenError};
 use super::full_disks::FullDisks;
+use super::inbound::{Acknowledged, Door};
 use super::link::Links;
 use super::log_store::LogStore;
 use super::snapshot::{Incoming, Pointer, SnapshotFault, file_name};
@@ -77,6 +78,8 @@ pub struct Replica<E: Env> {
     pub(super) transfer: Cell<u64>,
     /// Vote, state, leader and membership, as openraft tells them.
     pub(super) server: ServerMetrics<E>,
+    /// What was let in and not answered yet.
+    pub(super) door: Door,
     compaction: Rc<Compaction<E>>,
     full_disks: Rc<FullDisks>,
     pub(super) links: Links<E>,
@@ -138,8 +141,16 @@ impl<E: Env> Replica<E> {
 
         let config = config(group, &cx.timing, !gated).validate().expect("the node checked its timing");
         let full_disks = Rc::<FullDisks>::default();
-        let links =
-            || Links { peers: cx.peers.clone(), group, from: id, timing: cx.timing, full_disks: full_disks.clone() };
+        let acknowledged = Rc::<Acknowledged>::default();
+        let links = || Links {
+            peers: cx.peers.clone(),
+            group,
+            from: id,
+            timing: cx.timing,
+            log: log.clone(),
+            full_disks: full_disks.clone(),
+            acknowledged: acknowledged.clone(),
+        };
         let machine = StateMachine(applied.clone());
         let raft = Raft::<E>::new(id.0, Arc::new(config), links(), log.clone(), machine).await;
         let raft = raft.map_err(|fatal| OpenError::Raft { group: group.0, why: fatal.to_string() })?;
@@ -152,6 +163,7 @@ impl<E: Env> Replica<E> {
                 raft.runtime_config().tick(true);
             });
         }
+        let own_links = links();
         Ok(Rc::new(Self {
             group,
             id,
@@ -162,8 +174,9 @@ impl<E: Env> Replica<E> {
             gate,
             incoming: RefCell::new(None),
             transfer: Cell::new(0),
+            door: Door::default(),
             compaction,
-            links: links(),
+            links: own_links,
             full_disks,
         }))
     }

@@ -15,6 +15,7 @@ use super::dispatch::{busy, timeout_of};
 use super::reply::{Reply, Target};
 use crate::env::Env;
 use crate::peer::{PeerHandler, PeerIdentity, PeerReplier};
+use crate::raft::Sender;
 use crate::shard::Shard;
 
 /// The kinds of Raft's messages.
@@ -66,7 +67,8 @@ impl<E: Env> Shard<E> {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
         };
         // Begun here, not in the task: executors need not run tasks in the order in which they were spawned.
-        let answer = group.replica().on_message(ReplicaId(prelude.from), header.kind, body);
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let answer = group.replica().on_message(sender, header.kind, body);
         E::spawn(async move {
             match answer.await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),

@@ -6,5 +6,5 @@ mod nodes;
 
 pub use nodes::{
     GROUP, LIMIT, Node, Options, empty, flip, incarnation, introduce, leader_among, members, newest_snapshot, noise,
-    on_shard, replica_id, revision, set_batch, snapshot_dir, start, three, timing, try_start,
+    on_shard, replica_id, revision, sender, set_batch, snapshot_dir, start, three, timing, try_start,
 };

@@ -21,7 +21,7 @@ use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode, Listener, Net};
 use kahuna_shards::linux::{Linux, ShardOptions, Tcp, drive_disk, spawn_shard};
 use kahuna_shards::peer::{LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers};
-use kahuna_shards::raft::{OpenError, Replica, ReplicaContext};
+use kahuna_shards::raft::{OpenError, Replica, ReplicaContext, Sender};
 use kahuna_wal::{Log, LogIdentity, LogOptions, UringDisk};
 
 pub const GROUP: GroupId = GroupId(3);
@@ -69,6 +69,11 @@ pub fn incarnation(number: u32) -> Incarnation {
 
 pub fn replica_id(number: u32) -> ReplicaId {
     ReplicaId(u64::from(number))
+}
+
+/// The replica of node `number` at the other end of a link.
+pub fn sender(number: u32) -> Sender {
+    Sender { replica: replica_id(number), incarnation: incarnation(number) }
 }
 
 pub fn timing() -> Timing {
@@ -122,15 +127,16 @@ struct Handler(Rc<Replica<Linux>>);
 impl PeerHandler for Handler {
     fn on_frame(
         self: Rc<Self>,
-        _: PeerIdentity,
+        from: PeerIdentity,
         prelude: PeerPrelude,
         header: Header,
         body: Bytes,
         reply: PeerReplier,
     ) {
         assert_eq!((prelude.group, prelude.to), (GROUP.0, self.0.id().0));
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
         Linux::spawn(async move {
-            match self.0.on_message(ReplicaId(prelude.from), header.kind, body).await {
+            match self.0.on_message(sender, header.kind, body).await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),
                 Err(error) => reply.refuse(&error),
             }

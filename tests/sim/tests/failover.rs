@@ -20,7 +20,7 @@ use kahuna_shards::{
         Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
         watch_nodes,
     },
-    raft::{Replica, ReplicaContext},
+    raft::{Replica, ReplicaContext, Sender},
 };
 use kahuna_sim::{DiskOptions, Sim, SimDisk, SimNet, World};
 use kahuna_wal::{GroupLog, Log, LogIdentity, LogOptions};
@@ -49,7 +49,7 @@ struct ToReplicas(Replicas);
 impl PeerHandler for ToReplicas {
     fn on_frame(
         self: Rc<Self>,
-        _: PeerIdentity,
+        from: PeerIdentity,
         prelude: PeerPrelude,
         header: Header,
         body: Bytes,
@@ -58,7 +58,8 @@ impl PeerHandler for ToReplicas {
         let Some(replica) = self.0.borrow().get(&prelude.group).cloned() else {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "not open yet"));
         };
-        let answer = replica.on_message(ReplicaId(prelude.from), header.kind, body);
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let answer = replica.on_message(sender, header.kind, body);
         Sim::spawn(async move {
             match answer.await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),

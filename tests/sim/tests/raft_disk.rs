@@ -19,7 +19,7 @@ use kahuna_shards::{
     env::{Env, ExitCode},
     peer::{LocalNode, PeerLimits, Peers},
     raft::{
-        Replica, ReplicaContext, Step,
+        Replica, ReplicaContext, Sender, Step,
         encoding::vote_bytes,
         messages::{APPEND, VOTE, appended, put_append, put_vote_request, vote_response},
         types::{Entry, Member, Membership, Payload, Types, Vote, log_id},
@@ -92,7 +92,8 @@ async fn ask(disk: SimDisk, kind: u16, body: Bytes, seen: Rc<Seen>, before: impl
     let replica = open_replica(disk.clone()).await;
     before(&disk);
     seen.asked.set(true);
-    let (_, answer) = replica.on_message(ReplicaId(OTHER), kind, body).await.expect("no boot gate holds");
+    let sender = Sender { replica: ReplicaId(OTHER), incarnation: Incarnation(OTHER) };
+    let (_, answer) = replica.on_message(sender, kind, body).await.expect("no boot gate holds");
     disk.crash();
     seen.answer.replace(Some(answer));
 }

@@ -57,6 +57,19 @@ pub struct Now {
     pub ms: u64,
 }
 
+/// Whether a batch can be applied, whatever the state is.
+///
+/// # Errors
+/// When it is malformed or holds a kind this version does not know.
+pub fn check(batch: &Batch) -> Result<(), ApplyError> {
+    let commands = batch.commands().map_err(|reason| ApplyError::new(0, reason))?;
+    for (at, command) in commands.enumerate() {
+        let access = |command: Command<'_>| RequestRef::access(command.kind, command.body).map(drop);
+        command.and_then(access).map_err(|reason| ApplyError::new(at, reason))?;
+    }
+    Ok(())
+}
+
 impl Machine {
     /// Applies one entry of the log.
     ///

@@ -14,4 +14,4 @@ mod store;
 mod sweep;
 
 use batch::Now;
-pub use batch::{Applied, ApplyError};
+pub use batch::{Applied, ApplyError, check};

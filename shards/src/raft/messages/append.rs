@@ -46,7 +46,7 @@ pub fn append<E: Env>(body: &Bytes) -> Result<AppendEntriesRequest<Types<E>>, Ma
     let first = prev_log_id.map_or(0, |id| id.index + 1);
     let mut entries = Vec::with_capacity(count);
     for index in (first..).take(count) {
-        let (term, kind, length) = (heads.u64()?, heads.u8()?, heads.u32()? as usize);
+        let (term, kind, length) = (heads.count()?, heads.u8()?, heads.u32()? as usize);
         let payload = reader.take(length)?;
         let payload = if length <= COPY_BYTES { Bytes::copy_from_slice(payload) } else { body.slice(at..at + length) };
         at += length;

@@ -83,7 +83,7 @@ impl Header {
         }
         reader.take(6)?;
         let group = reader.u32()?;
-        let (term, index) = (reader.u64()?, reader.u64()?);
+        let (term, index) = (reader.count()?, reader.count()?);
         let membership_id = reader.log_id()?;
         let membership = encoding::membership(&head[FIXED_BYTES..])?;
         Ok(Self { group, last: log_id(term, index), membership: StoredMembership::new(membership_id, membership) })

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use kahuna_protocol::ReplicaId;
+use kahuna_protocol::{Incarnation, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::group::{MAX_BATCH_COMMANDS, MAX_BATCHES};
 use kahuna_shards::linux::{Linux, ShardOptions, spawn_shard};
+use kahuna_shards::raft::Sender;
 use kahuna_shards::raft::messages::{SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, put_chunk_head};
 use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
@@ -230,5 +231,6 @@ async fn send(node: &Node, path: &Path) {
 }
 
 async fn message(node: &Node, kind: u16, body: Vec<u8>) {
-    node.replica.on_message(ReplicaId(1), kind, body.into()).await.expect("it is taken");
+    let sender = Sender { replica: ReplicaId(1), incarnation: Incarnation(1001) };
+    node.replica.on_message(sender, kind, body.into()).await.expect("it is taken");
 }

@@ -1,0 +1,121 @@
+//! The door: who speaks, and which claims are under way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use kahuna_protocol::{Incarnation, ReplicaId};
+
+use super::claim::Claim;
+use super::expected::{Expected, Known};
+use super::wrong::Wrong;
+use crate::raft::entries::Entries;
+use crate::raft::types::{LogId, Membership, Vote};
+
+/// Who sends a message: the replica that it says, and the data directory that its link has proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Where the link comes from.
+    pub incarnation: Incarnation,
+}
+
+impl Sender {
+    /// Whether it can be the sender of a message for the replica `own`, whose group has these members. One that is no
+    /// member may be a later one, which this replica has not heard of.
+    ///
+    /// # Errors
+    /// `OwnNumber`, `Foreign`.
+    pub fn check(&self, own: ReplicaId, members: &Membership) -> Result<(), Wrong> {
+        if self.replica == own {
+            return Err(Wrong::OwnNumber);
+        }
+        match members.get_node(&self.replica.0).filter(|member| member.incarnation != self.incarnation) {
+            Some(member) => Err(Wrong::Foreign { member: member.incarnation, link: self.incarnation }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `vote` is its own.
+    ///
+    /// # Errors
+    /// `NotItself`.
+    pub fn speaks_for(&self, vote: Vote) -> Result<(), Wrong> {
+        if vote.leader_id.voted_for == self.replica.0 { Ok(()) } else { Err(Wrong::NotItself(vote)) }
+    }
+
+    /// Whether it leads under `vote`, as it says.
+    ///
+    /// # Errors
+    /// `NotItself`, `NotElected`.
+    pub fn leads(&self, vote: Vote) -> Result<(), Wrong> {
+        self.speaks_for(vote)?;
+        if vote.committed { Ok(()) } else { Err(Wrong::NotElected(vote)) }
+    }
+}
+
+/// The claims that were let in, until openraft has answered them.
+#[derive(Debug, Default)]
+pub struct Door {
+    under_way: RefCell<VecDeque<(u64, Claim)>>,
+    next: Cell<u64>,
+    /// The last entry in common with a leader, as openraft said it.
+    shared: Cell<Option<(Vote, LogId)>>,
+}
+
+/// A claim that was let in. Dropping it takes it for answered.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    door: &'a Door,
+    number: u64,
+    /// The commit to hand over instead of the leader's.
+    pub commit: Option<LogId>,
+    /// A vote that is higher than the claim's, if one has been seen.
+    pub higher: Option<Vote>,
+}
+
+impl Door {
+    /// Judges a claim of a replica that has `entries`; `known` need not say what is shared. What is let in must be handed to
+    /// openraft before the next one is judged.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn admit(&self, claim: Claim, entries: &Entries, known: Known) -> Result<Admitted<'_>, Wrong> {
+        let mut expected = Expected::new(entries, Known { shared: self.shared.get(), ..known });
+        let mut under_way = self.under_way.borrow_mut();
+        for (_, earlier) in &*under_way {
+            expected.take(earlier);
+        }
+        expected.judge(&claim)?;
+        let higher = expected.is_stale(claim.vote).then(|| expected.vote());
+        let commit = expected.take(&claim);
+        let number = self.next.get();
+        self.next.set(number + 1);
+        under_way.push_back((number, claim));
+        Ok(Admitted { door: self, number, commit, higher })
+    }
+
+    /// The highest vote of what is under way.
+    pub fn vote(&self, known: Vote) -> Vote {
+        let votes = self.under_way.borrow();
+        votes.iter().fold(known, |highest, (_, claim)| if claim.vote > highest { claim.vote } else { highest })
+    }
+}
+
+impl Admitted<'_> {
+    /// openraft has taken it: its log has all that was claimed.
+    pub fn taken(&self) {
+        let under_way = self.door.under_way.borrow();
+        let Some((_, claim)) = under_way.iter().find(|(number, _)| *number == self.number) else { return };
+        let before = self.door.shared.get().filter(|(vote, _)| *vote == claim.vote).map(|(_, last)| last);
+        if let Some(last) = before.max(claim.last()) {
+            self.door.shared.set(Some((claim.vote, last)));
+        }
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.door.under_way.borrow_mut().retain(|(number, _)| *number != self.number);
+    }
+}

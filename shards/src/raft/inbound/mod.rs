@@ -1,0 +1,33 @@
+//! What comes from other replicas is checked before it is handed to openraft, which takes its peers at their word: a commit
+//! that its log does not have, a log id of a later term than the vote, a claim to lead under this replica's own name end
+//! its engine, and the process with it.
+//!
+//! ```text
+//!   message ─▶ Claim: alone ─▶ Expected: against what the replica has, and will have once it took what is under way
+//!                │ Wrong            │ Wrong                │ taken: its commit cut to what it covers ─▶ openraft
+//!                ▼                  ▼
+//!              BadRequest, counted, said
+//! ```
+//! What is refused is what no honest replica sends: a leader has every entry that is committed, never takes back what it
+//! said under one vote, and speaks for itself over the link of its own data directory. What may be old is passed on: openraft
+//! answers it by its vote. A peer that lies consistently is believed, as everywhere in Raft.
+
+mod admitted;
+mod answers;
+mod claim;
+mod election;
+mod expected;
+#[cfg(test)]
+mod tests;
+mod wrong;
+
+pub use admitted::{Admitted, Door, Sender};
+pub use answers::{Acknowledged, heeded, voted};
+pub use claim::Claim;
+pub use election::{check_take_over, check_vote_request};
+pub use expected::{Expected, Known};
+pub use wrong::Wrong;
+
+/// How far a vote may be ahead of the highest one seen. Terms must not run out: at one election a second an honest replica
+/// would have been away for 136 years.
+pub const TERMS_AHEAD: u64 = 1 << 32;

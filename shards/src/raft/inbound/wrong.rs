@@ -1,0 +1,102 @@
+//! What no honest replica sends.
+
+use kahuna_machine::ApplyError;
+use kahuna_protocol::Incarnation;
+
+use crate::raft::types::{LogId, Vote};
+
+/// What is wrong with a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// It comes under the number of the replica that it is sent to.
+    #[error("it comes under this replica's own number")]
+    OwnNumber,
+    /// Its sender is known to live elsewhere.
+    #[error("its sender lives in the data directory {member:016x}, and the link is of {link:016x}", member = member.0, link = link.0)]
+    Foreign {
+        /// Where the sender lives.
+        member: Incarnation,
+        /// Whose link it came over.
+        link: Incarnation,
+    },
+    /// It speaks for somebody else.
+    #[error("it speaks for another replica, under the vote {0}")]
+    NotItself(Vote),
+    /// A leader is one whose vote is committed.
+    #[error("it claims to lead under the vote {0}, which is not committed")]
+    NotElected(Vote),
+    /// Nobody asks for a vote that was granted by a majority already.
+    #[error("it asks for the vote {0}, which is committed")]
+    Elected(Vote),
+    /// The terms would run out.
+    #[error("its term {term} is too far above {known}")]
+    TermAhead {
+        /// Its term.
+        term: u64,
+        /// The highest one seen.
+        known: u64,
+    },
+    /// Log ids rise.
+    #[error("the log id {after} stands behind {before}")]
+    Order {
+        /// The one before.
+        before: LogId,
+        /// The one behind it.
+        after: LogId,
+    },
+    /// A log ends with the term of its leader.
+    #[error("the log id {id} is of a later term than the vote {vote}")]
+    Later {
+        /// The log id.
+        id: LogId,
+        /// The vote.
+        vote: Vote,
+    },
+    /// What is said to be committed is not what stands there.
+    #[error("the commit {0} is not an entry of its log")]
+    Commit(LogId),
+    /// What is committed stays.
+    #[error("{id} contradicts {committed}, which is committed")]
+    Committed {
+        /// The log id.
+        id: LogId,
+        /// What is known to be committed.
+        committed: LogId,
+    },
+    /// A leader's log only grows.
+    #[error("{id} contradicts what the leader of {vote} said before")]
+    TakenBack {
+        /// The log id.
+        id: LogId,
+        /// The leader's vote.
+        vote: Vote,
+    },
+    /// One membership is committed before the next one is proposed.
+    #[error("it takes back the membership at {0}, which another one followed")]
+    Membership(u64),
+    /// A membership without voters, or one that a snapshot cannot have.
+    #[error("the membership at {0} is none")]
+    NoMembership(u64),
+    /// A replica id stands for one data directory.
+    #[error("the membership at {index} has replica {replica} in another data directory")]
+    Moved {
+        /// Where the membership stands.
+        index: u64,
+        /// The replica.
+        replica: u64,
+    },
+    /// Indices must not run out.
+    #[error("the index of {0} is too high")]
+    Far(LogId),
+    /// The commands of an entry.
+    #[error("the entry {id}: {source}")]
+    Batch {
+        /// The entry.
+        id: LogId,
+        /// What is wrong.
+        source: ApplyError,
+    },
+    /// An answer that does not belong to what was asked.
+    #[error("the answer {0}")]
+    Answer(&'static str),
+}
