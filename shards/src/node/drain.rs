@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use kahuna_protocol::{Incarnation, ReplicaId};
 use kahuna_wal::Space;
 
@@ -14,6 +15,8 @@ use crate::group::Group;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// How long it waits for one of them.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(1);
+/// How many leaderships move at once.
+const TRANSFERS: usize = 32;
 /// Between two looks for groups that another node should lead.
 const PREFER_EVERY: Duration = Duration::from_millis(500);
 /// A returned node takes its leaderships back only after it was up for this long.
@@ -24,15 +27,7 @@ impl<E: Env> Runner<E> {
     pub(super) async fn drain(&self) {
         let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
         let handed_over = async {
-            for group in &groups {
-                if let Some(to) = self.successor(group, |_| true) {
-                    let seen = group.replica().leader();
-                    if group.replica().transfer_to(to).await.is_ok() {
-                        // A successor that dies now must not keep the other groups waiting.
-                        E::timeout(TRANSFER_LIMIT, group.replica().leader_changed(&seen)).await;
-                    }
-                }
-            }
+            self.give_away(&groups).await;
             self.shard.load.drained().await;
         };
         if E::timeout(DRAIN_LIMIT, handed_over).await.is_none() {
@@ -53,50 +48,57 @@ impl<E: Env> Runner<E> {
         self.shard.peers.close();
     }
 
-    /// Gives groups back to the nodes that they are placed on first, one at a time; and all of them away while this node's
-    /// disk is full, to nodes that have room.
+    /// Gives groups back to the nodes that they are placed on first, one at a time; and all of them away while this node
+    /// should lead none.
     pub(super) async fn prefer_leaders(self: Rc<Self>) {
         while !self.stopping.get() {
             E::sleep(PREFER_EVERY).await;
-            if self.is_short_of_room() {
-                self.give_away().await;
+            let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
+            if self.should_not_lead() {
+                self.give_away(&groups).await;
                 continue;
             }
-            let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
-            for group in groups {
-                let preferred = self.placed_first(&group);
+            for group in &groups {
+                let preferred = self.placed_first(group);
                 let settled = |incarnation| {
                     let node = self.shard.peers.node_of(incarnation);
                     let since = node.and_then(|node| self.shard.alive.borrow().get(&node).copied());
                     Some(incarnation) == preferred && since.is_some_and(|since| since + SETTLED < E::boot_clock())
                 };
-                if let Some(to) = self.successor(&group, settled) {
-                    let seen = group.replica().leader();
-                    if group.replica().transfer_to(to).await.is_ok() {
-                        E::timeout(PREFER_EVERY, group.replica().leader_changed(&seen)).await;
-                    }
+                // One that cannot go now keeps no other one.
+                if self.hand_over(group, settled).await {
                     break;
                 }
             }
         }
     }
 
-    fn is_short_of_room(&self) -> bool {
+    /// Whether the groups of this shard are better led by any other node: its disk is full.
+    fn should_not_lead(&self) -> bool {
         self.shard.log.borrow().as_ref().is_some_and(|log| log.space() != Space::Plenty)
     }
 
-    /// Hands over every group that a node with room takes; the others stay, for nobody would take their writes either.
-    async fn give_away(&self) {
-        let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
-        for group in groups {
-            for to in self.successors(&group, |_| true) {
-                let seen = group.replica().leader();
-                if group.replica().transfer_to(to).await.is_ok() {
-                    E::timeout(TRANSFER_LIMIT, group.replica().leader_changed(&seen)).await;
-                    break;
-                }
+    /// Hands over every group that another node takes, many at once; the others stay.
+    async fn give_away(&self, groups: &[Rc<Group<E>>]) {
+        let hand_over = async |group: &Rc<Group<E>>| {
+            self.hand_over(group, |_| true).await;
+        };
+        stream::iter(groups).for_each_concurrent(TRANSFERS, hand_over).await;
+    }
+
+    /// Hands a group over that this node leads, to the first successor that fits and takes it; whether one did.
+    async fn hand_over(&self, group: &Rc<Group<E>>, fits: impl Fn(Incarnation) -> bool) -> bool {
+        for to in self.successors(group, fits) {
+            if group.replica().transfer_to(to).await.is_err() {
+                continue;
+            }
+            // A successor that dies now must not keep the group.
+            E::timeout(TRANSFER_LIMIT, led_elsewhere(group)).await;
+            if !group.replica().leader().leading {
+                return true;
             }
         }
+        false
     }
 
     /// Where a group is placed first: there it shall be led.
@@ -104,11 +106,6 @@ impl<E: Env> Runner<E> {
         let meta = self.meta.borrow();
         let first = meta.as_ref()?.placement(group.id().0)?.replicas.first()?;
         Some(Incarnation(first.incarnation))
-    }
-
-    /// Another live voter of a group that this node leads.
-    fn successor(&self, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Option<ReplicaId> {
-        self.successors(group, fits).into_iter().next()
     }
 
     /// The other live voters of a group that this node leads. Whether one is caught up the transfer itself finds out.
@@ -124,5 +121,19 @@ impl<E: Env> Runner<E> {
             node.is_some_and(|node| alive.contains_key(&node)) && fits(*incarnation)
         });
         fit.map(|(id, _)| id).collect()
+    }
+}
+
+/// Returns once another replica leads, or this one was shut down. Until then the successor may need this one's vote.
+async fn led_elsewhere<E: Env>(group: &Group<E>) {
+    let replica = group.replica();
+    let mut seen = replica.leader();
+    while seen.leading || seen.replica.is_none() {
+        replica.leader_changed(&seen).await;
+        let now = replica.leader();
+        if now == seen {
+            return;
+        }
+        seen = now;
     }
 }

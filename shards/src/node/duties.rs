@@ -3,7 +3,7 @@
 //! ```text
 //!   leading it, nothing placed yet ─▶ PlaceGroups          applied ─▶ every shard learns map, nodes, placements
 //!   own addresses differ           ─▶ UpsertNode
-//!   this node leads a group that is not marked led ─▶ SetLed
+//!   this node leads groups that are not marked led ─▶ SetLed for each, at once: they share an entry of the log
 //! ```
 //! Every command is safe to repeat, so each turn looks at the state and proposes what is still missing.
 
@@ -11,14 +11,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kahuna_machine::Meta;
 use kahuna_protocol::meta::{NodeInfo, SetLed, UpsertNode};
-use kahuna_protocol::{GroupId, Outcome, Request};
+use kahuna_protocol::{GroupId, NodeId, Outcome, Request};
 
 use super::manifest::Founding;
 use super::placement::place_groups;
 use crate::env::Env;
-use crate::group::Group;
+use crate::group::{Group, MAX_BATCH_COMMANDS};
 use crate::lanes::Control;
 use crate::shard::Shard;
 
@@ -50,9 +51,10 @@ impl<E: Env> Duties<E> {
                 published = Some(version);
             }
             let applied = self.meta.replica().applied_index();
-            if let Some(command) = self.missing()
-                && let Outcome::Error(error) = self.meta.system(&command, PROPOSE_TIMEOUT).await
-            {
+            let proposed =
+                self.missing().iter().map(|command| self.meta.system(command, PROPOSE_TIMEOUT)).collect::<Vec<_>>();
+            let refused = |outcome| if let Outcome::Error(error) = outcome { Some(error) } else { None };
+            if let Some(error) = join_all(proposed).await.into_iter().find_map(refused) {
                 crate::say!("node {}: the meta group: {} ({})", self.info.node, error.text, error.code());
                 E::sleep(LOOK_EVERY).await;
             }
@@ -60,22 +62,21 @@ impl<E: Env> Duties<E> {
         }
     }
 
-    /// The first thing that the meta group should know and does not.
-    fn missing(&self) -> Option<Request> {
+    /// The first things that the meta group should know and does not; those that are all missing at once share a batch.
+    fn missing(&self) -> Vec<Request> {
         let machine = self.meta.replica().machine().borrow();
         let meta: &Meta = machine.meta();
         if meta.placements.is_empty() {
-            return self.meta.replica().leader().leading.then(|| place_groups(&self.founding).into());
+            let leads = self.meta.replica().leader().leading;
+            return leads.then(|| place_groups(&self.founding).into()).into_iter().collect();
         }
         if !meta.nodes.contains(&self.info) {
-            return Some(UpsertNode { info: self.info.clone() }.into());
+            return vec![UpsertNode { info: self.info.clone() }.into()];
         }
-        let map = self.shard.map.borrow();
-        let led_here = |group: u32| {
-            let range = map.ranges.ranges.iter().find(|range| range.partition == group);
-            range.is_some_and(|range| range.leader == self.info.node)
-        };
-        let unmarked = meta.placements.iter().find(|placement| !placement.led && led_here(placement.group));
-        unmarked.map(|placement| SetLed { group: GroupId(placement.group).0 }.into())
+        // The map of the meta group names no leaders: who leads is known from the groups themselves.
+        let led_here = |group: u32| self.shard.leader_of(GroupId(group)) == Some(NodeId(self.info.node));
+        let unmarked = meta.placements.iter().filter(|placement| !placement.led && led_here(placement.group));
+        let marks = unmarked.map(|placement| SetLed { group: placement.group }.into());
+        marks.take(MAX_BATCH_COMMANDS as usize).collect()
     }
 }

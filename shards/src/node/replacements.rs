@@ -3,14 +3,17 @@
 //! The meta group says which replacements are pending; [`Replica::carry_out`](crate::raft::Replica::carry_out) knows the
 //! next step of each. Every look begins anew from the state, so a leader that is new goes on where the one before ended.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kahuna_protocol::meta::FinishReplacement;
+use kahuna_protocol::meta::{FinishReplacement, Replacement};
 use kahuna_protocol::{GroupId, Outcome};
 
 use super::runner::Runner;
 use crate::env::Env;
+use crate::group::Group;
 use crate::raft::Step;
 
 /// Between two looks for replacements of groups that are led here, while there are some and while there are none.
@@ -20,8 +23,9 @@ const IDLE_LOOK_EVERY: Duration = Duration::from_millis(100);
 const STEP_LIMIT: Duration = Duration::from_secs(1);
 
 impl<E: Env> Runner<E> {
-    /// Runs until the node stops.
+    /// Runs until the node stops. The replacements go on side by side: one that finds no quorum holds up no other one.
     pub(super) async fn carry_out_replacements(self: Rc<Self>) {
+        let under_way = Rc::<RefCell<BTreeSet<(u32, u64)>>>::default();
         let mut pause = IDLE_LOOK_EVERY;
         while !self.stopping.get() {
             E::sleep(std::mem::replace(&mut pause, IDLE_LOOK_EVERY)).await;
@@ -32,16 +36,27 @@ impl<E: Env> Runner<E> {
                     continue;
                 }
                 pause = LOOK_EVERY;
-                let step = E::timeout(STEP_LIMIT, group.replica().carry_out(replacement)).await;
-                if step != Some(Step::Done) {
-                    continue;
-                }
-                let finish = FinishReplacement { group: replacement.group, replica: replacement.replica };
-                // What was not said now is said by the next look.
-                if let Outcome::Error(error) = self.shard.system(GroupId::META, &finish.into(), STEP_LIMIT).await {
-                    crate::say!("{}: replica {}: {}", group.id(), replacement.replica, error.text);
+                let key = (replacement.group, replacement.replica);
+                if under_way.borrow_mut().insert(key) {
+                    let (runner, replacement, under_way) = (self.clone(), replacement.clone(), under_way.clone());
+                    E::spawn(async move {
+                        runner.carry_out_step(&group, &replacement).await;
+                        under_way.borrow_mut().remove(&key);
+                    });
                 }
             }
+        }
+    }
+
+    /// Takes the next step of a replacement in a group that is led here, and tells the meta group when there is none left.
+    async fn carry_out_step(&self, group: &Group<E>, replacement: &Replacement) {
+        if E::timeout(STEP_LIMIT, group.replica().carry_out(replacement)).await != Some(Step::Done) {
+            return;
+        }
+        let finish = FinishReplacement { group: replacement.group, replica: replacement.replica };
+        // What was not said now is said by the next look.
+        if let Outcome::Error(error) = self.shard.system(GroupId::META, &finish.into(), STEP_LIMIT).await {
+            crate::say!("{}: replica {}: {}", group.id(), replacement.replica, error.text);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
 };
 
+use kahuna_machine::Meta;
 use kahuna_protocol::{GroupId, ReplicaId, meta::DiskSpace};
 use kahuna_shards::{
     group::Group,
@@ -128,6 +129,20 @@ impl Probe {
     pub fn campaign(&self, group: GroupId) {
         if let Some(group) = self.group(group) {
             group.replica().campaign();
+        }
+    }
+
+    /// What the meta group says, as far as its replica here has applied it.
+    pub fn meta(&self) -> Option<Meta> {
+        let group = self.group(GroupId::META)?;
+        let machine = group.replica().machine().borrow();
+        Some(machine.meta().clone())
+    }
+
+    /// Ends a group's replica, as a bug in it would, while the node goes on.
+    pub async fn end_replica(&self, group: GroupId) {
+        if let Some(group) = self.group(group) {
+            group.replica().shutdown().await;
         }
     }
 
