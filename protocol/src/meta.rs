@@ -244,10 +244,20 @@ pub struct Status {
     pub connections: u32,
     /// Peers whose heartbeat is current.
     pub peers_alive: Vec<u32>,
-    /// What the node waits for, for a person; empty when it serves.
+    /// What the node waits for, for a person; empty when it serves, or [`SERVES`](Status::SERVES) and what is to be mended.
     pub waiting: String,
     /// Ascending by group.
     pub replicas: Vec<ReplicaStatus>,
+}
+
+impl Status {
+    /// What `waiting` begins with on a node that serves and has something to say all the same.
+    pub const SERVES: &str = "serves; ";
+
+    /// Whether the node serves.
+    pub fn serves(&self) -> bool {
+        self.waiting.is_empty() || self.waiting.starts_with(Self::SERVES)
+    }
 }
 
 /// A command of the system was applied.

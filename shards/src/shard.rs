@@ -200,6 +200,7 @@ impl<E: Env> Shard<E> {
             connections: self.connections.get(),
             peers_alive: self.alive.borrow().keys().copied().collect(),
             waiting: self.waits_for(),
+            note: self.peers.unreached().first().map(|node| self.peers.not_reached_by(*node)).unwrap_or_default(),
         }
     }
 

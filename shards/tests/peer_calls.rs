@@ -92,7 +92,7 @@ fn who_is_not_known_or_not_there_gets_nothing_sent() {
         // A port that nobody listens on.
         let (listener, address) = listen();
         drop(listener);
-        first.set_addresses(vec![(NodeId(3), Some(Incarnation(103)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(3), Some(Incarnation(103)), address)]);
         assert!(matches!(ask(&first, 103, b"").await, Err(CallError::NotSent(_))));
         // Now the link may not dial for a moment: calls fail at once.
         let mut call = std::pin::pin!(ask(&first, 103, b""));
@@ -106,7 +106,7 @@ fn a_broken_link_says_which_calls_may_have_arrived() {
     on_shard(async || {
         let (mut listener, address) = listen();
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let calls = [ask(&first, 102, b"a"), ask(&first, 102, b"b")];
         let mut wire = Wire::over(listener.accept().await.expect("dialled"));
         wire.next().await.expect("a hello");
@@ -139,7 +139,7 @@ fn a_node_that_comes_back_is_reached_again() {
         let (listener, address) = listen();
         let (second, _) = node(local(2, &address), listener);
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address.clone())]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address.clone())]);
         ask(&first, 102, b"x").await.expect("an answer");
         for boot in 1..4_u64 {
             // Its links end; then it is there again, the same data directory under another boot.
@@ -158,7 +158,7 @@ fn a_node_that_comes_back_is_reached_again() {
             assert!(matches!(before.take(), Some(CallError::Lost(_) | CallError::NotSent(_) | CallError::Refused(_))));
             let (listener, address) = listen();
             let (third, _) = node(LocalNode { boot_id: 5000 + boot, ..local(2, &address) }, listener);
-            first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+            first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
             until_answered(&first).await;
             assert_eq!(first.peer(NodeId(2)).expect("introduced").boot_id, 5000 + boot);
             third.close();
@@ -178,7 +178,7 @@ fn a_peer_that_never_reads_fills_the_queue_and_no_more() {
     on_shard(async || {
         let (mut listener, address) = listen();
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let opening = later(ask(&first, 102, b""));
         let mut wire = Wire::over(listener.accept().await.expect("dialled"));
         wire.next().await.expect("a hello");
@@ -217,7 +217,7 @@ fn peers_that_never_read_fill_no_more_than_the_shard_holds_and_leave_room_for_ot
         for node in 11..11 + SILENT {
             let (mut listener, address) = listen();
             let incarnation = 100 + u64::from(node);
-            first.set_addresses(vec![(NodeId(node), Some(Incarnation(incarnation)), address)]);
+            first.set_addresses(AddressSource::Listed, vec![(NodeId(node), Some(Incarnation(incarnation)), address)]);
             waiting.push(Box::pin(ask(&first, incarnation, b"")));
             let mut wire = Wire::over(listener.accept().await.expect("dialled"));
             wire.next().await.expect("a hello");
@@ -263,7 +263,7 @@ fn one_node_that_hangs_does_not_hold_up_another() {
     on_shard(async || {
         let (first, _second, _) = pair();
         let (_silent, address) = listen();
-        first.set_addresses(vec![(NodeId(3), Some(Incarnation(103)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(3), Some(Incarnation(103)), address)]);
         let stuck = later(ask(&first, 103, b"stuck"));
         for _ in 0..100 {
             ask(&first, 102, b"x").await.expect("an answer");
@@ -278,7 +278,7 @@ fn a_link_that_nobody_reads_is_probed_before_it_is_given_up() {
     on_shard(async || {
         let (mut listener, address) = listen();
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let long = later(ask(&first, 102, b"a long wait"));
         let mut wire = Wire::over(listener.accept().await.expect("dialled"));
         wire.next().await.expect("a hello");
@@ -309,7 +309,7 @@ fn an_answer_to_another_question_ends_the_link() {
     on_shard(async || {
         let (mut listener, address) = listen();
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let call = later(ask(&first, 102, b"a"));
         let mut wire = Wire::over(listener.accept().await.expect("dialled"));
         wire.next().await.expect("a hello");
@@ -332,8 +332,8 @@ fn views_show_what_the_other_end_said() {
         let (first, _) = node(pending(local(1, &first_address)), first_listener);
         let (second, _) = node(pending(local(2, &second_address)), second_listener);
         assert_eq!(first.peer(NodeId(2)), None);
-        first.set_addresses(vec![(NodeId(2), None, second_address.clone())]);
-        second.set_addresses(vec![(NodeId(1), None, first_address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), None, second_address.clone())]);
+        second.set_addresses(AddressSource::Listed, vec![(NodeId(1), None, first_address)]);
         assert_eq!(first.incarnation_of(NodeId(2)), None);
         Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), |_| {}));
         // One end dials, both know.

@@ -44,7 +44,7 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
     on_shard(async || {
         let (listener, address) = listen();
         let (second, _) = node(local(2, &address), listener);
-        second.set_addresses(vec![(NodeId(1), Some(Incarnation(101)), "127.0.0.1:1".into())]);
+        second.set_addresses(AddressSource::Listed, vec![(NodeId(1), Some(Incarnation(101)), "127.0.0.1:1".into())]);
         let good = hello(1, 2);
         let changed = |change: fn(&mut PeerHello)| {
             let mut hello = good.clone();
@@ -94,7 +94,7 @@ fn a_dialler_refuses_who_is_not_the_one_it_wanted() {
         for (change, text) in cases {
             let (mut listener, address) = listen();
             let first = peers(local(1, "nowhere:1"));
-            first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+            first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
             let call = later(ask(&first, 102, b"for the old voter"));
             let mut wire = Wire::over(listener.accept().await.expect("dialled"));
             let (header, _, body) = wire.next().await.expect("a hello");
@@ -116,7 +116,10 @@ fn a_node_that_dials_itself_or_a_namesake_finds_out() {
     on_shard(async || {
         let (listener, address) = listen();
         let (first, _) = node(local(1, &address), listener);
-        first.set_addresses(vec![(NodeId(2), None, address.clone()), (NodeId(3), Some(Incarnation(103)), address)]);
+        first.set_addresses(
+            AddressSource::Listed,
+            vec![(NodeId(2), None, address.clone()), (NodeId(3), Some(Incarnation(103)), address)],
+        );
         let Err(CallError::NotSent(reason)) = ask(&first, 103, b"").await else { panic!("that is not node 3") };
         assert!(reason.contains("reached itself under the address of node 3"), "{reason}");
     });
@@ -128,20 +131,20 @@ fn a_wiped_node_is_met_anew_only_while_nothing_is_on_record() {
         let (listener, address) = listen();
         let (old, _) = node(local(2, &address), listener);
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), None, address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), None, address)]);
         Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), |_| {}));
         until("node 2 is known", || first.incarnation_of(NodeId(2)) == Some(Incarnation(102))).await;
         old.close();
         let (listener, address) = listen();
         let wiped = LocalNode { incarnation: Incarnation(999), boot_id: 5, ..local(2, &address) };
         let (wiped, echo) = node(wiped, listener);
-        first.set_addresses(vec![(NodeId(2), None, address.clone())]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), None, address.clone())]);
         until("the new one is known", || first.incarnation_of(NodeId(2)) == Some(Incarnation(999))).await;
         assert!(matches!(ask(&first, 102, b"x").await, Err(CallError::NotSent(_))), "the old one is gone");
         ask(&first, 999, b"x").await.expect("an answer");
         // From now on the cluster has the old one on record.
         echo.seen.borrow_mut().clear();
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         assert!(matches!(ask(&first, 999, b"x").await, Err(CallError::NotSent(_))));
         for _ in 0..20 {
             assert!(matches!(ask(&first, 102, b"x").await, Err(CallError::NotSent(_))));
@@ -210,7 +213,7 @@ fn garbage_after_the_handshake_ends_the_link_only() {
         let (first, second, echo) = pair();
         ask(&first, 102, b"x").await.expect("an answer");
         let address = second.local().peer_address;
-        second.set_addresses(vec![(NodeId(3), Some(Incarnation(103)), "127.0.0.1:1".into())]);
+        second.set_addresses(AddressSource::Listed, vec![(NodeId(3), Some(Incarnation(103)), "127.0.0.1:1".into())]);
         let mut bad_crc = frame(KIND_ECHO, 0, 9, |out| out.extend([1; 100]));
         *bad_crc.last_mut().expect("not empty") ^= 1;
         let mut oversized = frame(KIND_ECHO, 0, 9, |_| {});
@@ -327,7 +330,7 @@ fn a_link_goes_to_the_shard_that_owns_the_group() {
         spawn_shard(ShardOptions::new(10 + shard), move || async move {
             let local = LocalNode { shard: ShardId(shard as u16), shards: 2, ..local(1, "nowhere:1") };
             let first = peers(local);
-            first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+            first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
             // All at once: the first ones are queued before anybody knows how many shards there are.
             let calls: Vec<_> = (0..30_u32).map(|id| ask_group(&first, 102, id, &id.to_le_bytes())).collect();
             for (call, id) in calls.into_iter().zip(0_u32..) {

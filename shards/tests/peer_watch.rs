@@ -40,14 +40,14 @@ fn a_node_that_dies_and_comes_back_is_noticed() {
         let (listener, address) = listen();
         let (second, _) = node(local(2, &address), listener);
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let events = watch(&first);
         saw(&events, &[up(1002)]).await;
         second.close();
         saw(&events, &[up(1002), DOWN]).await;
         let (listener, address) = listen();
         let (_third, _) = node(LocalNode { boot_id: 77, ..local(2, &address) }, listener);
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         saw(&events, &[up(1002), DOWN, up(77)]).await;
     });
 }
@@ -59,14 +59,14 @@ fn a_restart_between_two_heartbeats_is_a_death_too() {
         let (listener, address) = listen();
         let (second, _) = node(local(2, &address), listener);
         let (first, _) = node(local(1, &first_address), first_listener);
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let events = watch(&first);
         saw(&events, &[up(1002)]).await;
         // The new process introduces itself before the old one's links are seen to break.
         let (listener, address) = listen();
         let (third, _) = node(LocalNode { boot_id: 77, ..local(2, &address) }, listener);
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
-        third.set_addresses(vec![(NodeId(1), Some(Incarnation(101)), first_address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        third.set_addresses(AddressSource::Listed, vec![(NodeId(1), Some(Incarnation(101)), first_address)]);
         ask(&third, 101, b"x").await.expect("an answer");
         second.close();
         saw(&events, &[up(1002), DOWN, up(77)]).await;
@@ -78,7 +78,7 @@ fn a_node_that_hangs_is_dead_until_it_speaks_again() {
     on_shard(async || {
         let (mut listener, address) = listen();
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let events = watch(&first);
         let mut wire = Wire::over(listener.accept().await.expect("dialled"));
         wire.next().await.expect("a hello");
@@ -147,7 +147,7 @@ fn a_shard_that_did_not_run_does_not_blame_the_others() {
     let address = address.recv().expect("the shard listens");
     on_shard(async move || {
         let first = peers(local(1, "nowhere:1"));
-        first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
         let events = watch(&first);
         saw(&events, &[up(1002)]).await;
         for _ in 0..3 {

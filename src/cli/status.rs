@@ -123,7 +123,7 @@ fn node_record(endpoint: &str, status: &Status) -> Record {
     Record::without_outcome()
         .field("node", status.node)
         .field("address", endpoint)
-        .field("state", if status.waiting.is_empty() { "serves" } else { "waits" })
+        .field("state", if status.serves() { "serves" } else { "waits" })
         .field("waiting", status.waiting.clone())
         .field("cluster", ClusterId(status.cluster).to_string())
         .field("incarnation", format!("{:016x}", status.incarnation))

@@ -111,7 +111,7 @@ impl Cluster {
 
     fn all_led(&self, status: &Status) -> bool {
         let led = status.replicas.iter().filter(|replica| replica.leader != 0).count();
-        status.waiting.is_empty() && led == self.groups
+        status.serves() && led == self.groups
     }
 }
 

@@ -16,6 +16,7 @@ mod durability;
 mod failover;
 mod faults;
 mod frames;
+mod moves;
 mod recover;
 mod start;
 mod unheard;

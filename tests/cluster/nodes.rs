@@ -32,7 +32,7 @@ pub struct Cluster {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> String {
+pub fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("a bound socket has an address").to_string()
 }
@@ -182,6 +182,18 @@ impl Cluster {
         for name in self.names_of_partitions() {
             client.get(name.clone()).unwrap_or_else(|error| panic!("{name} is not served: {error}"));
         }
+    }
+
+    /// Returns once every other node that runs reaches this one, and it all of them.
+    pub fn wait_until_reached(&self, at: usize) {
+        let running: Vec<&Node> = self.nodes.iter().filter(|node| node.child.is_some()).collect();
+        let (client, id) = (self.client(), self.nodes[at].id);
+        let reaches = |from: &Node| {
+            let alive = client.status(from.client_address.as_str()).expect("the node answers").peers_alive;
+            let mut wanted = running.iter().filter(|to| to.id != from.id && (to.id == id || from.id == id));
+            wanted.all(|to| alive.contains(&to.id))
+        };
+        while !running.iter().all(|node| reaches(node)) {}
     }
 
     /// A name for each partition, in order.

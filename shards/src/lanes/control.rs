@@ -33,6 +33,8 @@ pub struct ShardStatus {
     pub peers_alive: Vec<NodeId>,
     /// What the shard waits for, for a person; empty when it serves.
     pub waiting: String,
+    /// What is to be mended although the shard serves, for a person; empty when nothing is.
+    pub note: String,
 }
 
 /// What one shard tells another apart from requests.

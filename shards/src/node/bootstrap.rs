@@ -122,7 +122,10 @@ impl<E: Env> Bootstrap<E> {
         let missing: Vec<String> = others()
             .zip(&views)
             .filter(|(_, (_, view))| view.is_none())
-            .map(|((node, address), _)| format!("node {node} at {address}"))
+            .map(|((node, address), _)| match self.peers.unresolved(NodeId(*node)) {
+                Some(why) => why,
+                None => format!("node {node} at {address}"),
+            })
             .collect();
         if !missing.is_empty() {
             return Next::Wait(format!("waiting to form the cluster; no answer yet from {}", missing.join(", ")));

@@ -75,7 +75,7 @@ impl std::fmt::Display for PeerSpecText {
 
 /// Reads the directory's manifest, or formats an empty directory under `incarnation`.
 ///
-/// A node that is still pending takes the configuration's peers and shards; one that belongs to a cluster keeps what
+/// A node that is still pending takes the configuration's peers, if it lists any; one that belongs to a cluster keeps what
 /// was fixed then.
 ///
 /// # Errors
@@ -123,7 +123,10 @@ pub async fn open_or_format<D: Disk>(
             Ok(manifest)
         }
         (None, _) => {
-            manifest.peers = peers;
+            // Without a list the node would found a cluster of its own, beside the one it was to form with others.
+            if !config.peers.is_empty() {
+                manifest.peers = peers;
+            }
             manifest.write(disk, path).await?;
             Ok(manifest)
         }

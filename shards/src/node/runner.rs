@@ -31,8 +31,8 @@ use crate::env::local::LocalMutex;
 use crate::env::{Env, Listener, Net};
 use crate::lanes::{Control, Detached, LaneEnds, Lanes};
 use crate::peer::{
-    Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
-    watch_nodes,
+    AddressSource, Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers,
+    listen_to_peers, watch_nodes, watch_reach,
 };
 use crate::serve::{Signal, listen_to_clients};
 use crate::shard::{ControlHandler, Shard};
@@ -114,7 +114,7 @@ impl<E: Env> Runner<E> {
         let runner = Rc::new(Self {
             shard: shard.clone(),
             disk,
-            manifest: RefCell::new(manifest.clone()),
+            manifest: RefCell::new(manifest),
             counting: LocalMutex::new(()),
             info,
             failover: Failover::new(peers.clone(), config.timing),
@@ -128,8 +128,7 @@ impl<E: Env> Runner<E> {
             config,
         });
         peers.set_handler(runner.clone());
-        let addresses = manifest.peers.iter().map(|(node, address)| (NodeId(*node), None, address.clone()));
-        peers.set_addresses(addresses.filter(|(node, _, _)| *node != runner.config.node).collect());
+        runner.set_told_addresses();
         let listened = runner.listen();
         let failed = listened.is_err();
         // The starting thread waits for this; if it is gone, the process ends.
@@ -140,6 +139,7 @@ impl<E: Env> Runner<E> {
         E::spawn(shard.run_lanes(outlet, runner.clone()));
         if id == ShardId(0) {
             peers.set_progress(progress.clone());
+            E::spawn(watch_reach(peers.clone()));
             E::spawn(watch_nodes(peers, move |event| lanes.broadcast(|| Control::NodeEvent(event))));
             E::spawn(runner.clone().found(mint));
             let lanes = runner.shard.lanes.clone();
@@ -162,6 +162,34 @@ impl<E: Env> Runner<E> {
     /// What it runs.
     pub fn shard(&self) -> &Rc<Shard<E>> {
         &self.shard
+    }
+
+    /// Where the operator says that the other nodes are, when the cluster was founded and now. Who is a member was fixed
+    /// then, with the data directory of each.
+    fn set_told_addresses(&self) {
+        let manifest = self.manifest.borrow();
+        let members = manifest.founding.as_ref().map(|founding| &founding.members);
+        let incarnation_of = |node: u32| {
+            let member = members.into_iter().flatten().find(|member| member.node == node);
+            member.map(|member| Incarnation(member.incarnation))
+        };
+        let node = |node: u32, address: &String| (NodeId(node), incarnation_of(node), address.clone());
+        let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
+        self.shard.peers.set_addresses(AddressSource::Listed, listed);
+        let (told, strangers): (Vec<_>, Vec<_>) =
+            self.config.peers.iter().partition(|peer| manifest.peers.iter().any(|(listed, _)| *listed == peer.node.0));
+        let told = told.into_iter().map(|peer| node(peer.node.0, &peer.address)).collect();
+        self.shard.peers.set_addresses(AddressSource::Told, told);
+        if self.shard.id == ShardId(0) {
+            for peer in strangers {
+                crate::say!(
+                    "node {}: --peers lists node {} at {}, which is no member of the cluster; left out",
+                    self.config.node,
+                    peer.node,
+                    peer.address
+                );
+            }
+        }
     }
 
     fn listen(self: &Rc<Self>) -> std::io::Result<()> {
@@ -236,7 +264,7 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
         let known = meta.nodes.iter().filter(|info| info.node != self.config.node.0);
         let addresses =
             known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
-        self.shard.peers.set_addresses(addresses.collect());
+        self.shard.peers.set_addresses(AddressSource::Recorded, addresses.collect());
         *self.meta.borrow_mut() = Some(meta.clone());
         if self.opened.get() {
             E::spawn(self.follow_placements(meta));

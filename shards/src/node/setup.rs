@@ -1,5 +1,6 @@
 //! What each shard of a node is started with, on whatever executor.
 
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 
@@ -30,13 +31,11 @@ pub fn setups<E: Env>(
     listening: &mpsc::Sender<std::io::Result<()>>,
     stop: &flume::Receiver<()>,
 ) -> Vec<Setup<E>> {
-    let own_peer_address = manifest.peers.iter().find(|(node, _)| *node == config.node.0);
-    let own_peer_address = own_peer_address.map(|(_, address)| address.clone()).filter(|address| !address.is_empty());
     let info = NodeInfo {
         node: config.node.0,
         incarnation: manifest.incarnation,
         client_address: config.advertise.clone().unwrap_or_else(|| config.listen.to_string()),
-        peer_address: config.peer_advertise.clone().or(own_peer_address).unwrap_or(config.peer_listen.to_string()),
+        peer_address: own_peer_address(&config, &manifest),
         shards: config.shards,
     };
     let progress: Arc<[AtomicU64]> = (0..config.shards).map(|_| AtomicU64::new(0)).collect();
@@ -53,4 +52,30 @@ pub fn setups<E: Env>(
         stop: stop.clone(),
     };
     (0..config.shards).zip(lanes::<E>(config.shards)).map(setup).collect()
+}
+
+/// Where this node says that its peers reach it: what the flags of this start say wins over what was listed at the founding.
+///
+/// Its own entry in a list of peers may be a name, or the address of something in front of the node, so it need not be what
+/// the node listens on. It is out of date if it names the address that the node listens on, with another port; that of the
+/// founding also if the port is another one.
+fn own_peer_address(config: &NodeConfig, manifest: &Manifest) -> String {
+    let listens = config.peer_listen;
+    if let Some(advertised) = &config.peer_advertise {
+        return advertised.clone();
+    }
+    let was_left = |address: &str| {
+        address.parse::<SocketAddr>().is_ok_and(|listed| listed.ip() == listens.ip() && listed.port() != listens.port())
+    };
+    if let Some(told) = config.peers.iter().find(|peer| peer.node == config.node)
+        && !was_left(&told.address)
+    {
+        return told.address.clone();
+    }
+    let still_there = |address: &str| match address.parse::<SocketAddr>() {
+        Ok(listed) => listed.port() == listens.port() && (listed.ip() == listens.ip() || listens.ip().is_unspecified()),
+        Err(_) => address.rsplit_once(':').is_some_and(|(_, port)| port == listens.port().to_string()),
+    };
+    let listed = manifest.peers.iter().find(|(node, address)| *node == config.node.0 && still_there(address));
+    listed.map_or_else(|| listens.to_string(), |(_, address)| address.clone())
 }

@@ -69,6 +69,11 @@ impl Accepted {
         links.iter().filter(|(key, _)| key.0 == node).for_each(|(_, (_, out))| out.close());
     }
 
+    /// Whether a node has dialled this shard and the link stands.
+    pub(super) fn has_link_of(&self, node: NodeId) -> bool {
+        self.links.borrow().keys().any(|key| key.0 == node)
+    }
+
     /// Closes all links.
     pub(super) fn close_all(&self) {
         self.links.borrow().values().for_each(|(_, out)| out.close());

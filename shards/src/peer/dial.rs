@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use crate::env::{Env, Net, Stream, WriteHalf};
 
 /// How long connecting may take, and how long the answer to the introduction.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(1);
+/// Most threads that ask for names at once.
+const MAX_ASKING: usize = 16;
 
 type ReadHalf<E> = <<<E as Env>::Net as Net>::Stream as Stream>::ReadHalf;
 type Halves<E> = (ReadHalf<E>, <<<E as Env>::Net as Net>::Stream as Stream>::WriteHalf);
@@ -28,6 +31,8 @@ type Halves<E> = (ReadHalf<E>, <<<E as Env>::Net as Net>::Stream as Stream>::Wri
 enum DialError {
     /// Nobody is there. Usual, and said by whoever watches the node.
     Away(String),
+    /// The address is a name, and nobody knows where that is.
+    Unresolved(String),
     /// Somebody is there who does not want us, or whom we do not want.
     Refused(String),
 }
@@ -49,8 +54,16 @@ impl<E: Env> Peers<E> {
         connection: Connection,
     ) {
         let expected = remote.incarnation();
-        let greeted = self.greet(&remote, shard, expected).await;
-        let greeted = greeted.and_then(|greeted| self.admit(&remote, &connection, shard, greeted));
+        let address = remote.addresses.borrow().next().to_owned();
+        let greeted = self.greet(&remote, &address, shard, expected).await;
+        if greeted.is_err() {
+            remote.addresses.borrow_mut().failed(&address);
+        }
+        let greeted = greeted.and_then(|greeted| self.admit(&remote, &address, &connection, shard, greeted));
+        remote.unresolved.replace(match &greeted {
+            Err(DialError::Unresolved(reason)) => Some(reason.clone()),
+            _ => None,
+        });
         let (lived, reason): (_, Rc<str>) = match greeted {
             Ok(greeted) => {
                 let since = E::boot_clock();
@@ -60,6 +73,10 @@ impl<E: Env> Peers<E> {
             Err(error) => {
                 let reason = match error {
                     DialError::Away(reason) => reason,
+                    DialError::Unresolved(reason) => {
+                        self.complain(&remote, &reason);
+                        reason
+                    }
                     DialError::Refused(reason) => {
                         self.complain(&remote, &reason);
                         // It may be there under another data directory, as long as the cluster has none on record.
@@ -87,12 +104,15 @@ impl<E: Env> Peers<E> {
     async fn greet(
         &self,
         remote: &Remote,
+        address: &str,
         shard: ShardId,
         expected: Option<Incarnation>,
     ) -> Result<Greeted<E>, DialError> {
-        let address = remote.address.borrow().clone();
+        let found = resolve::<E>(address).await.map_err(|error| {
+            DialError::Unresolved(format!("node {} at {address}: the name does not resolve: {error}", remote.node))
+        })?;
         let away = |error: io::Error| DialError::Away(format!("node {} at {address}: {error}", remote.node));
-        let (read, mut write) = connect::<E>(&address).await.map_err(away)?;
+        let (read, mut write) = connect::<E>(found).await.map_err(away)?;
         let hello = PeerHello::new(remote.node, shard, expected, self.introduction());
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_PEER_HELLO, 0, 0, self.clock.now(), |out| {
@@ -133,6 +153,7 @@ impl<E: Env> Peers<E> {
     fn admit(
         self: &Rc<Self>,
         remote: &Rc<Remote>,
+        address: &str,
         connection: &Connection,
         shard: ShardId,
         greeted: Greeted<E>,
@@ -142,6 +163,7 @@ impl<E: Env> Peers<E> {
             return Err(DialError::Away("the link was given up while it was dialled".into()));
         }
         if remote.on_record().is_some_and(|on_record| on_record.0 != from.incarnation) {
+            remote.addresses.borrow_mut().failed(address);
             return Err(DialError::Refused(format!("node {} runs on another data directory", remote.node)));
         }
         let meant = from.shard == shard.0;
@@ -149,7 +171,8 @@ impl<E: Env> Peers<E> {
             connection.out.set_max_payload(from.max_frame_bytes.min(self.limits.max_frame_bytes));
         }
         self.learn(remote, from, connection.serial);
-        remote.complaint.borrow_mut().clear();
+        remote.addresses.borrow_mut().worked(address);
+        remote.complaints.borrow_mut().clear();
         match meant {
             true => Ok(greeted),
             false => Err(DialError::Away(format!("node {} has no shard {shard}", remote.node))),
@@ -217,10 +240,10 @@ pub(super) fn split(payload: &Bytes) -> Result<(PeerPrelude, Bytes), FrameError>
     Ok((prelude, payload.slice(PeerPrelude::BYTES..)))
 }
 
-/// Connects to `host:port`; of a name with several addresses the first that answers.
-async fn connect<E: Env>(address: &str) -> io::Result<Halves<E>> {
+/// Connects to the first of the addresses that answers.
+async fn connect<E: Env>(addresses: Vec<SocketAddr>) -> io::Result<Halves<E>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in resolve(address).await? {
+    for address in addresses {
         match E::Net::connect(address, HANDSHAKE_LIMIT).await {
             Ok(stream) => return Ok(stream.split()),
             Err(error) => last = error,
@@ -229,17 +252,41 @@ async fn connect<E: Env>(address: &str) -> io::Result<Halves<E>> {
     Err(last)
 }
 
-/// The addresses of `host:port`. Asking for a name blocks, so that happens on a thread of its own; addresses that are
-/// written out need none.
-async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of `host:port`. Asking for a name blocks, and may do so for as long as name servers are silent, so that
+/// happens on a thread of its own, of which there are few; addresses that are written out need none.
+async fn resolve<E: Env>(address: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = address.parse() {
         return Ok(vec![address]);
     }
+    let asking = Asking::begin().ok_or_else(|| io::Error::other("too many names wait for an answer"))?;
     let name = address.to_owned();
     let (found, answer) = flume::bounded(1);
     std::thread::Builder::new().name("resolve".into()).spawn(move || {
-        // Nobody waits any more when the shard has ended.
+        // Nobody waits any more when the shard has ended, or has waited long enough.
         let _ = found.send(name.to_socket_addrs().map(Vec::from_iter));
+        drop(asking);
     })?;
-    answer.recv_async().await.map_err(io::Error::other)?
+    match E::timeout(HANDSHAKE_LIMIT, answer.recv_async()).await {
+        Some(found) => found.map_err(io::Error::other)?,
+        None => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Counts the threads of this process that ask for a name.
+struct Asking;
+
+/// How many ask, over all shards.
+static ASKING: AtomicUsize = AtomicUsize::new(0);
+
+impl Asking {
+    fn begin() -> Option<Self> {
+        let one_more = |asking| (asking < MAX_ASKING).then_some(asking + 1);
+        ASKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.fetch_sub(1, Ordering::Relaxed);
+    }
 }

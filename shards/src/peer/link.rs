@@ -116,6 +116,11 @@ impl Link {
         if let Some(connection) = self.open.borrow().as_ref().filter(|connection| connection.serial != current) {
             connection.out.close();
         }
+        self.retry_now();
+    }
+
+    /// Forgets that attempts failed: the next call dials.
+    pub(super) fn retry_now(&self) {
         self.retry_at.set(Duration::ZERO);
         self.pause.set(Duration::ZERO);
     }

@@ -16,6 +16,7 @@
 //!   asked decides.
 
 mod accept;
+mod addresses;
 mod call;
 mod dial;
 mod failover;
@@ -28,6 +29,7 @@ mod notice;
 mod outgoing;
 mod peers;
 mod pulse;
+mod reached;
 mod remote;
 mod route;
 mod skew;
@@ -35,11 +37,13 @@ mod view;
 mod watch;
 
 pub use accept::listen_to_peers;
+pub use addresses::AddressSource;
 pub use call::{CallError, Calling, PeerReply};
 pub use failover::Failover;
 pub use handler::{PeerHandler, PeerIdentity, PeerReplier};
 pub use local::{LocalNode, PeerLimits};
 pub use peers::Peers;
 pub use pulse::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY, Pulse};
+pub use reached::watch_reach;
 pub use view::{NodeEvent, PeerView};
 pub use watch::watch_nodes;

@@ -17,7 +17,7 @@ use super::outgoing::Outgoing;
 use super::pulse::Pulse;
 use super::remote::Remote;
 use super::skew::Offset;
-use super::{LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
+use super::{AddressSource, LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::Timing;
@@ -30,6 +30,8 @@ const SMALL_PART: usize = 128;
 const READ_BYTES: usize = 64 << 10;
 /// Between two lines about connections that were refused.
 const SAY_EVERY: Duration = Duration::from_secs(1);
+/// Most things that are said of one node before it is reached.
+const MAX_COMPLAINTS: usize = 8;
 
 /// Takes a peer's connection to the shard it belongs to, with everything that was read from it.
 pub(super) type HandOver<E> = Rc<dyn Fn(ShardId, <<E as Env>::Net as Net>::Detached, Bytes)>;
@@ -52,6 +54,7 @@ pub struct Peers<E: Env> {
     pub(super) closed: Cell<bool>,
     /// A node was added.
     pub(super) nodes_changed: Notice,
+    pub(super) unreached: RefCell<Vec<NodeId>>,
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     said_at: Cell<Option<Duration>>,
@@ -81,6 +84,7 @@ impl<E: Env> Peers<E> {
             accepted: Accepted::default(),
             closed: Cell::new(false),
             nodes_changed: Notice::default(),
+            unreached: RefCell::default(),
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
             said_at: Cell::new(None),
@@ -113,31 +117,28 @@ impl<E: Env> Peers<E> {
         local.peer_address = peer_address;
     }
 
-    /// Where the other nodes are, and their data directories as far as the cluster has them on record: a node that shows
-    /// another one is refused. Adds and updates; this node itself is passed over.
-    pub fn set_addresses(&self, nodes: Vec<(NodeId, Option<Incarnation>, String)>) {
+    /// Where the other nodes are, by the word of `source`, and their data directories as far as the cluster has them on
+    /// record: a node that shows another one is refused. Adds and updates; this node itself is passed over.
+    pub fn set_addresses(&self, source: AddressSource, nodes: Vec<(NodeId, Option<Incarnation>, String)>) {
         for (node, incarnation, address) in nodes {
             if node == self.local.borrow().node {
                 continue;
             }
             let remote = self.remote(node).unwrap_or_else(|| {
-                let remote = Remote::new(node, self.mint_serial(), address.clone());
+                let remote = Remote::new(node, self.mint_serial());
                 let mut remotes = self.remotes.borrow_mut();
                 remotes.push(remote.clone());
                 remotes.sort_by_key(|remote| remote.node);
                 self.nodes_changed.notify();
                 remote
             });
-            let moved = *remote.address.borrow() != address;
             let other = incarnation.is_some() && remote.incarnation().is_some_and(|known| Some(known) != incarnation);
             if let Some(incarnation) = incarnation {
                 remote.put_on_record(incarnation);
             }
-            remote.address.replace(address);
-            if moved || other {
-                remote.close_links(0);
-            }
+            remote.addresses.borrow_mut().put(source, &address);
             if other {
+                remote.close_links(0);
                 self.accepted.close_node(node);
             }
         }
@@ -164,6 +165,11 @@ impl<E: Env> Peers<E> {
             return Some(local.incarnation);
         }
         self.remote(node)?.incarnation()
+    }
+
+    /// Why the name of a node's address could not be resolved at the last attempt, for a person.
+    pub fn unresolved(&self, node: NodeId) -> Option<String> {
+        self.remote(node)?.unresolved.borrow().clone()
     }
 
     /// All other nodes whose address is known, ascending.
@@ -302,11 +308,12 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// Says once what is wrong with a node.
+    /// Says what is wrong with a node, each thing once until the node is reached again.
     pub(super) fn complain(&self, remote: &Remote, text: &str) {
-        if *remote.complaint.borrow() != text {
+        let mut complaints = remote.complaints.borrow_mut();
+        if complaints.len() < MAX_COMPLAINTS && complaints.iter().all(|said| said != text) {
             crate::say!("node {}: {text}", self.local.borrow().node);
-            remote.complaint.replace(text.to_owned());
+            complaints.push(text.to_owned());
         }
     }
 }

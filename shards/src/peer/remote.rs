@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ShardId};
 
-use super::PeerView;
+use super::addresses::Addresses;
 use super::handshake::Introduction;
 use super::link::Link;
 use super::notice::Notice;
 use super::skew::Offset;
+use super::{AddressSource, PeerView};
 use crate::budget::Share;
 
 /// Calls for a node whose shards are not counted yet: which link they belong on is not known.
@@ -30,14 +31,16 @@ pub(super) struct Remote {
     /// The number that [`Calls`](super::call::Calls) has for its lobby.
     pub(super) lobby_serial: u64,
     /// Where to dial.
-    pub(super) address: RefCell<String>,
+    pub(super) addresses: RefCell<Addresses>,
     /// The data directory that the cluster has on record; the handshake must show no other.
     on_record: Cell<Option<Incarnation>>,
     pub(super) lobby: RefCell<Lobby>,
     /// Something changed that the node's watcher wants to look at: a link broke, or the node introduced itself.
     pub(super) disturbed: Notice,
-    /// What was last complained about, so that it is said once.
-    pub(super) complaint: RefCell<String>,
+    /// What was complained about since it was reached last, so that it is said once.
+    pub(super) complaints: RefCell<Vec<String>>,
+    /// Why the name of its address could not be resolved at the last attempt.
+    pub(super) unresolved: RefCell<Option<String>>,
     view: RefCell<Option<PeerView>>,
     last_heard: Cell<Duration>,
     /// The boot under which it is up, and since when.
@@ -47,16 +50,17 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// A node of which only the address is known.
-    pub(super) fn new(node: NodeId, lobby_serial: u64, address: String) -> Rc<Self> {
+    /// A node of which nothing is known.
+    pub(super) fn new(node: NodeId, lobby_serial: u64) -> Rc<Self> {
         Rc::new(Self {
             node,
             lobby_serial,
-            address: RefCell::new(address),
+            addresses: RefCell::default(),
             on_record: Cell::new(None),
             lobby: RefCell::default(),
             disturbed: Notice::default(),
-            complaint: RefCell::default(),
+            complaints: RefCell::default(),
+            unresolved: RefCell::new(None),
             view: RefCell::new(None),
             last_heard: Cell::new(Duration::ZERO),
             up: Cell::new(None),
@@ -151,6 +155,11 @@ impl Remote {
             up_since: Duration::ZERO,
         };
         self.heard(now);
+        // Of a node that nobody has on record anybody could say where it is: two that bear its number, for one.
+        let on_record = self.on_record.get() == Some(Incarnation(from.incarnation));
+        if on_record && self.addresses.borrow_mut().put(AddressSource::Introduced, &from.peer_address) {
+            self.links.borrow().values().for_each(|link| link.retry_now());
+        }
         let before = self.view.replace(Some(view));
         let same = |before: &PeerView| before.boot_id == from.boot_id && before.shards == from.shards;
         if before.as_ref().is_some_and(|before| !same(before)) {

@@ -53,6 +53,12 @@ impl<E: Env> Shard<E> {
             if all.waiting.is_empty() {
                 all.waiting = part.waiting;
             }
+            if all.note.is_empty() {
+                all.note = part.note;
+            }
+        }
+        if all.waiting.is_empty() && !all.note.is_empty() {
+            all.waiting = format!("{}{}", Status::SERVES, all.note);
         }
         all.replicas.sort_by_key(|replica| replica.group);
         all.peers_alive.sort_unstable();

@@ -7,6 +7,8 @@ mod nodes;
 mod running;
 mod wire;
 
+pub use kahuna_shards::peer::AddressSource;
+
 pub use self::{
     echo::{Echo, KIND_ECHO, ask, ask_group, group},
     frames::{answer_frame, frame, hello, hello_frame, introduction},

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, rc::Rc};
 
 use kahuna_protocol::{ClusterId, Incarnation, Limits, NodeId, ShardId};
+use kahuna_shards::peer::AddressSource;
 use kahuna_shards::{
     clock::Clock,
     config::Timing,
@@ -58,7 +59,7 @@ pub fn pair() -> (Rc<Peers<Linux>>, Rc<Peers<Linux>>, Rc<Echo>) {
     let (second_listener, second_address) = listen();
     let (first, _) = node(local(1, &first_address), first_listener);
     let (second, echo) = node(local(2, &second_address), second_listener);
-    first.set_addresses(vec![(NodeId(2), Some(Incarnation(102)), second_address)]);
-    second.set_addresses(vec![(NodeId(1), Some(Incarnation(101)), first_address)]);
+    first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), second_address)]);
+    second.set_addresses(AddressSource::Listed, vec![(NodeId(1), Some(Incarnation(101)), first_address)]);
     (first, second, echo)
 }

@@ -20,7 +20,9 @@ use kahuna_shards::clock::Clock;
 use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode, Listener, Net};
 use kahuna_shards::linux::{Linux, ShardOptions, Tcp, drive_disk, spawn_shard};
-use kahuna_shards::peer::{LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers};
+use kahuna_shards::peer::{
+    AddressSource, LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
+};
 use kahuna_shards::raft::{OpenError, Replica, ReplicaContext, Sender};
 use kahuna_wal::{Log, LogIdentity, LogOptions, UringDisk};
 
@@ -213,7 +215,7 @@ pub fn introduce(nodes: &[&Node]) {
         let addresses = others
             .map(|other| (NodeId(other.number), Some(incarnation(other.number)), other.address.clone()))
             .collect();
-        node.peers.set_addresses(addresses);
+        node.peers.set_addresses(AddressSource::Listed, addresses);
     }
 }
 

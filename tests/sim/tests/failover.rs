@@ -91,6 +91,7 @@ fn start(world: &World, node: u32, seed: u64) -> Replicas {
         peers.set_handler(Rc::new(ToReplicas(own.clone())));
         let others = (1..=NODES).filter(|other| *other != node);
         peers.set_addresses(
+            kahuna_shards::peer::AddressSource::Listed,
             others.map(|other| (NodeId(other), Some(incarnation(other)), address(other).to_string())).collect(),
         );
         let listener = SimNet::listen(address(node), false).expect("the address is the node's own");

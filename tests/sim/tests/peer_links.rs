@@ -78,6 +78,7 @@ fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> P
         let listener = SimNet::listen(address(node), false).expect("the address is the node's own");
         let others = (1..=NODES).filter(|other| *other != node);
         peers.set_addresses(
+            kahuna_shards::peer::AddressSource::Listed,
             others.map(|other| (NodeId(other), Some(incarnation(other)), address(other).to_string())).collect(),
         );
         Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));

@@ -36,6 +36,8 @@ pub struct Cluster {
     world: World,
     shape: Shape,
     hosts: RefCell<BTreeMap<NodeId, Host>>,
+    /// Where the nodes listen for their peers, from their next start on.
+    peer_ports: RefCell<BTreeMap<NodeId, u16>>,
     /// Replicas whose logs are lost for good.
     given_up: RefCell<BTreeSet<(GroupId, ReplicaId)>>,
 }
@@ -58,7 +60,8 @@ impl Cluster {
             (node, Host { disk: SimDisk::new(options), shards: 1, running: None })
         };
         let hosts = shape.numbers().map(host).collect();
-        Self { world: world.clone(), shape, hosts: RefCell::new(hosts), given_up: RefCell::default() }
+        let peer_ports = RefCell::new(shape.peer_ports());
+        Self { world: world.clone(), shape, hosts: RefCell::new(hosts), peer_ports, given_up: RefCell::default() }
     }
 
     /// The size of the cluster.
@@ -87,6 +90,25 @@ impl Cluster {
 
     /// Starts a node with so many shards.
     pub fn start_with_shards(&self, node: NodeId, shards: u16) {
+        self.start_as(node, shards, &self.peer_ports());
+    }
+
+    /// Where the nodes listen for their peers, from their next start on; every node is told so then.
+    pub fn peer_ports(&self) -> BTreeMap<NodeId, u16> {
+        self.peer_ports.borrow().clone()
+    }
+
+    /// A node listens for its peers on another port from its next start on.
+    pub fn move_peers(&self, node: NodeId) {
+        *self.peer_ports.borrow_mut().get_mut(&node).expect("a node of the cluster") += 1;
+    }
+
+    /// Starts a node that is told these ports of all nodes.
+    pub fn start_with_peers(&self, node: NodeId, listed: &BTreeMap<NodeId, u16>) {
+        self.start_as(node, self.shards(node), listed);
+    }
+
+    fn start_as(&self, node: NodeId, shards: u16, listed: &BTreeMap<NodeId, u16>) {
         self.reap(node);
         let (stop, stop_here) = flume::bounded(1);
         let (done, stopped) = flume::bounded(1);
@@ -98,7 +120,8 @@ impl Cluster {
             host.running = Some(Running { probe: probe.clone(), stop, stopped, exits_before });
             host.disk.clone()
         });
-        let config = self.shape.config(node, shards);
+        let peer_port = self.peer_ports.borrow()[&node];
+        let config = self.shape.config(node, shards, peer_port, listed);
         self.world.spawn_on(node, async move {
             run_node(disk, config, probe, stop_here).await;
             // Nobody waits when the node was killed meanwhile.

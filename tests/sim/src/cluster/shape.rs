@@ -1,6 +1,6 @@
 //! How large a cluster is, and how small its limits are.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use kahuna_protocol::{Limits, NodeId as NodeNumber, meta::Settings};
 use kahuna_shards::config::{NodeConfig, PeerSpec, Timing};
@@ -52,16 +52,29 @@ impl Shape {
         self.numbers().map(|node| address(node, CLIENT_PORT).to_string()).collect()
     }
 
-    pub(super) fn config(&self, node: NodeId, shards: u16) -> NodeConfig {
-        let peers =
-            self.numbers().map(|peer| PeerSpec { node: number(peer), address: address(peer, PEER_PORT).to_string() });
+    /// Where every node listens for its peers at first.
+    pub(super) fn peer_ports(&self) -> BTreeMap<NodeId, u16> {
+        self.numbers().map(|node| (node, PEER_PORT)).collect()
+    }
+
+    /// What a node is told that listens for its peers on `peer_port`; `listed` are the ports of its `--peers`.
+    pub(super) fn config(
+        &self,
+        node: NodeId,
+        shards: u16,
+        peer_port: u16,
+        listed: &BTreeMap<NodeId, u16>,
+    ) -> NodeConfig {
+        let peers = listed
+            .iter()
+            .map(|(&peer, &port)| PeerSpec { node: number(peer), address: address(peer, port).to_string() });
         let max_value_bytes = u32::try_from(self.segment_bytes / 8).expect("segments are small");
         let limits = Limits { max_value_bytes, max_frame_bytes: max_value_bytes + (64 << 10), ..Limits::default() };
         NodeConfig {
             node: number(node),
             data_dir: PathBuf::from(DATA_DIR),
             listen: address(node, CLIENT_PORT),
-            peer_listen: address(node, PEER_PORT),
+            peer_listen: address(node, peer_port),
             peers: if self.nodes == 1 { Vec::new() } else { peers.collect() },
             advertise: None,
             peer_advertise: None,

@@ -148,6 +148,7 @@ impl<'a> Nemesis<'a> {
         let began = Sim::boot_clock();
         let happened = match fault {
             Fault::KillAll | Fault::PowerLossAll | Fault::PowerLossAtAck => self.strike_all(fault).await,
+            Fault::Move | Fault::MoveAll => self.strike_addresses(fault).await,
             Fault::Kill
             | Fault::PowerLoss
             | Fault::KillWhileStarting

@@ -22,6 +22,10 @@ pub enum Fault {
     Restart,
     /// A process starts again with another number of shards.
     Reshard,
+    /// A node starts again at another address of its peers, without a word to the others.
+    Move,
+    /// All nodes start again at other addresses at once, and are told the new ones.
+    MoveAll,
     /// A process stands still and goes on.
     Pause,
     /// Every operation of a kind fails on one disk; the process ends itself.
@@ -77,7 +81,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 33] = [
+    pub const ALL: [(Self, u64); 35] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
@@ -86,6 +90,8 @@ impl Fault {
         (Self::KillWhileStarting, 2),
         (Self::Restart, 2),
         (Self::Reshard, 2),
+        (Self::Move, 2),
+        (Self::MoveAll, 1),
         (Self::Pause, 3),
         (Self::DiskFails, 3),
         (Self::SlowDisk, 2),

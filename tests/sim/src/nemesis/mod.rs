@@ -13,6 +13,7 @@
 //! nothing is served, and nothing may be lost either. When the nemesis has ended, nothing is broken any more, and the
 //! cluster must serve.
 
+mod addresses;
 mod episodes;
 mod fault;
 mod hosts;
