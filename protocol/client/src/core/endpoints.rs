@@ -60,9 +60,12 @@ impl Endpoints {
         endpoint.down_until = now + backoff.pause(endpoint.failures);
     }
 
-    /// Where node `node` can be tried now.
+    /// Where node `node` can be tried now: of several places the one that failed least since it last worked. The place that a
+    /// node has left fails at every attempt, and is not preferred again each time its pause is over.
     pub(crate) fn of_node(&self, node: u32, now: Duration) -> Option<usize> {
-        self.list.iter().position(|endpoint| endpoint.node == Some(node) && endpoint.down_until <= now)
+        let here = self.list.iter().enumerate();
+        let open = here.filter(|(_, endpoint)| endpoint.node == Some(node) && endpoint.down_until <= now);
+        open.min_by_key(|(_, endpoint)| endpoint.failures).map(|(index, _)| index)
     }
 
     /// The next one, in turn, that can be tried now and that `skip` does not want left out.
@@ -90,5 +93,28 @@ impl Endpoints {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_node_that_moved_is_not_looked_for_where_it_was() {
+        let mut backoff = Backoff::new(PAUSE, PAUSE, 1);
+        let mut endpoints = Endpoints::default();
+        let (left, new) = (endpoints.index("left:1"), endpoints.index("new:1"));
+        endpoints.set_node(left, 2);
+        assert_eq!(endpoints.of_node(2, Duration::ZERO), Some(left));
+        endpoints.failed(left, "refused", Duration::ZERO, &mut backoff);
+        endpoints.set_node(new, 2);
+        for at in [Duration::ZERO, PAUSE, 100 * PAUSE] {
+            assert_eq!(endpoints.of_node(2, at), Some(new), "at {at:?}");
+        }
+        endpoints.works(left);
+        assert_eq!(endpoints.of_node(2, PAUSE), Some(left), "it is back where the client was told");
     }
 }
