@@ -15,7 +15,7 @@ use kahuna_shards::{
     shard::Shard,
 };
 
-use crate::Sim;
+use crate::{NodeId, Sim};
 
 /// One replica of a running node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,14 @@ impl Probe {
     /// Whether its shards run.
     pub fn is_running(&self) -> bool {
         !self.0.borrow().is_empty()
+    }
+
+    /// Where a node is for its peers, by the meta group's record that was applied here.
+    pub fn place_of(&self, node: NodeId) -> Option<String> {
+        let shards = self.0.borrow();
+        let map = shards.first()?.map.borrow().clone();
+        let info = map.nodes.iter().find(|info| NodeId::from(info.node) == node);
+        info.map(|info| info.peer_address.clone())
     }
 
     /// The groups whose replicas are open, in no order.
