@@ -7,14 +7,18 @@
 //!     eighth of what
 //!     is left of it
 //! ```
-//! Who takes nothing of what it asked for holds an eighth at most of what others left of the lower half, so that of many each
-//! holds less. Their number alone can use all of that up; what then is left is there in small parts, for as many as there
-//! are halves of `each`, and it takes that many connections which hold what they do not use to keep another one waiting.
+//! Who takes nothing of what it asked for holds an eighth at most of what others left of the lower half. Some dozens of such
+//! holders use that half up, one after the other. The upper half is there in small parts: only `limit / 2 / each` holders that
+//! make no use of theirs leave no room for another one.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+
+use openraft::rt::Mutex as _;
+
+use crate::env::local::LocalMutex;
 
 /// The limit, and what is held of it.
 #[derive(Debug)]
@@ -22,14 +26,15 @@ pub struct Budget {
     limit: usize,
     each: usize,
     held: Cell<usize>,
-    /// Wait until something is given back.
-    waiting: RefCell<Vec<Waker>>,
+    /// Whoever waits for room waits in line, and only the first one is woken by what is given back.
+    line: LocalMutex<()>,
+    first: RefCell<Option<Waker>>,
 }
 
 impl Budget {
     /// Nothing held yet; at most `limit` bytes are to be, and `each` holder may have as much as that while they are not.
     pub fn new(limit: usize, each: usize) -> Rc<Self> {
-        Rc::new(Self { limit, each, held: Cell::new(0), waiting: RefCell::default() })
+        Rc::new(Self { limit, each, held: Cell::new(0), line: LocalMutex::new(()), first: RefCell::default() })
     }
 
     /// A share that holds nothing yet.
@@ -62,19 +67,6 @@ impl Budget {
         let lower = (self.limit / 2).saturating_sub(self.held());
         (lower / 8).max(self.each)
     }
-
-    /// Returns once something was given back. For any number of waiters; who finds no room waits again.
-    pub async fn given_back(&self) {
-        let mut queued = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut queued, true) {
-                return Poll::Ready(());
-            }
-            self.waiting.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
 }
 
 /// What one holder has of a [`Budget`]; dropping it gives all of it back.
@@ -88,6 +80,21 @@ impl Share {
     /// Whether the holder may have `more` bytes beside those that it holds.
     pub fn fits(&self, more: usize) -> bool {
         more <= self.budget.left() && self.bytes.get() + more <= self.budget.most()
+    }
+
+    /// Returns once the holder may have `more` bytes: first come, first served. They are to be counted at once.
+    pub async fn room_for(&self, more: usize) {
+        let turn = self.budget.line.lock().await;
+        poll_fn(|cx| {
+            if self.fits(more) {
+                return Poll::Ready(());
+            }
+            let before = self.budget.first.replace(Some(cx.waker().clone()));
+            drop(before);
+            Poll::Pending
+        })
+        .await;
+        drop(turn);
     }
 
     /// Whether it may have one thing more whose length is not known.
@@ -106,7 +113,8 @@ impl Share {
         let budget = &self.budget;
         budget.held.set(budget.held.get() - before + bytes);
         if bytes < before {
-            budget.waiting.take().into_iter().for_each(Waker::wake);
+            let first = budget.first.take();
+            first.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -181,17 +189,23 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_woken_by_what_comes_back() {
+    fn whoever_waits_is_served_in_turn_as_room_comes_back() {
         let budget = Budget::new(100, 50);
-        let share = budget.share();
-        share.set(80);
+        let [first, second, small, holder] = std::array::from_fn(|_| budget.share());
+        holder.set(80);
         assert!(budget.is_pressed());
-        let mut waiting = std::pin::pin!(budget.given_back());
-        let mut poll = || waiting.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
-        assert!(poll().is_pending());
-        drop(share);
-        assert!(budget.waiting.borrow().is_empty(), "woken");
-        assert!(poll().is_ready());
-        assert!(!budget.is_pressed());
+        let mut waiting =
+            [(&first, 30), (&second, 40), (&small, 1)].map(|(share, more)| Box::pin(share.room_for(more)));
+        let mut served =
+            |at: usize| waiting[at].as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready();
+        assert_eq!([served(0), served(1), served(2)], [false; 3], "the third one would fit, and waits for its turn");
+        holder.set(60);
+        assert!(served(0));
+        first.set(30);
+        assert_eq!([served(1), served(2)], [false; 2]);
+        holder.set(0);
+        assert!(served(1));
+        second.set(40);
+        assert!(served(2));
     }
 }

@@ -112,9 +112,7 @@ impl<R: ReadHalf> Unread<R> {
     pub(crate) async fn fill<E: Env>(&mut self) -> io::Result<usize> {
         let missing = self.frames.missing().filter(|missing| missing + self.unread().len() > FREE_BYTES);
         if let Some(missing) = missing.filter(|_| !self.reserved) {
-            while !self.share.fits(missing) {
-                self.through.budget.given_back().await;
-            }
+            self.share.room_for(missing).await;
             self.count(missing);
             (self.since, self.reserved) = (None, true);
         }

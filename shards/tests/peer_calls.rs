@@ -247,6 +247,43 @@ fn peers_that_never_read_fill_no_more_than_the_shard_holds_and_leave_room_for_ot
 }
 
 #[test]
+fn half_frames_of_other_nodes_hold_no_more_than_the_shard_allows_and_whole_ones_are_answered() {
+    on_shard(async || {
+        let (listener, address) = listen();
+        let (second, _echo) = node(local(2, &address), listener);
+        let most = limits().shard_unread_bytes();
+        let half = frame(KIND_ECHO, 0, 1, |out| out.resize(out.len() + (3 << 20), b'x'));
+        let half = Rc::<[u8]>::from(&half[..half.len() - 1]);
+        let (leave, stay) = flume::bounded::<()>(0);
+        // A link of each shard of that node: a second one of the same shard would take the place of the first.
+        for shard in 0..u16::try_from(2 * most / half.len()).expect("some dozens") {
+            let mut wire = Wire::dial(&address).await;
+            let mut hello = hello(1, 2);
+            (hello.from.shard, hello.from.shards) = (shard, 64);
+            wire.send(&hello_frame(&hello)).await;
+            wire.next().await.expect("a welcome");
+            let (half, stay) = (half.clone(), stay.clone());
+            Linux::spawn(async move {
+                let send = wire.send(&half);
+                let _ = futures_util::future::select(std::pin::pin!(send), std::pin::pin!(stay.recv_async())).await;
+                let _ = stay.recv_async().await;
+            });
+        }
+        until("half frames are held", || second.unread_bytes() > most / 2).await;
+        let first = peers(local(3, "nowhere:1"));
+        first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
+        for _ in 0..20 {
+            ask(&first, 102, b"short").await.expect("an answer");
+            assert!(second.unread_bytes() <= most, "{} bytes are held, {most} may be", second.unread_bytes());
+        }
+        let long = vec![7; 2 << 20];
+        assert_eq!(ask(&first, 102, &long).await.expect("an answer").body.len(), long.len());
+        drop(leave);
+        until("all was given back", || second.unread_bytes() == 0).await;
+    });
+}
+
+#[test]
 fn a_frame_longer_than_the_other_node_takes_is_not_sent() {
     on_shard(async || {
         let (first, _second, _) = pair();

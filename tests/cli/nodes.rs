@@ -80,4 +80,7 @@ fn a_node_inside_a_program() {
     let answer = client(&node).get("a").expect("served");
     assert!(matches!(answer, GetAnswer::Value(value) if value.value == b"1"));
     assert!(matches!(kahuna::Node::builder().start(), Err(kahuna::StartError::NoDataDir)));
+    let many = kahuna::Node::builder().data_dir(dir.path().join("many")).partitions(100_000).start();
+    let many = many.expect_err("no cluster has as many").to_string();
+    assert!(many.contains("at most 2048"), "{many}");
 }

@@ -26,6 +26,9 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 /// and more while a snapshot is written, whose view shares the tables.
 pub const MAX_BATCH_COMMANDS: u32 = 32;
 
+/// Room for requests that an empty queue keeps: after a burst it would be that for as many as a shard has in flight.
+const KEEP_PENDING: usize = 256;
+
 /// What waits to be proposed and what was.
 pub(super) struct Proposals<E: Env> {
     max_batch_bytes: usize,
@@ -90,6 +93,9 @@ impl<E: Env> Proposals<E> {
                 }
                 builder.push(work.call.kind, 0, &work.call.prelude, &work.call.body);
                 works.push(work);
+            }
+            if pending.is_empty() {
+                pending.shrink_to(KEEP_PENDING);
             }
         }
         late.into_iter().for_each(Work::time_out);

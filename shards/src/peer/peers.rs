@@ -243,6 +243,11 @@ impl<E: Env> Peers<E> {
         Outgoing::new(self.limits.queue_bytes, self.limits.max_frame_bytes, stamp, &self.unsent)
     }
 
+    /// Bytes of frames that other nodes have sent and that are not whole yet, but for the first 4 KiB of each.
+    pub fn unread_bytes(&self) -> usize {
+        self.reads.budget().held()
+    }
+
     /// Bytes that wait to be written to all other nodes.
     pub fn unsent_bytes(&self) -> usize {
         self.unsent.held()
