@@ -9,6 +9,7 @@ use kahuna_protocol::limits::MAX_VALID_FOR_MS;
 use kahuna_protocol::meta::MapGet;
 use kahuna_protocol::{ErrorCode, Header, Request, RequestPrelude};
 
+use super::endpoints::Endpoint;
 use super::link::Link;
 use super::output::{ConnectionId, Output, RequestToken};
 use super::request::{Stage, Tracked};
@@ -40,6 +41,22 @@ impl Core {
             }
         }
         self.ready = stranded;
+        self.refuse_hopeless();
+    }
+
+    /// Ends every request that only nodes could serve which have refused this client.
+    fn refuse_hopeless(&mut self) {
+        let nobody = if self.links.is_empty() { self.endpoints.refusal_of_all() } else { None };
+        let hopeless = |tracked: &Tracked| match tracked.pin {
+            Some(pin) if self.links.values().all(|link| link.endpoint != pin) => self.endpoints.refusal(pin),
+            Some(_) => None,
+            None => nobody.clone(),
+        };
+        let ended: Vec<_> =
+            self.requests.iter().filter_map(|(token, tracked)| Some((*token, hopeless(tracked)?))).collect();
+        for (token, refusal) in ended {
+            self.refuse(token, refusal.code(), refusal.text);
+        }
     }
 
     /// Sends the requests that waited for room on `connection`.
@@ -135,15 +152,19 @@ impl Core {
         }
     }
 
-    /// Opens a connection to any node but `avoid`, unless one was begun just now.
+    /// Opens a connection to any node but `avoid`, or to that one when there is no other, unless one was begun just now.
     fn open_any(&mut self, avoid: Option<u32>, now: Now) {
         if self.newest_opening().is_some_and(|newest| newest + STAGGER > now.elapsed) {
             return;
         }
         let links = &self.links;
-        let next = self.endpoints.next(now.elapsed, |index, endpoint| {
-            (avoid.is_some() && endpoint.node == avoid) || links.values().any(|link| link.endpoint == index)
-        });
+        let is_used = |index| links.values().any(|link| link.endpoint == index);
+        let avoided = |endpoint: &Endpoint| avoid.is_some() && endpoint.node == avoid;
+        let other = self.endpoints.next(now.elapsed, |index, endpoint| avoided(endpoint) || is_used(index));
+        let next = match other {
+            None if links.is_empty() => self.endpoints.next(now.elapsed, |_, _| false),
+            other => other,
+        };
         match next {
             Some(endpoint) => self.open(endpoint, ANY_SHARD, now),
             None => {
@@ -230,6 +251,9 @@ impl Core {
 
     fn refuse(&mut self, token: RequestToken, code: ErrorCode, text: String) {
         let Some(tracked) = self.remove(token) else { return };
+        if tracked.internal {
+            return;
+        }
         let error = if tracked.unknown { ClientError::Unknown { text } } else { ClientError::refused(code, text) };
         self.outputs.push_back(Output::Done { token, result: Err(error) });
     }

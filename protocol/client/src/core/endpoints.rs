@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use kahuna_protocol::ErrorReply;
+
 use super::backoff::Backoff;
 
 /// One address.
@@ -15,6 +17,8 @@ pub(crate) struct Endpoint {
     pub(crate) down_until: Duration,
     failures: u32,
     trouble: Option<String>,
+    /// The node there, by its last word, serves no such client: to repeat it cannot help.
+    refusal: Option<ErrorReply>,
 }
 
 /// All addresses, those the client was started with first. They are only added to, so an index stays good.
@@ -36,6 +40,7 @@ impl Endpoints {
             down_until: Duration::ZERO,
             failures: 0,
             trouble: None,
+            refusal: None,
         });
         self.list.len() - 1
     }
@@ -51,13 +56,34 @@ impl Endpoints {
     pub(crate) fn works(&mut self, index: usize) {
         let endpoint = &mut self.list[index];
         (endpoint.failures, endpoint.trouble, endpoint.down_until) = (0, None, Duration::ZERO);
+        endpoint.refusal = None;
     }
 
     pub(crate) fn failed(&mut self, index: usize, trouble: &str, now: Duration, backoff: &mut Backoff) {
         let endpoint = &mut self.list[index];
         endpoint.failures += 1;
         endpoint.trouble = Some(trouble.to_owned());
+        endpoint.refusal = None;
         endpoint.down_until = now + backoff.pause(endpoint.failures);
+    }
+
+    /// The node there refused the client itself, after the failure that this counts as.
+    pub(crate) fn set_refusal(&mut self, index: usize, refusal: ErrorReply) {
+        self.list[index].refusal = Some(refusal);
+    }
+
+    /// Why the node there refused the client, if that was its last word.
+    pub(crate) fn refusal(&self, index: usize) -> Option<ErrorReply> {
+        let endpoint = &self.list[index];
+        let refusal = endpoint.refusal.as_ref()?;
+        Some(ErrorReply { text: format!("{}: {}", endpoint.address, refusal.text), ..refusal.clone() })
+    }
+
+    /// Why nobody serves this client: the first refusal, and the text of all, once every endpoint has refused it.
+    pub(crate) fn refusal_of_all(&self) -> Option<ErrorReply> {
+        let refusals: Vec<ErrorReply> = (0..self.list.len()).map(|index| self.refusal(index)).collect::<Option<_>>()?;
+        let text = refusals.iter().map(|refusal| refusal.text.as_str()).collect::<Vec<_>>().join("; ");
+        refusals.into_iter().next().map(|first| ErrorReply { text, ..first })
     }
 
     /// Where node `node` can be tried now: of several places the one that failed least since it last worked. The place that a

@@ -54,7 +54,8 @@ impl Core {
             return;
         }
         match Outcome::decode(header.kind, payload) {
-            Ok(Outcome::Error(refusal)) if !ready || header.request_id == 0 => {
+            Ok(Outcome::Error(refusal)) if !ready => self.turned_away(connection, refusal, now),
+            Ok(Outcome::Error(refusal)) if header.request_id == 0 => {
                 self.close(connection, &format!("{}: {}", refusal.code(), refusal.text), now);
             }
             Ok(outcome) if ready => self.answer(connection, header, outcome, now),
@@ -82,6 +83,17 @@ impl Core {
         self.endpoints.set_node(endpoint, welcome.node);
         self.adopt_map(&welcome.map);
         (self.map_wanted, self.map_asked_at) = (false, Some(now.elapsed));
+    }
+
+    /// The node answered the hello with an error. One of these codes is about the client itself, or about its address: what
+    /// was damaged on the way, or stands in a queue, is repeated.
+    fn turned_away(&mut self, connection: ConnectionId, refusal: ErrorReply, now: Now) {
+        let endpoint = self.links[&connection].endpoint;
+        let code = refusal.code();
+        self.close(connection, &format!("{code}: {}", refusal.text), now);
+        if matches!(code, ErrorCode::BadRequest | ErrorCode::BadVersion | ErrorCode::WrongCluster) {
+            self.endpoints.set_refusal(endpoint, refusal);
+        }
     }
 
     /// Ready connections, under the shard that serves and the one asked for: a node that does not hand over is not

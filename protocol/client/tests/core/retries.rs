@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kahuna_client::CallOptions;
 use kahuna_client::protocol::{ErrorCode, ErrorReply};
+use kahuna_client::{CallOptions, Options};
 
 use crate::script::{Script, get, options, refusal, set, was_set};
 
@@ -183,4 +183,17 @@ fn valid_until_follows_the_servers_clock() {
     let sent = script.take_sent();
     assert_eq!(sent.prelude.valid_until_ms, script.hlc().millis() + 6000);
     assert_eq!(sent.header.hlc, script.hlc(), "the highest stamp seen");
+}
+
+#[test]
+fn a_lone_node_that_comes_back_is_asked_again() {
+    let mut script = Script::new(Options::new(["n1:1"]));
+    script.map.nodes.clear();
+    script.submit(&get("k"));
+    let connection = script.welcome("n1:1", 1, 0);
+    script.take_sent();
+    script.disconnect(connection);
+    script.advance(300 * MS);
+    script.welcome("n1:1", 1, 0);
+    script.take_sent();
 }

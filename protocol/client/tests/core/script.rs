@@ -125,6 +125,15 @@ impl Script {
         connection
     }
 
+    /// Lets the open connection to `endpoint` come up, and its node refuse the client.
+    pub fn turn_away(&mut self, endpoint: &str, code: ErrorCode) {
+        let connection = self.open(endpoint);
+        let mut bytes = Vec::new();
+        let outcome = Outcome::Error(refusal(code));
+        encode_frame(&mut bytes, outcome.kind(), FLAG_REPLY, 0, self.hlc(), |out| outcome.encode_body(out));
+        self.receive(connection, &bytes);
+    }
+
     /// Lets the open connection to `endpoint` come up; its node stays mute.
     pub fn open(&mut self, endpoint: &str) -> ConnectionId {
         let index = self.opens.iter().position(|(_, asked)| asked == endpoint);
