@@ -7,7 +7,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use kahuna_protocol::{
     ClusterId, ErrorCode, ErrorReply, Incarnation, NodeId, ShardId,
-    frame::{FLAG_REPLY, access, to_owned},
+    frame::{FLAG_REPLY, access, archive_into, encode_frame, to_owned},
+    handshake::{Hello, KIND_HELLO},
 };
 use kahuna_shards::{
     env::{Env, Listener},
@@ -183,7 +184,7 @@ fn garbage_gets_an_error_frame_and_harms_nobody() {
             (
                 {
                     let mut bytes = Vec::new();
-                    kahuna_protocol::frame::encode_frame(&mut bytes, 0x1001, 0, 0, kahuna_protocol::Hlc(1), |_| {});
+                    encode_frame(&mut bytes, 0x1001, 0, 0, kahuna_protocol::Hlc(1), |_| {});
                     bytes
                 },
                 ErrorCode::BadFrame,
@@ -351,4 +352,26 @@ fn a_link_goes_to_the_shard_that_owns_the_group() {
         // The dialling shards are gone; their links may be too.
         assert!(links <= 2, "one link per pair of shards, not {links}");
     }
+}
+
+#[test]
+fn a_client_is_sent_away_in_its_own_words() {
+    on_shard(async || {
+        let (listener, address) = listen();
+        let mut second = local(2, &address);
+        second.client_address = "clients.example:2070".to_owned();
+        let (second, _) = node(second, listener);
+        let mut wire = Wire::dial(&address).await;
+        let hello = Hello { min_version: 1, max_version: 1, shard: 0, cluster: [0; 16], client_name: String::new() };
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, KIND_HELLO, 0, 7, kahuna_protocol::Hlc(1), |out| archive_into(&hello, out));
+        wire.send(&bytes).await;
+        let (header, payload) = wire.next_raw().await.expect("an error frame");
+        assert_eq!((header.kind, header.request_id), (KIND_ERROR, 7));
+        let error = error_of(&payload);
+        assert_eq!(error.code(), ErrorCode::BadRequest);
+        assert!(error.text.contains("clients connect to clients.example:2070"), "{}", error.text);
+        assert!(wire.next_raw().await.is_none(), "then the end");
+        assert_eq!(second.peer(NodeId(1)), None);
+    });
 }

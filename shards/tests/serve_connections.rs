@@ -7,9 +7,11 @@ use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::handshake::{ANY_SHARD, KIND_HELLO};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::meta::{MapGet, StatusGet, Tick};
+use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{Durability, ErrorCode, Header, Limits, Outcome, Request, RequestPrelude};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
+use kahuna_shards::peer::handshake::KIND_PEER_HELLO;
 use serve_support::{Client, Gauge, Served, frame, hello, request_frame, serve};
 
 fn empty_shards(shards: u16) -> Served {
@@ -333,4 +335,17 @@ fn half_frames_hold_no_more_than_their_shard_allows_and_whole_ones_are_served() 
     assert_eq!(error.code(), ErrorCode::NotReady, "{}", error.text);
     drop(halves);
     held.until("all was given back", |held| held == 0);
+}
+
+#[test]
+fn a_node_that_takes_the_clients_port_for_its_peers_is_told_in_its_own_words() {
+    let served = empty_shards(1);
+    let mut node = Client::silent(served.address);
+    node.send(&frame(KIND_PEER_HELLO, 7, |out| out.extend([0; 200])));
+    let (header, payload) = node.next().expect("an error frame");
+    let (_, body) = PeerPrelude::split(&payload).expect("what stands before the body of every frame between nodes");
+    assert_eq!(header.request_id, 7);
+    let Ok(Outcome::Error(error)) = Outcome::decode(header.kind, body) else { panic!("{header:?}") };
+    assert!(error.text.contains("port for clients"), "{}", error.text);
+    node.expect_closed();
 }

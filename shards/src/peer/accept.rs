@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kahuna_protocol::frame::{FLAG_REPLY, archive_into};
+use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
+use kahuna_protocol::handshake::KIND_HELLO;
 use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Incarnation, NodeId, ShardId};
 
 use super::dial::split;
@@ -15,7 +17,7 @@ use super::incoming::{Incoming, ReadError};
 use super::outgoing::Outgoing;
 use super::pulse::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 use super::{PeerIdentity, PeerReplier, Peers};
-use crate::env::{Env, Listener, Net, Stream};
+use crate::env::{Env, Listener, Net, Socket, Stream, WriteHalf};
 
 /// How long a connection may take to introduce itself.
 const HELLO_LIMIT: Duration = Duration::from_secs(2);
@@ -109,6 +111,8 @@ enum Entry {
     Hello(PeerHello),
     /// The connection is of no use.
     Refused(ErrorReply),
+    /// It is a client's hello, under this request id.
+    Client(u64),
     /// It ended by itself, or took too long.
     Gone,
 }
@@ -164,6 +168,7 @@ impl<E: Env> Peers<E> {
         let refused = match entry {
             Entry::Gone => return,
             Entry::Refused(error) => error,
+            Entry::Client(request_id) => return self.send_away(stream, request_id).await,
             Entry::Hello(hello) => {
                 let (own, shards) = (self.local.borrow().shard, self.local.borrow().shards);
                 let wished = ShardId(hello.to_shard);
@@ -195,6 +200,9 @@ impl<E: Env> Peers<E> {
             read.extend_from_slice(incoming.unread());
             match incoming.buffered() {
                 Ok(Some((header, payload))) => {
+                    if header.kind == KIND_HELLO {
+                        return Entry::Client(header.request_id);
+                    }
                     self.observe(&header);
                     let hello = split(&payload).and_then(|(_, body)| PeerHello::decode(header.kind, &body));
                     return hello.map_or_else(|error| Entry::Refused(bad_frame(error)), Entry::Hello);
@@ -207,6 +215,22 @@ impl<E: Env> Peers<E> {
                 Err(ReadError::Frame(error)) => return Entry::Refused(bad_frame(error)),
                 Err(ReadError::End | ReadError::Io(_)) => return Entry::Gone,
             }
+        }
+    }
+
+    /// Tells a client, in a client's words, that it came to the wrong port.
+    async fn send_away(&self, stream: StreamOf<E>, request_id: u64) {
+        let clients = self.local.borrow().client_address.clone();
+        let text = format!("this is the port for other nodes; clients connect to {clients}");
+        self.say(&format!("a client came to the port for other nodes instead of {clients}"));
+        let error = ErrorReply::new(ErrorCode::BadRequest, text);
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.now(), |out| archive_into(&error, out));
+        let (read, mut write) = stream.split();
+        if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
+            && write.shutdown(Shutdown::Write).is_ok()
+        {
+            let _ = E::timeout(LINGER, Incoming::new(read, 0, &[], self.reads.clone()).drain()).await;
         }
     }
 

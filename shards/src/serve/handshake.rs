@@ -8,6 +8,7 @@ use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_into, encode_frame, to_owned};
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME};
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
+use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
 
 use super::connection::{discard, frame_error, serve_connection};
@@ -16,6 +17,7 @@ use super::outbox::full;
 use super::reply::{KIND_ERROR, map_bytes};
 use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
 use crate::lanes::{Control, Detached};
+use crate::peer::handshake::KIND_PEER_HELLO;
 use crate::shard::Shard;
 
 /// A client has this long to send its first frame, and to take the answer.
@@ -28,6 +30,14 @@ const REST_BYTES: usize = 256;
 
 type ClientStream<E> = <<E as Env>::Net as Net>::Stream;
 
+/// Who is no client.
+enum Stranger {
+    /// What came first is not a client's hello.
+    NoHello(FrameError),
+    /// Another node, which takes this port for the one of its peers: its hello's request id.
+    Node(u64),
+}
+
 /// Reads the first frame of a new connection, then serves it or hands it over.
 pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: ClientStream<E>, open: OpenConnection<E>) {
     let mut reader = FrameReader::new(MAX_HELLO_BYTES);
@@ -35,10 +45,15 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
     let Some(Some(first)) = E::timeout(LIMIT, first_frame::<E>(&mut stream, &mut reader)).await else { return };
     let (request_id, hello) = match first {
         Ok(hello) => hello,
-        Err(error) => return refuse::<E>(&shard, stream, 0, frame_error(error)).await,
+        Err(Stranger::NoHello(error)) => return refuse::<E>(&shard, stream, 0, &[], frame_error(error)).await,
+        Err(Stranger::Node(request_id)) => {
+            let text = format!("this is the port for clients; nodes connect to {}", shard.peers.local().peer_address);
+            let (prelude, error) = (PeerPrelude::default().encode(), ErrorReply::new(ErrorCode::BadRequest, text));
+            return refuse::<E>(&shard, stream, request_id, &prelude, error).await;
+        }
     };
     if let Err(error) = check(&shard, &hello) {
-        return refuse::<E>(&shard, stream, request_id, error).await;
+        return refuse::<E>(&shard, stream, request_id, &[], error).await;
     }
     let unread = Bytes::copy_from_slice(reader.unread());
     let wish = ShardId(hello.shard);
@@ -72,17 +87,20 @@ pub fn adopt_client<E: Env>(
 async fn first_frame<E: Env>(
     stream: &mut ClientStream<E>,
     reader: &mut FrameReader,
-) -> Option<Result<(u64, Hello), FrameError>> {
+) -> Option<Result<(u64, Hello), Stranger>> {
     let mut scratch = [0; READ_BYTES];
     loop {
         match reader.next() {
             Ok(Some((header, payload))) if header.kind == KIND_HELLO => {
                 let hello = access::<ArchivedHello>(header.kind, &payload).map(to_owned);
-                return Some(hello.map(|hello| (header.request_id, hello)));
+                return Some(hello.map(|hello| (header.request_id, hello)).map_err(Stranger::NoHello));
             }
-            Ok(Some((header, _))) => return Some(Err(FrameError::UnknownKind(header.kind))),
+            Ok(Some((header, _))) if header.kind == KIND_PEER_HELLO => {
+                return Some(Err(Stranger::Node(header.request_id)));
+            }
+            Ok(Some((header, _))) => return Some(Err(Stranger::NoHello(FrameError::UnknownKind(header.kind)))),
             Ok(None) => {}
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Err(Stranger::NoHello(error))),
         }
         match stream.read(&mut scratch).await {
             Ok(0) | Err(_) => return None,
@@ -122,7 +140,7 @@ async fn welcome<E: Env>(
     let welcome = shard.welcome();
     let bytes = map_bytes(&welcome.map) + REST_BYTES;
     if !share.fits(bytes) {
-        return refuse::<E>(&shard, stream, request_id, full()).await;
+        return refuse::<E>(&shard, stream, request_id, &[], full()).await;
     }
     let mut frame = Vec::with_capacity(bytes);
     share.set(frame.capacity());
@@ -135,10 +153,19 @@ async fn welcome<E: Env>(
     }
 }
 
-/// One error frame, then the connection closes.
-async fn refuse<E: Env>(shard: &Shard<E>, mut stream: ClientStream<E>, request_id: u64, error: ErrorReply) {
+/// One error frame, with what stands before its body, then the connection closes.
+async fn refuse<E: Env>(
+    shard: &Shard<E>,
+    mut stream: ClientStream<E>,
+    request_id: u64,
+    prelude: &[u8],
+    error: ErrorReply,
+) {
     let mut frame = Vec::new();
-    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.now(), |out| archive_into(&error, out));
+    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.now(), |out| {
+        out.extend_from_slice(prelude);
+        archive_into(&error, out);
+    });
     if matches!(E::timeout(LIMIT, stream.write_all(&frame)).await, Some(Ok(())))
         && stream.shutdown(Shutdown::Write).is_ok()
     {

@@ -31,11 +31,17 @@ impl Wire {
 
     /// The next frame, or `None` at the end of the stream. Any reset counts as the end.
     pub async fn next(&mut self) -> Option<(Header, PeerPrelude, Bytes)> {
+        let (header, payload) = self.next_raw().await?;
+        let (prelude, _) = PeerPrelude::split(&payload).expect("a prelude");
+        Some((header, prelude, payload.slice(PeerPrelude::BYTES..)))
+    }
+
+    /// The same with its payload as it is.
+    pub async fn next_raw(&mut self) -> Option<(Header, Bytes)> {
         let mut chunk = vec![0; 64 << 10];
         loop {
-            if let Some((header, payload)) = self.frames.next().expect("whole frames only") {
-                let (prelude, _) = PeerPrelude::split(&payload).expect("a prelude");
-                return Some((header, prelude, payload.slice(PeerPrelude::BYTES..)));
+            if let Some(frame) = self.frames.next().expect("whole frames only") {
+                return Some(frame);
             }
             match self.stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => return None,
