@@ -38,6 +38,21 @@ pub(crate) struct Tally {
     pub latencies: Histogram<u64>,
     pub errors: BTreeMap<String, u64>,
     pub last_answer: Option<Instant>,
+    pub late: Late,
+}
+
+/// Operations of an open loop that were due while everything in flight was under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Late {
+    pub ops: u64,
+    pub longest: Duration,
+}
+
+impl Late {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ops += other.ops;
+        self.longest = self.longest.max(other.longest);
+    }
 }
 
 /// One operation under way.
@@ -89,7 +104,8 @@ impl<'a> Driver<'a> {
     /// # Errors
     /// When no node can be reached, or none answers for long.
     pub(crate) fn run(&mut self, job: Job, mut pace: Pace<'_>, counted_from: Instant) -> Result<Tally, WireError> {
-        let mut tally = Tally { latencies: histogram(), errors: BTreeMap::new(), last_answer: None };
+        let mut tally =
+            Tally { latencies: histogram(), errors: BTreeMap::new(), last_answer: None, late: Late::default() };
         let start = Instant::now();
         let mut free: Vec<(Instant, usize)> = (0..self.slots.len()).map(|slot| (start, slot)).collect();
         let mut freed = Vec::new();
@@ -99,10 +115,14 @@ impl<'a> Driver<'a> {
             while let Some(at) = free.iter().rposition(|(rested, _)| *rested <= now) {
                 match pace.next(now) {
                     Next::Begin { index, due } => {
+                        let counted = due >= counted_from;
+                        // A thread that wakes late is not meant: then a slot has been free since before.
+                        if counted && free.iter().all(|(rested, _)| *rested > due) {
+                            tally.late.add(Late { ops: 1, longest: now.saturating_duration_since(due) });
+                        }
                         let (_, slot) = free.swap_remove(at);
                         let key = self.key(job, index, slot);
-                        let operation =
-                            Operation { due, key, step: 0, number: 0, place: (0, 0), counted: due >= counted_from };
+                        let operation = Operation { due, key, step: 0, number: 0, place: (0, 0), counted };
                         self.send(job, slot, operation)?;
                     }
                     Next::At(due) => {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use kahuna_protocol::ReadLevel;
 use serde::Serialize;
 
+use crate::driver::Late;
 use crate::plan::Plan;
 
 /// An hour in nanoseconds: what takes longer counts as this.
@@ -51,12 +52,23 @@ pub struct Report {
     pub keys: u64,
     /// Operations that were to begin per second; none for a closed loop.
     pub rate: Option<f64>,
+    /// Operations of an open loop that were due while everything in flight was under way: the rate was not kept; none for
+    /// a closed loop.
+    pub late_ops: Option<u64>,
+    /// The longest that one of them waited to begin, in microseconds.
+    pub late_max_us: Option<f64>,
     /// How long the counted part took.
     pub seconds: f64,
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, latencies: &Histogram<u64>, errors: Vec<(String, u64)>, took: Duration) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        latencies: &Histogram<u64>,
+        errors: Vec<(String, u64)>,
+        late: Late,
+        took: Duration,
+    ) -> Self {
         let micros = |nanos: u64| (nanos as f64 / 100.0).round() / 10.0;
         let at = |quantile: f64| micros(latencies.value_at_quantile(quantile));
         let ops = latencies.len();
@@ -81,6 +93,8 @@ impl Report {
             value_bytes: plan.value_bytes,
             keys: plan.keys,
             rate: plan.rate,
+            late_ops: plan.rate.map(|_| late.ops),
+            late_max_us: plan.rate.map(|_| micros(u64::try_from(late.longest.as_nanos()).unwrap_or(u64::MAX))),
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
         }
     }
@@ -111,10 +125,15 @@ mod tests {
             read: ReadLevel::Linearizable,
             timeout: Duration::from_secs(1),
         };
-        let report = Report::new(&plan, &latencies, vec![("busy".to_owned(), 2)], Duration::from_millis(500));
+        let late = Late { ops: 3, longest: Duration::from_millis(2) };
+        let errors = vec![("busy".to_owned(), 2)];
+        let report = Report::new(&plan, &latencies, errors.clone(), late, Duration::from_millis(500));
         assert!((report.p50_us - 100.0).abs() < 0.2, "{report:?}");
         assert!(report.max_us > 3.5e9, "{report:?}");
         assert_eq!((report.ops, report.errors), (5, 2));
         assert_eq!(report.ops_per_s, 10.0);
+        assert_eq!((report.late_ops, report.late_max_us), (None, None), "a closed loop has no schedule");
+        let open = Report::new(&Plan { rate: Some(1.0), ..plan }, &latencies, errors, late, Duration::from_millis(500));
+        assert_eq!((open.late_ops, open.late_max_us), (Some(3), Some(2000.0)));
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use kahuna_client::blocking::Client;
 use kahuna_client::wire::WireError;
 use kahuna_client::{CallOptions, ClientError, Options};
 use kahuna_protocol::meta::MapGet;
 
-use crate::driver::{Driver, Tally, contradiction};
+use crate::driver::{Driver, Late, Tally, contradiction};
 use crate::job::Job;
 use crate::pace::{Budget, Pace};
 use crate::plan::{Plan, Stop};
@@ -51,7 +52,7 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     let mut drivers = connect(plan)?;
     if let Some(job) = Job::preparation(plan.workload) {
         let tallies = phase(&mut drivers, job, &Budget::new(plan.keys, None), None, Instant::now())?;
-        let (latencies, errors, _) = merge(tallies);
+        let Sum { latencies, errors, .. } = Sum::of(tallies);
         if latencies.len() < plan.keys {
             return Err(BenchError::Preparation(format!("{errors:?}")));
         }
@@ -65,9 +66,9 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
         }
     };
     let tallies = phase(&mut drivers, Job::measured(plan.workload), &budget, plan.rate, counted_from)?;
-    let (latencies, errors, last) = merge(tallies);
+    let Sum { latencies, errors, last, late } = Sum::of(tallies);
     let took = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(counted_from));
-    Ok(Report::new(plan, &latencies, errors, took))
+    Ok(Report::new(plan, &latencies, errors, late, took))
 }
 
 /// Reads one key of every partition: a cluster that just started is not measured while it elects, and its map names
@@ -131,16 +132,28 @@ fn phase(
     Ok(results.into_iter().collect::<Result<_, _>>()?)
 }
 
-fn merge(tallies: Vec<Tally>) -> (hdrhistogram::Histogram<u64>, Vec<(String, u64)>, Option<Instant>) {
-    let mut latencies = histogram();
-    let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-    let mut last = None;
-    for tally in tallies {
-        latencies.add(&tally.latencies).expect("the same digits, and resizing");
-        tally.errors.into_iter().for_each(|(kind, count)| *errors.entry(kind).or_default() += count);
-        last = last.max(tally.last_answer);
+/// What a phase came to for all clients together.
+struct Sum {
+    latencies: Histogram<u64>,
+    /// Most frequent first.
+    errors: Vec<(String, u64)>,
+    last: Option<Instant>,
+    late: Late,
+}
+
+impl Sum {
+    fn of(tallies: Vec<Tally>) -> Self {
+        let mut latencies = histogram();
+        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+        let (mut last, mut late) = (None, Late::default());
+        for tally in tallies {
+            latencies.add(&tally.latencies).expect("the same digits, and resizing");
+            tally.errors.into_iter().for_each(|(kind, count)| *errors.entry(kind).or_default() += count);
+            last = last.max(tally.last_answer);
+            late.add(tally.late);
+        }
+        let mut errors: Vec<(String, u64)> = errors.into_iter().collect();
+        errors.sort_by(|(_, one), (_, other)| other.cmp(one));
+        Self { latencies, errors, last, late }
     }
-    let mut errors: Vec<(String, u64)> = errors.into_iter().collect();
-    errors.sort_by(|(_, one), (_, other)| other.cmp(one));
-    (latencies, errors, last)
 }

@@ -11,14 +11,17 @@ use super::exit::{Exit, Failure};
 use super::keys::Freshness;
 use super::output::{Record, print};
 
+/// What an open loop may have under way unless something else is said.
+const OPEN_LOOP_IN_FLIGHT: usize = 1024;
+
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// What one operation is
     #[arg(value_enum)]
     workload: Work,
-    /// Operations under way at once
-    #[arg(long, default_value_t = 1)]
-    in_flight: usize,
+    /// Operations under way at once, at most [default: 1; with --rate as many as it takes, up to 1024]
+    #[arg(long)]
+    in_flight: Option<usize>,
     /// Clients, each with its own session and connections
     #[arg(long, default_value_t = 1)]
     connections: usize,
@@ -68,13 +71,14 @@ pub fn run(args: BenchArgs, client: &ClientArgs) -> Result<Exit, Failure> {
     let seconds = args.seconds.unwrap_or(10.0);
     let time = Duration::try_from_secs_f64(seconds).map_err(|error| Failure::Usage(format!("--seconds: {error}")))?;
     let stop = args.ops.map_or(Stop::After(time), Stop::Ops);
+    let keys = args.keys.unwrap_or(if workload == Workload::Seq { 16 } else { 10_000 });
     let plan = Plan {
         endpoints: client.endpoints(),
         workload,
-        in_flight: args.in_flight,
+        in_flight: args.in_flight.unwrap_or_else(|| in_flight(workload, args.rate, keys).max(args.connections)),
         connections: args.connections,
         value_bytes: args.value_bytes,
-        keys: args.keys.unwrap_or(if workload == Workload::Seq { 16 } else { 10_000 }),
+        keys,
         stop,
         warmup: args.warmup.map_or(Duration::from_secs(1), |span| span.0),
         rate: args.rate,
@@ -88,8 +92,26 @@ pub fn run(args: BenchArgs, client: &ClientArgs) -> Result<Exit, Failure> {
     for (kind, count) in &report.error_kinds {
         kahuna_shards::say!("{count} times {kind}");
     }
+    if let (Some(rate), Some(late @ 1..)) = (report.rate, report.late_ops) {
+        kahuna_shards::say!(
+            "the rate of {rate} per second was not kept: {late} operations were due while all {} in flight were under way, and \
+             began up to {:.1} ms late; latency counts from when they were due. Raise --in-flight, or lower --rate",
+            report.in_flight,
+            report.late_max_us.unwrap_or_default() / 1000.0
+        );
+    }
     print(&record(&report), client.format())?;
     Ok(if report.ops == 0 { Exit::Unavailable } else { Exit::Ok })
+}
+
+/// A closed loop measures one operation at a time; an open one must not wait for answers.
+fn in_flight(workload: Workload, rate: Option<f64>, keys: u64) -> usize {
+    match (rate, workload) {
+        (None, _) => 1,
+        // Each lock under way needs a key of its own.
+        (Some(_), Workload::Lock) => usize::try_from(keys).unwrap_or(usize::MAX).min(OPEN_LOOP_IN_FLIGHT),
+        (Some(_), _) => OPEN_LOOP_IN_FLIGHT,
+    }
 }
 
 fn record(report: &Report) -> Record {
@@ -109,5 +131,7 @@ fn record(report: &Report) -> Record {
         .field("value_bytes", report.value_bytes)
         .field("keys", report.keys)
         .optional("rate", report.rate)
+        .optional("late_ops", report.late_ops)
+        .optional("late_max_us", report.late_max_us)
         .field("seconds", report.seconds)
 }

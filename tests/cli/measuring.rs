@@ -13,6 +13,7 @@ fn every_workload_is_measured() {
         ("lock", "--in-flight 8 --keys 100"),
         ("seq", "--in-flight 8"),
         ("set", "--rate 2000 --in-flight 4"),
+        ("lock", "--rate 2000 --keys 100"),
     ] {
         let json = node.expect(&format!("bench {workload} {flags} --ops 300"), 0, "measured");
         assert_eq!((&json["ops"], &json["errors"]), (&300.into(), &0.into()), "{workload} {flags}: {json}");
@@ -45,4 +46,24 @@ fn contradictions_are_refused() {
     assert_eq!(node.run("bench set --connections 2 --in-flight 1").code, 2);
     assert_eq!(node.run("bench set --ops 1 --seconds 1").code, 2);
     assert_eq!(node.run("bench set --seconds -1").code, 2);
+}
+
+/// Claim: an open loop has under way what its rate needs; one that may not have so much under way says, in every format,
+/// that the rate was not kept.
+#[test]
+fn a_rate_is_kept_or_said_not_to_be() {
+    let node = Node::start();
+    let kept = node.run("bench set --rate 1000 --ops 300 --connections 2 -o json");
+    assert_eq!((kept.code, &kept.json()["late_ops"], kept.err.as_str()), (0, &0.into(), ""), "{kept:?}");
+    let starved = "bench set --rate 1000000 --in-flight 2 --ops 300";
+    let json = node.run(&format!("{starved} -o json"));
+    let late = json.json();
+    assert!(late["late_ops"].as_u64().is_some_and(|late| late > 100), "{late}");
+    assert!(late["late_max_us"].as_f64().is_some_and(|late| late > 0.0), "{late}");
+    let plain = node.run(starved);
+    assert!(plain.text().contains("late_ops="), "{plain:?}");
+    for ended in [json, plain] {
+        assert!(ended.err.contains("was not kept") && ended.err.contains("--in-flight"), "{ended:?}");
+    }
+    assert_eq!(node.expect("bench set --ops 10", 0, "measured").get("late_ops"), None, "a closed loop has no schedule");
 }
