@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,9 @@ use super::args::End;
 use super::directory::DemoDir;
 use super::events::{Event, Events};
 use super::node::{Node, State};
+use super::ports::Claim;
 use crate::cli::{Exit, Failure};
 
-/// The first node's client port, if it is free; the peers' is the next one.
-const FIRST_PORT: u16 = 2070;
-const PORTS_APART: u16 = 10;
 /// How long all partitions may take to be led.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
@@ -40,15 +37,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` nodes on loopback.
     pub fn start(dir: &DemoDir, count: u16, shards: u16, partitions: u32) -> io::Result<Self> {
-        let ports = free_ports(count)?;
-        let peers: Vec<String> = (1..).zip(&ports).map(|(id, (_, peer))| format!("{id}=127.0.0.1:{peer}")).collect();
+        let ports = Claim::of_pairs(count)?;
+        let peers: Vec<String> =
+            (1..).zip(&ports).map(|(id, pair)| format!("{id}=127.0.0.1:{}", pair[1].port)).collect();
         let flags = [
             format!("--shards={shards}"),
             format!("--partitions={partitions}"),
             format!("--peers={}", peers.join(",")),
         ];
-        let nodes: Vec<Node> =
-            (1..).zip(&ports).map(|(id, (client, peer))| Node::new(dir.path(), id, *client, *peer, &flags)).collect();
+        let node = |(id, [client, peer]): (u16, [Claim; 2])| Node::new(dir.path(), id, client, peer, &flags);
+        let nodes: Vec<Node> = (1..).zip(ports).map(node).collect();
         let endpoints: Vec<String> = nodes.iter().map(Node::endpoint).collect();
         let client = Client::new(Options { follow_leaders: false, ..Options::new(endpoints) })?;
         let groups = partitions as usize + 1;
@@ -113,22 +111,4 @@ impl Cluster {
         let led = status.replicas.iter().filter(|replica| replica.leader != 0).count();
         status.serves() && led == self.groups
     }
-}
-
-/// A client port and a peer port for each node: the usual ones where both are free, any others elsewhere.
-fn free_ports(count: u16) -> io::Result<Vec<(u16, u16)>> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    // Held until all are found, so that no port is found twice.
-    let mut held = Vec::new();
-    let mut ports = Vec::new();
-    for index in 0..count {
-        let usual = FIRST_PORT + index * PORTS_APART;
-        let pair = match (bind(usual), bind(usual + 1)) {
-            (Ok(client), Ok(peer)) => (client, peer),
-            _ => (bind(0)?, bind(0)?),
-        };
-        ports.push((pair.0.local_addr()?.port(), pair.1.local_addr()?.port()));
-        held.push(pair);
-    }
-    Ok(ports)
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod directory;
 mod events;
 mod node;
+mod ports;
 mod prompt;
 mod script;
 

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
+use super::ports::Claim;
+
 /// How it stands with a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -21,8 +23,8 @@ pub enum State {
 #[derive(Debug)]
 pub struct Node {
     pub id: u16,
-    pub client_port: u16,
-    pub peer_port: u16,
+    client: Claim,
+    peer: Claim,
     data: PathBuf,
     log: PathBuf,
     flags: Vec<String>,
@@ -32,23 +34,28 @@ pub struct Node {
 
 impl Node {
     /// A node that is not started yet. `flags` are what its `serve` gets beyond its own place.
-    pub fn new(dir: &Path, id: u16, client_port: u16, peer_port: u16, flags: &[String]) -> Self {
+    pub fn new(dir: &Path, id: u16, client: Claim, peer: Claim, flags: &[String]) -> Self {
         let data = dir.join(format!("node-{id}"));
         let own = [
             "serve".to_owned(),
             format!("--node-id={id}"),
-            format!("--listen=127.0.0.1:{client_port}"),
-            format!("--peer-listen=127.0.0.1:{peer_port}"),
+            format!("--listen=127.0.0.1:{}", client.port),
+            format!("--peer-listen=127.0.0.1:{}", peer.port),
             format!("--data-dir={}", data.display()),
         ];
         let flags = own.iter().chain(flags).cloned().collect();
         let log = dir.join(format!("node-{id}.log"));
-        Self { id, client_port, peer_port, data, log, flags, child: None, paused: false }
+        Self { id, client, peer, data, log, flags, child: None, paused: false }
     }
 
     /// Where clients reach it.
     pub fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.client_port)
+        format!("127.0.0.1:{}", self.client.port)
+    }
+
+    /// Where clients and where the other nodes reach it.
+    pub fn ports(&self) -> (u16, u16) {
+        (self.client.port, self.peer.port)
     }
 
     /// Starts the process. It is killed by the kernel when this thread ends, which must therefore be the main one.
@@ -122,7 +129,7 @@ impl Node {
         json!({
             "id": self.id,
             "pid": self.pid(),
-            "ports": { "client": self.client_port, "peer": self.peer_port },
+            "ports": { "client": self.client.port, "peer": self.peer.port },
             "endpoint": self.endpoint(),
             "data": self.data,
             "log": self.log,

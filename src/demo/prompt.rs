@@ -107,8 +107,8 @@ fn show(cluster: &mut Cluster) -> io::Result<()> {
             node.id.to_string(),
             node.pid().map_or("-".to_owned(), |pid| pid.to_string()),
             state.to_owned(),
-            node.client_port.to_string(),
-            node.peer_port.to_string(),
+            node.ports().0.to_string(),
+            node.ports().1.to_string(),
             status.as_ref().map_or("-".to_owned(), leads),
         ]
     });

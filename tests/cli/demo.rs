@@ -1,9 +1,10 @@
 //! `demo`: real processes that leave no trace.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -67,6 +68,43 @@ fn the_prompt() {
     for words in ["node 2 is dead", "there is no node 9", "exit code 3"] {
         assert!(ended.err.contains(words), "{ended:?}");
     }
+    assert!(!home.path().join("kahuna-demo").exists(), "nothing stays");
+}
+
+/// Claim: demos that begin at the same moment have ports of their own, and nodes of their own.
+#[test]
+fn demos_at_the_same_moment() {
+    let home = TempDir::new().expect("a directory");
+    // Each waits for the others, so that all are there at once.
+    let script = file(
+        home.path(),
+        "script",
+        "set -e\nkahuna set who $$ >/dev/null\necho $$\nkahuna status -o json\nread go\nkahuna get who\n",
+    );
+    let begin = |_| {
+        let mut command = demo(home.path(), "--nodes 1 --run");
+        command.arg(&script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the binary starts")
+    };
+    let mut demos: Vec<Child> = (0..4).map(begin).collect();
+    let mut addresses = BTreeSet::new();
+    let mut owners = Vec::new();
+    for demo in &mut demos {
+        let mut lines = BufReader::new(demo.stdout.as_mut().expect("piped")).lines().map_while(Result::ok);
+        let (Some(owner), Some(status)) = (lines.next(), lines.next()) else { break };
+        let status: Json = serde_json::from_str(&status).expect("an object");
+        addresses.insert(status["nodes"][0]["address"].to_string());
+        owners.push(owner);
+    }
+    for (at, demo) in demos.into_iter().enumerate() {
+        let mut demo = demo;
+        // One that has failed does not read any more.
+        let _ = demo.stdin.take().expect("piped").write_all(b"go\n");
+        let ended = Ended::of(demo.wait_with_output().expect("our own child"));
+        assert_eq!(ended.code, 0, "demo {at}: {ended:?}");
+        assert_eq!(ended.text().trim(), owners[at], "demo {at} has its own data");
+    }
+    assert_eq!(addresses.len(), 4, "{addresses:?}");
     assert!(!home.path().join("kahuna-demo").exists(), "nothing stays");
 }
 
