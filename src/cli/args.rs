@@ -36,6 +36,10 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Run a node
+    ///
+    /// Signals: INT and TERM drain (hand leaderships over, answer what is in flight, seal the logs), a second one stops at
+    /// once. HUP drains, unless the node was started with it ignored, as nohup does. USR1 says on stderr how the node
+    /// stands. USR2, ALRM, VTALRM, PROF, IO and PIPE do nothing.
     Serve(NodeArgs),
     /// Run a throw-away durable cluster on loopback, with a prompt
     Demo(DemoArgs),
@@ -90,9 +94,9 @@ pub fn run() -> ExitCode {
     }
     if let Failure::Client(error) = &failure
         && format.is_json()
-        && print(&error_record(error), format).is_err()
+        && let Err(error) = print(&error_record(error), format)
     {
-        return Exit::Internal.into();
+        kahuna_shards::say!("kahuna: {}", Failure::Output(error));
     }
     failure.exit().into()
 }

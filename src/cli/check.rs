@@ -1,12 +1,10 @@
 //! `check`: everything `serve` asks of the host, line by line.
 
-use std::io::Write;
-
 use kahuna::host::{self, Needs};
 use serde_json::json;
 
 use super::exit::{Exit, Failure};
-use super::output::{Format, Record, print};
+use super::output::{Format, Record, print, print_bytes};
 use super::serve::exit_of;
 use super::serve_args::NodeArgs;
 
@@ -26,13 +24,11 @@ pub fn run(args: NodeArgs, format: Format) -> Result<Exit, Failure> {
         let outcome = if exit == Exit::Ok { "fit" } else { "not_fit" };
         print(&Record::new(outcome).field("checks", lines.collect::<Vec<_>>()), format)?;
     } else {
-        let mut out = std::io::stdout().lock();
-        for finding in &findings {
-            match &finding.result {
-                Ok(found) => writeln!(out, "ok    {:<15} {found}", finding.what)?,
-                Err(trouble) => writeln!(out, "FAIL  {:<15} {}; {}", finding.what, trouble.cause, trouble.remedy)?,
-            }
-        }
+        let lines = findings.iter().map(|finding| match &finding.result {
+            Ok(found) => format!("ok    {:<15} {found}\n", finding.what),
+            Err(trouble) => format!("FAIL  {:<15} {}; {}\n", finding.what, trouble.cause, trouble.remedy),
+        });
+        print_bytes(lines.collect::<String>().as_bytes())?;
     }
     Ok(exit)
 }

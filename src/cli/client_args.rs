@@ -7,6 +7,7 @@ use kahuna_client::protocol::Outcome;
 use kahuna_client::{Call, CallOptions, Options};
 use serde::Deserialize;
 
+use super::address::Address;
 use super::exit::{Exit, Failure};
 use super::outcome::record;
 use super::output::{Format, eprint_plain, print};
@@ -19,7 +20,7 @@ const DEFAULT_ENDPOINT: &str = "127.0.0.1:2070";
 pub struct ClientArgs {
     /// Nodes to ask, host:port,...; one that answers is enough [default: 127.0.0.1:2070]
     #[arg(short = 'c', long, env = "KAHUNA_ENDPOINTS", value_delimiter = ',', global = true)]
-    pub endpoints: Option<Vec<String>>,
+    pub endpoints: Option<Vec<Address>>,
     /// What answers look like [default: table on a terminal, plain elsewhere]
     #[arg(short, long, env = "KAHUNA_OUTPUT", value_enum, global = true)]
     pub output: Option<Format>,
@@ -32,7 +33,7 @@ pub struct ClientArgs {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientFile {
-    pub endpoints: Option<Vec<String>>,
+    pub endpoints: Option<Vec<Address>>,
     pub output: Option<Format>,
     pub timeout: Option<Span>,
 }
@@ -54,7 +55,10 @@ impl ClientArgs {
 
     /// The nodes to ask.
     pub fn endpoints(&self) -> Vec<String> {
-        self.endpoints.clone().unwrap_or_else(|| vec![DEFAULT_ENDPOINT.to_owned()])
+        match &self.endpoints {
+            Some(given) => given.iter().map(|address| address.0.clone()).collect(),
+            None => vec![DEFAULT_ENDPOINT.to_owned()],
+        }
     }
 
     /// A client for one request: it stays with the first node that answers.

@@ -3,8 +3,10 @@
 //! ```text
 //!   args ─▶ settings (flag > env > file > default) ─▶ verb ─▶ Answer ─▶ output (stdout) and exit code
 //! ```
-//! Data goes to stdout, everything else to stderr. What a request came to decides the exit code, see [`exit`].
+//! Data goes to stdout, everything else to stderr. What a request came to decides the exit code, see [`exit`], also where
+//! nobody reads any more; a listing that its reader cut short ends with 0.
 
+mod address;
 mod args;
 mod bench;
 mod check;
@@ -23,6 +25,7 @@ mod scan;
 mod sequences;
 mod serve;
 mod serve_args;
+mod signals;
 mod status;
 
 pub use args::run;

@@ -7,6 +7,9 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value as Json;
 
+/// Most characters that a table shows of a cell.
+const MAX_CELL_CHARS: usize = 128;
+
 /// The shape of what goes to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -112,14 +115,24 @@ impl Serialize for Record {
     }
 }
 
-/// Writes one record to stdout.
+/// Writes one record to stdout, as [`print_bytes`].
 ///
 /// # Errors
 /// Of stdout.
 pub fn print(record: &Record, format: Format) -> io::Result<()> {
+    print_bytes(&render(record, format))
+}
+
+/// Writes to stdout. A reader that is gone has seen enough: the process goes on to the exit code that its outcome has.
+///
+/// # Errors
+/// Of stdout.
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(&render(record, format))?;
-    out.flush()
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Says a record on stderr, in one line.
@@ -149,8 +162,10 @@ pub fn render(record: &Record, format: Format) -> Vec<u8> {
     }
 }
 
-/// Rows below a head, columns aligned.
+/// Rows below a head, columns aligned. A cell is one line of at most [`MAX_CELL_CHARS`] characters: the rest of a longer
+/// one is cut off and counted, and control characters are spelled out.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cut(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([head[column].len()]).max().unwrap_or(0)
@@ -162,6 +177,22 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     };
     let body = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
     std::iter::once(line(head.to_vec())).chain(body).collect()
+}
+
+/// What a table shows of a cell.
+fn cut(cell: &str) -> String {
+    let mut shown = String::new();
+    let mut chars = 0;
+    for (at, char) in cell.char_indices() {
+        let spelled = if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
+        let spelled_chars = spelled.chars().count();
+        if chars + spelled_chars > MAX_CELL_CHARS {
+            return format!("{shown}… +{} characters", cell[at..].chars().count());
+        }
+        chars += spelled_chars;
+        shown += &spelled;
+    }
+    shown
 }
 
 /// A value without JSON's quotes.
@@ -234,5 +265,19 @@ mod tests {
     fn tables_are_aligned() {
         let rows = [vec!["1".to_owned(), "up".to_owned()], vec!["10".to_owned(), "gone".to_owned()]];
         assert_eq!(table(&["node", "state"], &rows), "node  state\n1     up\n10    gone\n");
+    }
+
+    #[test]
+    fn cells_of_a_table_are_one_line_and_not_too_wide() {
+        let wide = "é".repeat(1 << 17);
+        let rows = [vec![wide, "a".to_owned()], vec!["two\nlines\x1b[2J".to_owned(), "b".to_owned()]];
+        let shown = table(&["value", "key"], &rows);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 3, "{shown}");
+        let cut = format!("{}… +{} characters", "é".repeat(MAX_CELL_CHARS), (1 << 17) - MAX_CELL_CHARS);
+        assert_eq!(lines[1], format!("{cut}  a"));
+        assert!(lines[2].starts_with("two\\nlines\\u{1b}[2J ") && lines[2].ends_with(" b"), "{shown}");
+        let fits = "x".repeat(MAX_CELL_CHARS);
+        assert_eq!(super::cut(&fits), fits);
     }
 }

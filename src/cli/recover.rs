@@ -1,6 +1,5 @@
 //! `recover`: what a node without a quorum still holds becomes a cluster of this one node.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,7 +9,7 @@ use kahuna_wal::OpenError;
 use serde_json::{Value as Json, json};
 
 use super::exit::{Exit, Failure};
-use super::output::{Format, Record, print, table};
+use super::output::{Format, Record, print, print_bytes, table};
 use super::serve_args::{NodeArgs, default_data_dir};
 
 /// The last resort: use it when the node's log is damaged and no majority of the cluster is left to feed it, or for a
@@ -71,9 +70,7 @@ fn show(outcome: &'static str, report: &Report, aside: Option<PathBuf>, format: 
         print(&record(outcome, report, aside.as_ref()), format)?;
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
-    out.write_all(text(report, aside.as_ref()).as_bytes())?;
-    Ok(())
+    Ok(print_bytes(text(report, aside.as_ref()).as_bytes())?)
 }
 
 fn record(outcome: &'static str, report: &Report, aside: Option<&PathBuf>) -> Record {

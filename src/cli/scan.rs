@@ -12,7 +12,7 @@ use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
 use super::keys::{AsOf, Freshness};
 use super::outcome::record;
-use super::output::{Format, Record, print, table};
+use super::output::{Format, Record, print, print_bytes, table};
 
 /// Most keys asked for in one page; a page is bounded in bytes as well.
 const PAGE_KEYS: u32 = 1000;
@@ -35,7 +35,7 @@ pub struct ScanArgs {
     read: Freshness,
 }
 
-/// Lists the keys that start with a prefix, page by page, one consistent cut.
+/// Lists the keys that start with a prefix, page by page, one consistent cut. It ends where its reader has seen enough.
 pub fn scan(args: ScanArgs, client: &ClientArgs) -> Result<Exit, Failure> {
     let Some((space, _)) = args.prefix.rsplit_once('/') else {
         return Err(Failure::Usage(format!(
@@ -131,7 +131,7 @@ impl Listing {
                 let head: &[&str] = if self.keys_only { &["key", "revision"] } else { &["key", "revision", "value"] };
                 let rows: Vec<Vec<String>> =
                     self.gathered.iter().map(|item| head.iter().map(|name| item.text(name)).collect()).collect();
-                std::io::stdout().lock().write_all(table(head, &rows).as_bytes())?;
+                print_bytes(table(head, &rows).as_bytes())?;
             }
             Format::Plain | Format::Jsonl | Format::Raw => {}
         }

@@ -6,13 +6,12 @@ use kahuna::host::{self, Finding, Needs};
 use kahuna_shards::env::{announce, say_in_background};
 use kahuna_shards::node::{DataDirError, ReshardError, StartError, start};
 use kahuna_wal::OpenError;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::exit::{Exit, Failure};
 use super::serve_args::NodeArgs;
+use super::signals::Watch;
 
-/// Checks the host, starts the node, waits. The first SIGTERM or SIGINT drains, the second one stops at once.
+/// Checks the host, starts the node, waits until it was told to drain and has.
 pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     say_in_background();
     let allow_tmpfs = args.allow_tmpfs.unwrap_or(false);
@@ -24,22 +23,12 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     }
     let internal = |error| Failure::Other(Exit::Internal, format!("cannot watch for signals: {error}"));
     // Before the node starts, so that a signal during the start is not lost.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(internal)?;
+    let signals = Watch::begin().map_err(internal)?;
     announce(format_args!("node {}, data in {}", config.node, config.data_dir.display()));
     let node = Arc::new(start(config).map_err(refusal)?);
     let (clients, peers) = (node.client_address(), node.peer_address());
     announce(format_args!("listening on {clients} for clients, on {peers} for peers"));
-    let draining = node.clone();
-    let watch = move || {
-        let mut stops = signals.forever();
-        stops.next();
-        kahuna_shards::say!("draining; a second signal stops at once");
-        draining.begin_shutdown();
-        if let Some(signal) = stops.next() {
-            std::process::exit(128 + signal);
-        }
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(internal)?;
+    signals.obey(node.clone()).map_err(internal)?;
     node.wait();
     Ok(Exit::Ok)
 }

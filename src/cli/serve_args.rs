@@ -13,6 +13,7 @@ use kahuna_client::protocol::{Limits, NodeId};
 use kahuna_shards::config::{MAX_PARTITIONS, NodeConfig, PeerSpec, Timing};
 use serde::{Deserialize, Deserializer, de};
 
+use super::address::Address;
 use super::exit::Failure;
 
 /// One entry of `--peers`.
@@ -24,12 +25,9 @@ impl FromStr for Peer {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (node, address) = text.split_once('=').ok_or_else(|| format!("{text:?}: write ID=HOST:PORT"))?;
-        let node = node.parse().map_err(|_| format!("{text:?}: {node:?} is not a node's number"))?;
-        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none() {
-            return Err(format!("{text:?}: {address:?} is not HOST:PORT"));
-        }
-        Ok(Self(PeerSpec { node: NodeId(node), address: address.to_owned() }))
+        let node = node.trim().parse().map_err(|_| format!("{text:?}: {node:?} is not a node's number"))?;
+        let Address(address) = address.parse().map_err(|error| format!("{text:?}: {error}"))?;
+        Ok(Self(PeerSpec { node: NodeId(node), address }))
     }
 }
 

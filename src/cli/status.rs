@@ -1,6 +1,5 @@
 //! `status`: every node of the cluster, as each sees itself.
 
-use std::io::Write;
 use std::time::Duration;
 
 use kahuna_client::CallOptions;
@@ -10,7 +9,7 @@ use serde_json::json;
 
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
-use super::output::{Format, Record, print, table};
+use super::output::{Format, Record, print, print_bytes, table};
 
 /// How long one node may take: a dead one shall not hold up the others.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -75,11 +74,9 @@ fn show(nodes: &[(String, Status)], silent: &[String], format: Format) -> Result
             ];
             let mut rows: Vec<Vec<String>> = nodes.iter().map(|(endpoint, status)| row(endpoint, status)).collect();
             rows.extend(silent.iter().map(|endpoint| vec!["?".into(), endpoint.clone(), "unreachable".into()]));
-            let mut out = std::io::stdout().lock();
-            if let Some((_, status)) = nodes.first().filter(|_| format == Format::Table) {
-                writeln!(out, "cluster {}", ClusterId(status.cluster))?;
-            }
-            out.write_all(table(&head, &rows).as_bytes())?;
+            let cluster = nodes.first().filter(|_| format == Format::Table);
+            let cluster = cluster.map(|(_, status)| format!("cluster {}\n", ClusterId(status.cluster)));
+            print_bytes((cluster.unwrap_or_default() + &table(&head, &rows)).as_bytes())?;
         }
     }
     Ok(())
@@ -100,6 +97,23 @@ fn row(endpoint: &str, status: &Status) -> Vec<String> {
         disk(status.disk).to_owned(),
         if peers.is_empty() { "-".to_owned() } else { peers.join(",") },
     ]
+}
+
+/// How a node stands, as one line.
+pub fn line(status: &Status) -> String {
+    let peers: Vec<String> = status.peers_alive.iter().map(u32::to_string).collect();
+    format!(
+        "node {}: {}; leads {} of {} groups; disk {}; {} connections; peers alive: {}; up {}s; version {}",
+        status.node,
+        state(status),
+        leads(status),
+        status.replicas.len(),
+        disk(status.disk),
+        status.connections,
+        if peers.is_empty() { "none".to_owned() } else { peers.join(",") },
+        status.uptime_ms / 1000,
+        status.version,
+    )
 }
 
 fn state(status: &Status) -> String {

@@ -1,5 +1,6 @@
 //! The flags of `demo`, and its course.
 
+use std::io::ErrorKind;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
@@ -64,7 +65,11 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let end = match cluster.wait_until_led(&mut events)? {
         Some(end) => Ok(end),
         None => {
-            let readable = |error| failed("the demo broke off", error);
+            let readable = |error: std::io::Error| match error.kind() {
+                // Whoever read our output has seen enough.
+                ErrorKind::BrokenPipe => Failure::Output(error),
+                _ => failed("the demo broke off", error),
+            };
             match &args.run {
                 Some(file) => script::run(file, &cluster, &mut events).map_err(readable),
                 None => prompt::run(&mut cluster, &mut events).map_err(readable),

@@ -14,6 +14,8 @@ use super::finding::{Finding, Trouble};
 
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
+/// What a fresh volume has in its root.
+const LOST_FOUND: &str = "lost+found";
 /// Entries of the ring that reads the manifest.
 const RING_ENTRIES: u32 = 8;
 
@@ -204,8 +206,19 @@ pub(super) fn format(dir: &Path) -> Finding {
     Finding::new(what, result)
 }
 
+/// Something in `dir` that is not of this program.
 fn foreign_file(dir: &Path) -> Option<String> {
+    let ours = |name: &String| name == LOCK_FILE || name == UNFINISHED_MANIFEST;
+    names(dir)?.find(|name| !ours(name) && !(name == LOST_FOUND && holds_nothing(&dir.join(name))))
+}
+
+/// Nothing that this user may see: if a repair of the volume had put the node's own files there, the directory would not
+/// be empty, and formatting it anew would be the wrong answer.
+fn holds_nothing(dir: &Path) -> bool {
+    dir.is_dir() && names(dir).is_none_or(|mut names| names.next().is_none())
+}
+
+fn names(dir: &Path) -> Option<impl Iterator<Item = String>> {
     let entries = fs::read_dir(dir).ok()?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    names.into_iter().find(|name| name != LOCK_FILE && name != UNFINISHED_MANIFEST)
+    Some(entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
 }

@@ -1,16 +1,84 @@
 //! `serve`, `status`, `limits`, and a node inside a program.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::fs;
+use std::io::{BufRead, BufReader, pipe};
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::{Node, kahuna};
+use super::support::{Ended, Node, file, kahuna};
 
 /// Claim: SIGTERM drains and exits with 0; what was written is there after a restart.
 #[test]
 fn a_node_keeps_what_it_was_given() {
     let mut node = Node::start();
+    node.expect("set a 1", 0, "set");
+    assert_eq!(node.terminate(), Some(0));
+    node.start_again();
+    assert_eq!(node.expect("get a", 0, "value")["value"], "1");
+}
+
+/// Claim: a node that its terminal leaves drains; asked how it stands it says so; signals that mean nothing to it, any number
+/// of them, do not end it.
+#[test]
+fn signals() {
+    let mut node = Node::new();
+    let (reader, writer) = pipe().expect("a pipe");
+    node.start_telling(writer);
+    let mut said = BufReader::new(reader).lines().map_while(Result::ok);
+    node.expect("set a 1", 0, "set");
+    for signal in [Signal::USR2, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::IO, Signal::PIPE] {
+        node.signal(signal);
+        assert_eq!(node.run("get a").text(), "1\n", "{signal:?}");
+    }
+    node.signal(Signal::USR1);
+    let state = said.find(|line| line.starts_with("node 1: ")).expect("its state");
+    assert!(state.contains("serves") && state.contains("leads 5 of 5 groups"), "{state}");
+    node.signal(Signal::USR1);
+    said.find(|line| line.starts_with("node 1: ")).expect("its state again");
+    node.signal(Signal::HUP);
+    said.find(|line| line.contains("draining")).expect("it drains");
+    assert_eq!(node.wait(), Some(0));
+}
+
+/// Claim: a node that was started to outlive its terminal, with the signal ignored, does.
+#[test]
+fn a_node_under_nohup_outlives_its_terminal() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let binary = kahuna();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(binary.get_program());
+    command.args(["serve", "--partitions", "1", "--shards", "1", "--data-dir"]).arg(dir.path().join("data"));
+    command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("sh starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let listening = lines.find(|line| line.starts_with("listening on")).expect("the node listens");
+    let endpoint = listening.split(' ').nth(2).expect("an address");
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("our own child");
+    let set = kahuna().args(["-c", endpoint, "set", "a", "1"]).output().expect("the binary runs");
+    assert!(set.status.success(), "{set:?}");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("our own child");
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
+}
+
+/// Claim: the root of a fresh volume is empty, although the volume put a directory there; what a repair left in that is not
+/// passed over.
+#[test]
+fn the_root_of_a_fresh_volume_is_empty() {
+    let mut node = Node::new();
+    let lost = node.data().join("lost+found");
+    fs::create_dir_all(&lost).expect("our own directory");
+    let check = |node: &Node| {
+        let flags = ["check", "--shards", "1", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--data-dir"];
+        Ended::of(kahuna().args(flags).arg(node.data()).output().expect("the binary runs"))
+    };
+    assert_eq!(check(&node).code, 0, "{:?}", check(&node));
+    file(&lost, "#12", "a manifest, perhaps");
+    let refused = check(&node);
+    assert_eq!(refused.code, 78, "{refused:?}");
+    assert!(refused.text().contains("lost+found"), "{refused:?}");
+    fs::remove_file(lost.join("#12")).expect("our own file");
+    node.start_again();
     node.expect("set a 1", 0, "set");
     assert_eq!(node.terminate(), Some(0));
     node.start_again();

@@ -1,7 +1,9 @@
 //! What goes where, and what the exit code says when there is no outcome.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Write, pipe};
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::thread;
 
 use kahuna_protocol::Limits;
@@ -11,7 +13,7 @@ use kahuna_protocol::meta::Map;
 use kahuna_protocol::{Hlc, RangeMap};
 use serde_json::json;
 
-use super::support::{Ended, Node, kahuna};
+use super::support::{Ended, Node, file, kahuna};
 
 /// Claim: stdout holds data alone: a value that is not there is said on stderr where a script would take it for one.
 #[test]
@@ -71,6 +73,97 @@ fn an_unknown_outcome() {
     let ended = Ended::of(output.expect("the binary runs"));
     node.join().expect("the script was followed");
     assert_eq!((ended.code, &ended.json()["outcome"]), (6, &json!("unknown")), "{ended:?}");
+}
+
+/// A pipe whose reader has ended.
+fn unread() -> Stdio {
+    let (reader, writer) = pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// Claim: a command whose output nobody reads ends with the code of its outcome: nothing that was refused, or is unknown,
+/// looks as if it had been done; a listing that is cut short ends with 0.
+#[test]
+fn nobody_reads_the_output() {
+    let node = Node::start();
+    node.run("set p/a 1");
+    node.run("lock acquire l --owner me --ttl 60s");
+    let closed = "-c 127.0.0.1:1 --timeout 100ms";
+    for (line, code) in [
+        ("set b 1".to_owned(), 0),
+        ("get p/a".to_owned(), 0),
+        ("get none".to_owned(), 3),
+        ("get none -o json".to_owned(), 3),
+        ("get none -o raw".to_owned(), 3),
+        ("lock acquire l --owner you --ttl 60s".to_owned(), 4),
+        ("scan p/".to_owned(), 0),
+        ("scan p/ -o table".to_owned(), 0),
+        ("scan nobucket".to_owned(), 2),
+        ("status".to_owned(), 0),
+        (format!("status {closed}"), 5),
+        (format!("set b 2 -o json {closed}"), 5),
+        ("check --data-dir / --listen 127.0.0.1:0 --peer-listen 127.0.0.1:0".to_owned(), 78),
+        ("explain busy".to_owned(), 0),
+        ("frobnicate".to_owned(), 2),
+        ("--help".to_owned(), 0),
+    ] {
+        let mut command = node.command();
+        let status = command.args(line.split(' ')).stdout(unread()).stderr(unread()).status();
+        assert_eq!(status.expect("the binary runs").code(), Some(code), "{line}");
+        let full = File::options().write(true).open("/dev/full").expect("every Linux has it");
+        let output = node.command().args(line.split(' ')).stderr(full).output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(code), "{line}, no room for messages: {output:?}");
+    }
+    assert_eq!(node.run("get b").text(), "1\n", "a set was carried out though nobody read of it");
+}
+
+/// Claim: what cannot be an address is a usage error at once, whoever gives it; blanks around one do not matter.
+#[test]
+fn endpoints_are_addresses() {
+    let node = Node::start();
+    node.run("set a 1");
+    let spaced = format!(" 127.0.0.1:1 ,\t{} ", node.endpoint);
+    let output = node.command().args(["-c", &spaced, "get", "a"]).output().expect("the binary runs");
+    assert_eq!(Ended::of(output).text(), "1\n");
+    let output = kahuna().env("KAHUNA_ENDPOINTS", &spaced).args(["get", "a"]).output().expect("the binary runs");
+    assert_eq!(Ended::of(output).text(), "1\n");
+    for wrong in ["garbage", "", " ", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:2070", "127.0.0.1:2070,,"] {
+        let ended = Ended::of(kahuna().args(["-c", wrong, "get", "a"]).output().expect("the binary runs"));
+        assert_eq!(ended.code, 2, "{wrong:?}: {ended:?}");
+        assert!(ended.err.contains("HOST:PORT"), "{wrong:?}: {ended:?}");
+    }
+    let config = file(node.dir.path(), "config.toml", "[client]\nendpoints = [\"garbage\"]\n");
+    let ended = Ended::of(kahuna().args(["--config", &config, "get", "a"]).output().expect("the binary runs"));
+    assert_eq!((ended.code, ended.err.contains("HOST:PORT")), (2, true), "{ended:?}");
+}
+
+/// Claim: the port for other nodes, given as an endpoint, is named as such and where clients connect, whatever the verb,
+/// long before the time is up; beside an endpoint that works it is no harm.
+#[test]
+fn the_port_for_other_nodes_is_no_endpoint() {
+    let node = Node::start();
+    node.run("set a 1");
+    for (line, code) in [("get a", 2), ("set a 2 -o json", 2), ("status", 5), ("limits", 5), ("bench set --ops 1", 5)] {
+        let output = kahuna().args(["-c", &node.peer_endpoint, "--timeout", "10m"]).args(line.split(' ')).output();
+        let ended = Ended::of(output.expect("the binary runs"));
+        assert_eq!(ended.code, code, "{line}: {ended:?}");
+        assert!(ended.err.contains("port for other nodes") && ended.err.contains(&node.endpoint), "{line}: {ended:?}");
+    }
+    let both = format!("{},{}", node.peer_endpoint, node.endpoint);
+    let output = kahuna().args(["-c", &both, "get", "a"]).output().expect("the binary runs");
+    assert_eq!(Ended::of(output).text(), "1\n");
+}
+
+/// Claim: a table is for people: a long value is cut, with a mark, and a line stays a line.
+#[test]
+fn tables_take_any_value() {
+    let node = Node::start();
+    node.run_with("set p/long -", &vec![b'x'; 1 << 17]);
+    node.run_with("set p/lines -", b"one\ntwo");
+    let ended = node.run("scan p/ -o table");
+    assert_eq!((ended.code, ended.text().lines().count()), (0, 3), "{ended:?}");
+    assert!(ended.text().contains("xxx… +130944 characters") && ended.text().contains("one\\ntwo"), "{ended:?}");
 }
 
 /// Claim: what the parser refuses is 2; help and version are 0.

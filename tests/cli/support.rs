@@ -49,6 +49,8 @@ pub struct Node {
     child: Option<Child>,
     flags: Vec<&'static str>,
     pub endpoint: String,
+    /// Where other nodes would connect.
+    pub peer_endpoint: String,
     pub dir: TempDir,
 }
 
@@ -57,24 +59,37 @@ impl Node {
         Self::start_with(&[])
     }
 
+    /// A node that was never started.
+    pub fn new() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        Self { child: None, flags: Vec::new(), endpoint: String::new(), peer_endpoint: String::new(), dir }
+    }
+
     /// With more flags.
     pub fn start_with(flags: &[&'static str]) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
-        let mut node = Self { child: None, flags: flags.to_vec(), endpoint: String::new(), dir };
+        let mut node = Self::new();
+        node.flags = flags.to_vec();
         node.start_again();
         node
     }
 
     /// Starts it on what is in its directory.
     pub fn start_again(&mut self) {
+        self.start_telling(Stdio::inherit());
+    }
+
+    /// The same with its messages to `err`.
+    pub fn start_telling(&mut self, err: impl Into<Stdio>) {
         let mut command = kahuna();
         command.args(["serve", "--partitions", "4", "--shards", "1", "--data-dir"]).arg(self.data());
         command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]).args(&self.flags);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(err).spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let listening = lines.map_while(Result::ok).find(|line| line.starts_with("listening on"));
         self.child = Some(child);
-        self.endpoint = listening.expect("the node listens").split(' ').nth(2).expect("an address").to_owned();
+        let listening = listening.expect("the node listens");
+        let word = |at| listening.split(' ').nth(at).expect("an address").to_owned();
+        (self.endpoint, self.peer_endpoint) = (word(2), word(6));
     }
 
     pub fn data(&self) -> std::path::PathBuf {
@@ -83,9 +98,17 @@ impl Node {
 
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> Option<i32> {
-        let mut child = self.child.take().expect("it runs");
-        kill_process(Pid::from_child(&child), Signal::TERM).expect("our own child");
-        child.wait().expect("our own child").code()
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().expect("it runs")), signal).expect("our own child");
+    }
+
+    /// How it ended, which it was told to.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.take().expect("it runs").wait().expect("our own child").code()
     }
 
     /// The binary, told where this node is.

@@ -1,11 +1,11 @@
 //! Rows that go out at once where they can, and are gathered where they must.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde_json::Value as Json;
 
 use super::super::exit::Exit;
-use super::super::output::{Format, Record, print, render, table};
+use super::super::output::{Format, Record, print, print_bytes, render, table};
 
 /// Rows of one kind, at most so many of them.
 pub struct Rows {
@@ -32,7 +32,7 @@ impl Rows {
         self.limit -= 1;
         match self.format {
             Format::Table | Format::Json => self.gathered.push(row),
-            format => io::stdout().lock().write_all(&render(&row, format))?,
+            format => print_bytes(&render(&row, format))?,
         }
         Ok(())
     }
@@ -49,7 +49,7 @@ impl Rows {
         }
         let cells = |row: &Record| self.head.iter().map(|name| row.text(name)).collect();
         let rows: Vec<Vec<String>> = self.gathered.iter().map(cells).collect();
-        writeln!(io::stdout().lock(), "{}", table(self.head, &rows))
+        print_bytes(format!("{}\n", table(self.head, &rows)).as_bytes())
     }
 }
 
