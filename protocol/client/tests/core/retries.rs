@@ -142,7 +142,7 @@ fn a_request_over_the_frame_limit_is_refused_here() {
 
 #[test]
 fn more_than_max_pending_is_busy() {
-    let mut script = Script::new(kahuna_client::Options { max_pending: 2, ..options() });
+    let mut script = Script::new(Options { max_pending: 2, ..options() });
     script.submit(&set("a"));
     script.submit(&set("b"));
     script.submit(&set("c"));
