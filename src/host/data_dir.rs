@@ -209,7 +209,7 @@ pub(super) fn format(dir: &Path) -> Finding {
 /// Something in `dir` that is not of this program.
 fn foreign_file(dir: &Path) -> Option<String> {
     let ours = |name: &String| name == LOCK_FILE || name == UNFINISHED_MANIFEST;
-    names(dir)?.find(|name| !ours(name) && !(name == LOST_FOUND && holds_nothing(&dir.join(name))))
+    names(dir)?.find(|name| !(ours(name) || name == LOST_FOUND && holds_nothing(&dir.join(name))))
 }
 
 /// Nothing that this user may see: if a repair of the volume had put the node's own files there, the directory would not
