@@ -106,7 +106,8 @@ impl<'a> Driver<'a> {
     pub(crate) fn run(&mut self, job: Job, mut pace: Pace<'_>, counted_from: Instant) -> Result<Tally, WireError> {
         let mut tally =
             Tally { latencies: histogram(), errors: BTreeMap::new(), last_answer: None, late: Late::default() };
-        let start = Instant::now();
+        // Before the first operation that counts was due, however late this thread began.
+        let start = counted_from.min(Instant::now());
         let mut free: Vec<(Instant, usize)> = (0..self.slots.len()).map(|slot| (start, slot)).collect();
         let mut freed = Vec::new();
         loop {
