@@ -76,6 +76,8 @@ pub struct Shard<E: Env> {
     pub connections: Cell<u32>,
     /// What the node found that it waits for, for a person; what the groups show comes on top of it.
     pub waiting: RefCell<String>,
+    /// What is wrong with the nodes' clocks, for a person; empty when nothing is.
+    pub clocks: RefCell<String>,
     /// Groups that have their place here, open or not.
     pub(crate) placed: Cell<usize>,
     /// When the node started, as time since boot.
@@ -134,6 +136,7 @@ impl<E: Env> Shard<E> {
             connections: Cell::new(0),
             waiting: RefCell::default(),
             placed: Cell::new(0),
+            clocks: RefCell::default(),
             started: E::boot_clock(),
         })
     }
@@ -200,8 +203,14 @@ impl<E: Env> Shard<E> {
             connections: self.connections.get(),
             peers_alive: self.alive.borrow().keys().copied().collect(),
             waiting: self.waits_for(),
-            note: self.peers.unreached().first().map(|node| self.peers.not_reached_by(*node)).unwrap_or_default(),
+            note: self.to_mend(),
         }
+    }
+
+    /// What is to be mended although the shard serves, for a person; empty when nothing is.
+    fn to_mend(&self) -> String {
+        let unreached = self.peers.unreached().first().map(|node| self.peers.not_reached_by(*node));
+        unreached.unwrap_or_else(|| self.clocks.borrow().clone())
     }
 
     /// Serves what comes over the lanes, until the node stops. Spawned once per shard.
@@ -245,6 +254,10 @@ impl<E: Env> Shard<E> {
                     NodeEvent::Down { node, .. } => self.alive.borrow_mut().remove(&node),
                 };
                 handler.node_event(event);
+            }
+            Control::Clocks(note) => {
+                *self.clocks.borrow_mut() = note.unwrap_or_default();
+                self.clock.notify();
             }
             Control::Founded(manifest) => {
                 if let Some(founding) = &manifest.founding {

@@ -63,7 +63,7 @@ fn a_replier_that_is_dropped_answers_that_nothing_is_known() {
         let call = ask(&first, 102, b"x");
         until("it has arrived", || echo.held.borrow().len() == 1).await;
         echo.held.take();
-        let Err(CallError::Refused(error)) = call.await else { panic!("an error frame") };
+        let Err(CallError::Refused(error, _)) = call.await else { panic!("an error frame") };
         assert_eq!(error.code(), ErrorCode::Unknown);
     });
 }
@@ -155,7 +155,7 @@ fn a_node_that_comes_back_is_reached_again() {
                 }
             });
             lost.await;
-            assert!(matches!(before.take(), Some(CallError::Lost(_) | CallError::NotSent(_) | CallError::Refused(_))));
+            assert!(matches!(before.take(), Some(CallError::Lost(_) | CallError::NotSent(_) | CallError::Refused(..))));
             let (listener, address) = listen();
             let (third, _) = node(LocalNode { boot_id: 5000 + boot, ..local(2, &address) }, listener);
             first.set_addresses(AddressSource::Listed, vec![(NodeId(2), Some(Incarnation(102)), address)]);
@@ -372,7 +372,7 @@ fn views_show_what_the_other_end_said() {
         first.set_addresses(AddressSource::Listed, vec![(NodeId(2), None, second_address.clone())]);
         second.set_addresses(AddressSource::Listed, vec![(NodeId(1), None, first_address)]);
         assert_eq!(first.incarnation_of(NodeId(2)), None);
-        Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), |_| {}));
+        Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), |_| {}, |_| {}));
         // One end dials, both know.
         until("both are introduced", || first.peer(NodeId(2)).is_some() && second.peer(NodeId(1)).is_some()).await;
         let view = first.peer(NodeId(2)).expect("introduced");

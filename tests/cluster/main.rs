@@ -9,6 +9,7 @@ mod nodes;
 mod progress;
 
 mod chaos;
+mod clocks;
 mod damage;
 mod disk_fails;
 mod disk_full;

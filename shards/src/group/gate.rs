@@ -12,15 +12,13 @@ use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Outcome, ReadLevel, Reques
 
 use super::proposals::Proposals;
 use super::reads::Rounds;
+use super::time::GroupTime;
 use crate::clock::Clock;
 use crate::env::Env;
 use crate::env::local::LocalOneshot;
 use crate::raft::Replica;
 use crate::serve::{Answer, Call, Reply, Work};
 use crate::shard::Shard;
-
-/// How long a command of the system stays valid, in milliseconds.
-const SYSTEM_VALID_MS: u64 = 60_000;
 
 /// One group of this shard: its replica, and every request that waits for it.
 ///
@@ -31,6 +29,7 @@ pub struct Group<E: Env> {
     pub(super) replica: Rc<Replica<E>>,
     pub(super) shard: Weak<Shard<E>>,
     pub(super) clock: Rc<Clock<E>>,
+    pub(super) time: GroupTime,
     pub(super) proposals: Proposals<E>,
     pub(super) rounds: Rounds<E>,
     /// Wait for a leader.
@@ -48,6 +47,7 @@ impl<E: Env> Group<E> {
             replica,
             shard: Rc::downgrade(shard),
             clock: shard.clock.clone(),
+            time: GroupTime::default(),
             proposals: Proposals::new(shard.config.segment_bytes),
             rounds: Rounds::new(),
             parked: RefCell::default(),
@@ -120,6 +120,7 @@ impl<E: Env> Group<E> {
     /// Ends the group's service: what waits is answered, and nothing more is taken.
     pub fn stop(&self) {
         self.stopped.set(true);
+        self.clock.notify();
         let mut unproposed = self.parked.take();
         unproposed.extend(self.proposals.take_pending());
         unproposed.extend(self.rounds.take_pending());
@@ -146,14 +147,13 @@ impl<E: Env> Group<E> {
 pub(crate) fn system_call<E: Env>(group: GroupId, request: &Request, timeout: Duration) -> Call {
     let mut body = Vec::new();
     request.encode_body(&mut body);
-    let prelude =
-        RequestPrelude { valid_until_ms: E::wall_clock().as_millis() + SYSTEM_VALID_MS, ..RequestPrelude::default() };
     Call {
         group,
         kind: request.kind(),
         class: Class::System,
         needs_room: false,
-        prelude,
+        // In no session: no clock judges whether it comes too late.
+        prelude: RequestPrelude::default(),
         body: Bytes::from(body),
         deadline: E::boot_clock() + timeout,
         forwarded: false,

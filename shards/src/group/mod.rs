@@ -12,6 +12,9 @@
 //! **Leadership.** What was proposed under a lost leadership is repeated under its own session and number, where the
 //! dedupe table makes that safe; without a session it answers `Unknown`. What was not proposed goes to the new leader.
 //!
+//! **Time.** A leader stamps by the clock that the nodes agree on, and by its own only where nobody else has a say: before
+//! the other nodes' clocks were heard, nothing is stamped, see `time`.
+//!
 //! **Full disks.** What needs room is refused before it is proposed, see `room`; what was proposed is applied by everybody.
 
 mod deadlines;
@@ -21,6 +24,7 @@ mod leadership;
 mod proposals;
 mod reads;
 mod room;
+mod time;
 
 pub use gate::Group;
 pub(crate) use gate::{outcome_of, system_call};

@@ -128,8 +128,11 @@ impl<E: Env> Group<E> {
         behind_ready_tasks().await;
         let proposals = &self.proposals;
         proposals.starting.set(false);
-        while let Some((builder, flight)) = proposals.next() {
-            let batch: Batch = builder.finish(self.clock.now());
+        loop {
+            // What waits is still in the queue, where its deadline, a new leader and the end of the group find it.
+            self.may_stamp().await;
+            let Some((builder, flight)) = proposals.next() else { break };
+            let batch: Batch = builder.finish(self.stamp());
             let bytes = batch.bytes().len();
             proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() + bytes);
             proposals.flights.insert(&flight);
@@ -150,9 +153,10 @@ impl<E: Env> Group<E> {
         match outcomes {
             Ok(outcomes) => {
                 assert_eq!(outcomes.len(), flight.len(), "a batch has one outcome per command");
+                let stamp = self.machine_time();
                 for (index, outcome) in outcomes.into_iter().enumerate() {
                     if let Some(work) = flight.take(index) {
-                        work.answer(outcome);
+                        work.at(stamp).answer(outcome);
                     }
                 }
             }

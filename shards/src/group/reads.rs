@@ -68,9 +68,10 @@ impl<E: Env> Group<E> {
         if work.is_in_vain() {
             return work.reply.refuse_full();
         }
-        let clock_ms = self.clock.wall_ms();
+        // Before the clocks were judged machine time alone says what has ended.
+        let clock_ms = self.clock.agreed().unwrap_or_default().as_millis();
         match self.look(&work, clock_ms) {
-            Ok(outcome) => work.answer(outcome),
+            Ok(outcome) => work.at(self.machine_time()).answer(outcome),
             Err(wanted) => {
                 let text = format!("this replica has applied less than {wanted}; read at level linearizable");
                 work.refuse(ErrorCode::TimedOut, text);
@@ -91,6 +92,7 @@ impl<E: Env> Group<E> {
         let rounds = &self.rounds;
         rounds.starting.set(false);
         loop {
+            self.may_stamp().await;
             let works = rounds.take_pending();
             if works.is_empty() {
                 break;
@@ -114,7 +116,7 @@ impl<E: Env> Group<E> {
 
     async fn answer_round(self: &Rc<Self>, flight: &Flight<E>) {
         // One time for the whole round: after the tick, no further record can have ended for it.
-        let clock_ms = self.clock.wall_ms();
+        let clock_ms = self.time_ms();
         let Some(tick) = self.answer_reads(flight, clock_ms).await else { return };
         let Some(last) = flight.latest() else { return };
         let timeout = last.saturating_sub(E::boot_clock());
@@ -147,7 +149,7 @@ impl<E: Env> Group<E> {
                 Ok(outcome) => {
                     let answer = Answer::from(outcome);
                     turn += answer.bytes() / READ_UNIT_BYTES;
-                    work.answer(answer);
+                    work.at(self.machine_time()).answer(answer);
                 }
                 Err(wanted) if wanted.millis() > clock_ms.saturating_add(max_ahead_ms) => {
                     let text = format!(

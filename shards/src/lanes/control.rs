@@ -66,6 +66,8 @@ pub enum Control<E: Env> {
     },
     /// A node went or came.
     NodeEvent(NodeEvent),
+    /// The clocks were judged: for the first time, or otherwise than before. With what a person is to know, if anything.
+    Clocks(Option<String>),
     /// The cluster was founded, or joined: the shard may open its log.
     Founded(Arc<Manifest>),
     /// A shard's log is lost, or else a group's snapshot: shard 0 counts it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flume::{Receiver, Sender};
-use kahuna_protocol::ShardId;
+use kahuna_protocol::{Hlc, ShardId};
 
 use super::control::Control;
 use crate::env::Env;
@@ -24,6 +24,8 @@ pub struct LaneRequest {
 #[derive(Debug)]
 pub struct LaneReply {
     pub(super) slot: u32,
+    /// The machine time that it was decided at.
+    pub(super) stamp: Hlc,
     pub(super) answer: Answer,
     /// Until the asker has it.
     pub(super) crossing: Crossing,

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use kahuna_protocol::ShardId;
 use kahuna_protocol::limits::SHARD_CROSSING_BYTES;
+use kahuna_protocol::{Hlc, ShardId};
 
 use super::control::Control;
 use super::ends::{Crossings, Inlet, LaneEnds, LaneReply, LaneRequest, Outlet};
@@ -95,10 +95,10 @@ impl<E: Env> Lanes<E> {
         self.crossings.bytes() + bytes <= SHARD_CROSSING_BYTES
     }
 
-    /// Answers the request in `slot` of the shard `to`.
-    pub(crate) fn reply(self: &Rc<Self>, to: ShardId, slot: u32, answer: Answer) {
+    /// Answers the request in `slot` of the shard `to`, at the machine time `stamp`.
+    pub(crate) fn reply(self: &Rc<Self>, to: ShardId, slot: u32, stamp: Hlc, answer: Answer) {
         let crossing = self.crossings.begin(answer.bytes());
-        self.outgoing.borrow_mut()[usize::from(to.0)].replies.push(LaneReply { slot, answer, crossing });
+        self.outgoing.borrow_mut()[usize::from(to.0)].replies.push(LaneReply { slot, stamp, answer, crossing });
         self.flush_soon();
     }
 
@@ -121,13 +121,14 @@ impl<E: Env> Lanes<E> {
 
     /// Delivers an answer that came over a lane.
     pub(crate) fn deliver(&self, reply: LaneReply) {
-        let Asked { reply: waiting, at, bytes } = self.slots.borrow_mut().free(reply.slot);
+        let Asked { reply: mut waiting, at, bytes } = self.slots.borrow_mut().free(reply.slot);
         {
             let mut outgoing = self.outgoing.borrow_mut();
             let out = &mut outgoing[usize::from(at.0)];
             out.taken -= 1;
             out.taken_bytes -= bytes;
         }
+        waiting.at(reply.stamp);
         waiting.send(reply.answer);
         drop(reply.crossing);
     }

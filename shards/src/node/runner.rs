@@ -25,7 +25,7 @@ use openraft::rt::Mutex as _;
 use super::bootstrap::{Bootstrap, KIND_FOUNDING};
 use super::groups::OPENING;
 use super::manifest::Manifest;
-use crate::clock::Clock;
+use crate::clock::{AgreedClock, Clock};
 use crate::config::NodeConfig;
 use crate::env::local::LocalMutex;
 use crate::env::{Env, Listener, Net};
@@ -58,6 +58,8 @@ pub struct Setup<E: Env> {
     pub lanes: LaneEnds<E>,
     /// One counter per shard, each counted up by its own shard as it runs, told to other nodes with every heartbeat.
     pub progress: Arc<[AtomicU64]>,
+    /// The clock that the nodes agree on: shard 0 judges it.
+    pub agreed: Arc<AgreedClock>,
     /// Told once, when the shard listens, or why it cannot.
     pub listening: mpsc::Sender<std::io::Result<()>>,
     /// Says when the node shall stop; shard 0 passes it on.
@@ -88,8 +90,8 @@ pub struct Runner<E: Env> {
 impl<E: Env> Runner<E> {
     /// Begins to listen and to serve; `None` if that cannot be, which was said then.
     pub fn start(setup: Setup<E>, disk: E::Disk) -> Option<Rc<Self>> {
-        let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, listening, stop } = setup;
-        let clock = Rc::new(Clock::new(config.limits.max_clock_skew_ms));
+        let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, agreed, listening, stop } = setup;
+        let clock = Rc::new(Clock::agreeing(config.limits.max_clock_skew_ms, agreed));
         // From the first handshake on: a node that was wiped must not take this one for a pending one.
         let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
         let local = LocalNode {
@@ -140,7 +142,12 @@ impl<E: Env> Runner<E> {
         if id == ShardId(0) {
             peers.set_progress(progress.clone());
             E::spawn(watch_reach(peers.clone()));
-            E::spawn(watch_nodes(peers, move |event| lanes.broadcast(|| Control::NodeEvent(event))));
+            let heralds = lanes.clone();
+            E::spawn(watch_nodes(
+                peers,
+                move |event| lanes.broadcast(|| Control::NodeEvent(event)),
+                move |note| heralds.broadcast(|| Control::Clocks(note.clone())),
+            ));
             E::spawn(runner.clone().found(mint));
             let lanes = runner.shard.lanes.clone();
             E::spawn(async move {

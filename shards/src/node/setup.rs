@@ -9,6 +9,7 @@ use kahuna_protocol::{ClusterId, ShardId};
 
 use super::manifest::Manifest;
 use super::runner::Setup;
+use crate::clock::AgreedClock;
 use crate::config::NodeConfig;
 use crate::env::Env;
 use crate::lanes::lanes;
@@ -39,6 +40,7 @@ pub fn setups<E: Env>(
         shards: config.shards,
     };
     let progress: Arc<[AtomicU64]> = (0..config.shards).map(|_| AtomicU64::new(0)).collect();
+    let agreed = Arc::new(AgreedClock::default());
     let setup = |(id, lanes)| Setup {
         id: ShardId(id),
         config: config.clone(),
@@ -48,6 +50,7 @@ pub fn setups<E: Env>(
         info: info.clone(),
         lanes,
         progress: progress.clone(),
+        agreed: agreed.clone(),
         listening: listening.clone(),
         stop: stop.clone(),
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::handshake::KIND_HELLO;
-use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::dial::split;
 use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
@@ -225,7 +225,7 @@ impl<E: Env> Peers<E> {
         self.say(&format!("a client came to the port for other nodes instead of {clients}"));
         let error = ErrorReply::new(ErrorCode::BadRequest, text);
         let mut frame = Vec::new();
-        encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.now(), |out| archive_into(&error, out));
+        encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.stamp(), |out| archive_into(&error, out));
         let (read, mut write) = stream.split();
         if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
             && write.shutdown(Shutdown::Write).is_ok()
@@ -264,7 +264,7 @@ impl<E: Env> Peers<E> {
             self.learn(remote, from, 0);
         }
         let welcome = PeerWelcome { version, from: self.introduction() };
-        out.push_reply(KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), 0, |body| welcome.encode(body));
+        out.push_reply(Hlc::ZERO, KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), 0, |body| welcome.encode(body));
         let writing = out.clone();
         E::spawn(async move { writing.write_to::<E>(write).await });
         let mut incoming = Incoming::new(read, self.limits.max_frame_bytes, &unread, self.reads.clone());

@@ -45,9 +45,9 @@ pub enum CallError {
     /// Too much waits to be sent to that node. It never left this one.
     #[error("too much waits to be sent to that node")]
     Busy,
-    /// The other node answered with an error.
+    /// The other node answered with an error, in a frame of this stamp.
     #[error("refused: {}", .0.text)]
-    Refused(ErrorReply),
+    Refused(ErrorReply, Hlc),
 }
 
 /// What an answer, or its absence, is told to.

@@ -115,7 +115,7 @@ impl<E: Env> Peers<E> {
         let (read, mut write) = connect::<E>(found).await.map_err(away)?;
         let hello = PeerHello::new(remote.node, shard, expected, self.introduction());
         let mut bytes = Vec::new();
-        encode_frame(&mut bytes, KIND_PEER_HELLO, 0, 0, self.clock.now(), |out| {
+        encode_frame(&mut bytes, KIND_PEER_HELLO, 0, 0, self.clock.stamp(), |out| {
             out.extend_from_slice(&PeerPrelude::default().encode());
             hello.encode(out);
         });
@@ -223,7 +223,7 @@ impl<E: Env> Peers<E> {
             if header.request_id == 0 {
                 return Err(error.text);
             }
-            Err(CallError::Refused(error))
+            Err(CallError::Refused(error, header.hlc))
         } else {
             Ok(PeerReply { kind: header.kind, flags: header.flags, hlc: header.hlc, body })
         };

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, ErrorReply, Header, Incarnation, NodeId};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc, Incarnation, NodeId};
 
 use super::outgoing::Outgoing;
 use super::pulse::KIND_ERROR;
@@ -51,12 +51,12 @@ impl PeerReplier {
 
     /// Answers; `payload` writes the body.
     pub fn send(self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.send_sized(kind, 0, payload);
+        self.send_sized(Hlc::ZERO, kind, 0, payload);
     }
 
-    /// Answers with a body of some `bytes`.
-    pub fn send_sized(mut self, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.push(kind, bytes, payload);
+    /// Answers with a body of some `bytes`, which was decided at the machine time `stamp`: the frame's own is no lower.
+    pub fn send_sized(mut self, stamp: Hlc, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
+        self.push(stamp, kind, bytes, payload);
     }
 
     /// Whether an answer of `bytes` would be held until the link has taken it. Only short ones may be given that are not.
@@ -69,9 +69,9 @@ impl PeerReplier {
         self.send(KIND_ERROR, |out| archive_into(error, out));
     }
 
-    fn push(&mut self, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
+    fn push(&mut self, stamp: Hlc, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
         if let Some(link) = self.link.take() {
-            link.push_reply(kind, FLAG_REPLY, self.request_id, self.prelude, bytes, payload);
+            link.push_reply(stamp, kind, FLAG_REPLY, self.request_id, self.prelude, bytes, payload);
         }
     }
 }
@@ -80,7 +80,7 @@ impl Drop for PeerReplier {
     fn drop(&mut self) {
         if self.link.is_some() {
             let error = ErrorReply::new(ErrorCode::Unknown, "the node gave the request up");
-            self.push(KIND_ERROR, 0, |out| archive_into(&error, out));
+            self.push(Hlc::ZERO, KIND_ERROR, 0, |out| archive_into(&error, out));
         }
     }
 }

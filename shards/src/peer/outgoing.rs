@@ -125,10 +125,11 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Appends an answer, some `bytes` long. Answers never wait for room: a long one is refused before, if it is not
+    /// Appends an answer, some `bytes` long; its stamp is no lower than `at`. Answers never wait for room: a long one is refused before, if it is not
     /// [taken](Self::takes), and a peer that lets too many short ones pile up is cut off.
     pub(super) fn push_reply(
         &self,
+        at: Hlc,
         kind: u16,
         flags: u8,
         request_id: u64,
@@ -142,7 +143,7 @@ impl Outgoing {
         if self.queued() >= LEAST_BYTES && !self.takes(0) {
             return self.close();
         }
-        let stamp = (self.stamp)();
+        let stamp = (self.stamp)().max(at);
         self.unsent.push(self.next_id.get(), Header::BYTES + PeerPrelude::BYTES + bytes, |out| {
             encode_frame(out, kind, flags, request_id, stamp, |out| {
                 out.extend_from_slice(&prelude.encode());
@@ -183,7 +184,7 @@ impl Outgoing {
     /// Appends a frame that ends the conversation; nothing is queued after it, and the connection's outgoing direction
     /// closes once it was written.
     pub(super) fn finish(&self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.push_reply(kind, FLAG_REPLY, 0, PeerPrelude::default(), 0, payload);
+        self.push_reply(Hlc::ZERO, kind, FLAG_REPLY, 0, PeerPrelude::default(), 0, payload);
         self.finishing.set(true);
         wake(&self.writer);
     }

@@ -52,8 +52,8 @@ pub struct Peers<E: Env> {
     pub(super) hand_over: RefCell<Option<HandOver<E>>>,
     pub(super) accepted: Accepted,
     pub(super) closed: Cell<bool>,
-    /// A node was added.
-    pub(super) nodes_changed: Notice,
+    /// A node was added, or, before the clocks were judged, one more clock was heard.
+    pub(super) to_watch: Notice,
     pub(super) unreached: RefCell<Vec<NodeId>>,
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
@@ -83,7 +83,7 @@ impl<E: Env> Peers<E> {
             hand_over: RefCell::new(None),
             accepted: Accepted::default(),
             closed: Cell::new(false),
-            nodes_changed: Notice::default(),
+            to_watch: Notice::default(),
             unreached: RefCell::default(),
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
@@ -129,7 +129,7 @@ impl<E: Env> Peers<E> {
                 let mut remotes = self.remotes.borrow_mut();
                 remotes.push(remote.clone());
                 remotes.sort_by_key(|remote| remote.node);
-                self.nodes_changed.notify();
+                self.to_watch.notify();
                 remote
             });
             let other = incarnation.is_some() && remote.incarnation().is_some_and(|known| Some(known) != incarnation);
@@ -219,7 +219,7 @@ impl<E: Env> Peers<E> {
         let remotes = self.remotes.borrow().clone();
         remotes.iter().for_each(|remote| remote.close_links(0));
         self.accepted.close_all();
-        self.nodes_changed.notify();
+        self.to_watch.notify();
         remotes.iter().for_each(|remote| remote.disturbed.notify());
         let handler = self.handler.take();
         drop(handler);
@@ -239,7 +239,7 @@ impl<E: Env> Peers<E> {
 
     pub(super) fn outgoing(&self) -> Rc<Outgoing> {
         let clock = self.clock.clone();
-        let stamp: Box<dyn Fn() -> Hlc> = Box::new(move || clock.now());
+        let stamp: Box<dyn Fn() -> Hlc> = Box::new(move || clock.stamp());
         Outgoing::new(self.limits.queue_bytes, self.limits.max_frame_bytes, stamp, &self.unsent)
     }
 
@@ -272,6 +272,13 @@ impl<E: Env> Peers<E> {
         }
         remote.set_cluster(theirs);
         true
+    }
+
+    /// How many clocks were heard since the previous call of [`take_offsets`](Self::take_offsets), and how many there are
+    /// beside this node's.
+    pub(super) fn clocks_heard(&self) -> (usize, usize) {
+        let remotes = self.remotes.borrow();
+        (remotes.iter().filter(|remote| remote.has_offset()).count(), remotes.len())
     }
 
     /// The other nodes' clocks, as pulses showed them since the previous call.

@@ -107,9 +107,14 @@ impl Remote {
         self.up.get().map(|(boot_id, _)| boot_id)
     }
 
-    /// A pulse was answered by a clock that was `ahead` ns ahead of ours.
-    pub(super) fn set_offset(&self, ahead: i64, round_trip: Duration) {
-        self.offset.set(Some(Offset { node: self.node, ahead, round_trip }));
+    /// What an answer to a pulse showed of its clock.
+    pub(super) fn set_offset(&self, offset: Offset) {
+        self.offset.set(Some(offset));
+    }
+
+    /// Whether its clock was heard since the previous call of [`take_offset`](Self::take_offset).
+    pub(super) fn has_offset(&self) -> bool {
+        self.offset.get().is_some()
     }
 
     /// What the last pulse since the previous call showed of its clock.

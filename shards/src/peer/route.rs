@@ -136,7 +136,7 @@ impl<E: Env> Peers<E> {
         }
         let mut frame = Vec::new();
         let id = self.mint_id();
-        encode_limited(&mut frame, kind, flags, id, self.clock.now(), prelude, max_payload, payload)
+        encode_limited(&mut frame, kind, flags, id, self.clock.stamp(), prelude, max_payload, payload)
             .map_err(too_long)?;
         share.set(share.bytes() + frame.capacity());
         calls.push((id, GroupId(prelude.group), frame));

@@ -10,25 +10,35 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use kahuna_protocol::Incarnation;
 use kahuna_protocol::peer::PeerPrelude;
+use kahuna_protocol::{Hlc, Incarnation};
 
 use super::pulse::{KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 use super::remote::Remote;
-use super::skew::Skew;
+use super::skew::{Offset, Skew};
 use super::{CallError, NodeEvent, PeerReply, Peers};
+use crate::clock::{minus_boot, wall_minus_boot};
 use crate::env::{Env, UnixNanos};
 
 /// Between two judgements of the clocks.
 const CLOCKS_EVERY: Duration = Duration::from_secs(1);
+/// How long the first answer of a node may take while no clock was heard: on the slowest wires, too, a node comes to know
+/// the time.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Watches all nodes that `peers` has addresses of, until it is closed, and says to `tell` what happens to them. Also
-/// keeps the wall clock true and raises an alarm when the nodes' clocks are too far apart.
-pub async fn watch_nodes<E: Env>(peers: Rc<Peers<E>>, tell: impl Fn(NodeEvent) + 'static) {
+/// keeps the wall clock true, judges which clock the node goes by, and raises an alarm when the nodes' clocks are too far
+/// apart: `judged` hears of the first judgement, and of every alarm and its end.
+pub async fn watch_nodes<E: Env>(
+    peers: Rc<Peers<E>>,
+    tell: impl Fn(NodeEvent) + 'static,
+    judged: impl Fn(Option<String>) + 'static,
+) {
     let tell: Rc<dyn Fn(NodeEvent)> = Rc::new(tell);
     let mut watched = Vec::new();
     let mut skew = Skew::new(peers.local().node, peers.limits.max_clock_skew_ms);
-    let mut clocks_at = E::boot_clock() + CLOCKS_EVERY;
+    let mut first_heard = None;
+    let mut clocks_at = Duration::ZERO;
     while !peers.closed.get() {
         for node in peers.nodes() {
             if !watched.contains(&node)
@@ -38,17 +48,53 @@ pub async fn watch_nodes<E: Env>(peers: Rc<Peers<E>>, tell: impl Fn(NodeEvent) +
                 E::spawn(Watcher::new(peers.clone(), remote, tell.clone()).run());
             }
         }
-        let pause = clocks_at.saturating_sub(E::boot_clock());
-        if E::timeout(pause, peers.nodes_changed.wait()).await.is_some() {
+        let now = E::boot_clock();
+        let due = match skew.agreed() {
+            Some(_) => Some(clocks_at),
+            None => first_judgement(peers.clocks_heard(), &mut first_heard, now, peers.timing.election_max),
+        };
+        let pause = due.map_or(CLOCKS_EVERY, |due| due.saturating_sub(now));
+        if E::timeout(pause, peers.to_watch.wait()).await.is_some() || due.is_none() {
             continue;
         }
         clocks_at = E::boot_clock() + CLOCKS_EVERY;
-        let offsets = peers.take_offsets();
-        if let Some(alarm) = skew.judge(&offsets, E::boot_clock()) {
+        // In this order: a jump of the host's clock is judged before anything goes by it.
+        E::resync_wall_clock();
+        let own = wall_minus_boot::<E>();
+        let first = skew.agreed().is_none();
+        let alarm = if peers.nodes().is_empty() {
+            skew.alone(own);
+            None
+        } else {
+            skew.judge(own, &peers.take_offsets(), E::boot_clock())
+        };
+        if let Some(agreed) = skew.agreed() {
+            peers.clock.judge(agreed);
+        }
+        if let Some(alarm) = &alarm {
             crate::say!("{alarm}");
         }
-        E::resync_wall_clock();
+        if first || alarm.is_some() {
+            judged(alarm.and_then(|alarm| alarm.note()));
+        }
     }
+}
+
+/// When the clocks are judged for the first time: once all were heard, or a little after the first one. Who judged by that
+/// alone might take a wrong clock for half of the truth.
+fn first_judgement(
+    (heard, others): (usize, usize),
+    first_heard: &mut Option<Duration>,
+    now: Duration,
+    patience: Duration,
+) -> Option<Duration> {
+    if heard == others {
+        return Some(now);
+    }
+    if heard > 0 {
+        first_heard.get_or_insert(now);
+    }
+    first_heard.map(|heard_at| heard_at + patience)
 }
 
 /// One node under watch.
@@ -73,8 +119,10 @@ impl<E: Env> Watcher<E> {
         let heartbeat = self.peers.timing.heartbeat;
         while !self.peers.closed.get() {
             let asked_at = E::boot_clock();
-            let limit = self.silent_after.saturating_sub(self.silence(asked_at)).max(heartbeat);
-            let wall = E::wall_clock();
+            let mut limit = self.silent_after.saturating_sub(self.silence(asked_at)).max(heartbeat);
+            if self.up.is_none() && !self.peers.clock.is_judged() {
+                limit = limit.max(FIRST_ANSWER);
+            }
             let pulse = self.peers.pulse();
             let prelude = PeerPrelude::default();
             let answer =
@@ -85,7 +133,7 @@ impl<E: Env> Watcher<E> {
                 self.excused_until = now;
             }
             let again = matches!(answer, Err(CallError::Lost(_)));
-            self.on_answer(answer, asked_at, now, wall);
+            self.on_answer(answer, asked_at, now);
             if !again {
                 let pause = (asked_at + heartbeat).saturating_sub(E::boot_clock());
                 E::timeout(pause, self.remote.disturbed.wait()).await;
@@ -97,23 +145,39 @@ impl<E: Env> Watcher<E> {
         now.saturating_sub(self.remote.last_heard().max(self.excused_until))
     }
 
-    fn on_answer(&mut self, answer: Result<PeerReply, CallError>, asked_at: Duration, now: Duration, wall: UnixNanos) {
+    fn on_answer(&mut self, answer: Result<PeerReply, CallError>, asked_at: Duration, now: Duration) {
         match answer {
             Ok(reply) => match self.decode(&reply) {
                 Some(pulse) => {
-                    self.remote.set_offset(offset(wall, UnixNanos(pulse.wall_ns), now - asked_at), now - asked_at);
+                    self.heard_clock(&pulse, reply.hlc, asked_at, now);
                     self.answered(pulse.boot_id);
                 }
                 None => self.down(),
             },
             // Refused or not reachable, unless it was the node itself that made us dial anew.
             Err(CallError::NotSent(_)) if self.remote.last_heard() < asked_at => self.down(),
-            Err(CallError::Refused(error)) => {
+            Err(CallError::Refused(error, _)) => {
                 self.peers.complain(&self.remote, &format!("node {}: {}", self.remote.node, error.text));
                 self.down();
             }
             Err(_) if self.silence(now) >= self.silent_after => self.down(),
             Err(_) => {}
+        }
+    }
+
+    /// Both of its clocks, if they were read in the middle of the round trip.
+    fn heard_clock(&self, pulse: &Pulse, stamp: Hlc, asked_at: Duration, now: Duration) {
+        let round_trip = now - asked_at;
+        let read_at = asked_at + round_trip / 2;
+        let agreed = UnixNanos(stamp.millis().saturating_mul(1_000_000));
+        self.remote.set_offset(Offset {
+            node: self.remote.node,
+            minus_boot: minus_boot(UnixNanos(pulse.wall_ns), read_at),
+            agreed: (stamp != Hlc::ZERO).then(|| minus_boot(agreed, read_at)),
+            round_trip,
+        });
+        if !self.peers.clock.is_judged() {
+            self.peers.to_watch.notify();
         }
     }
 
@@ -137,9 +201,4 @@ impl<E: Env> Watcher<E> {
             (self.tell)(NodeEvent::Down { node: self.remote.node, incarnation });
         }
     }
-}
-
-/// How far the other clock is ahead of ours, in nanoseconds, if it was read in the middle of the round trip.
-fn offset(asked: UnixNanos, theirs: UnixNanos, round_trip: Duration) -> i64 {
-    theirs.ahead_of(asked + round_trip / 2)
 }

@@ -347,7 +347,7 @@ impl<E: Env> Applied<E> {
 
     /// Puts `machine` in the place of what is there, and frees that behind the scenes.
     fn replace(&self, machine: Machine, header: &Header) {
-        self.clock.observe(machine.time());
+        self.clock.observe_machine(machine.time());
         let before = self.machine.replace(machine);
         self.last.set(Some(header.last));
         self.membership.replace(header.membership.clone());
@@ -374,7 +374,7 @@ impl<E: Env> Applied<E> {
                 let mut machine = self.machine.borrow_mut();
                 match machine.apply(batch) {
                     Ok(applied) => {
-                        self.clock.observe(machine.time());
+                        self.clock.observe_machine(machine.time());
                         Outcomes(applied.outcomes)
                     }
                     Err(error) => {

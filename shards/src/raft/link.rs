@@ -190,7 +190,7 @@ impl<E: Env> Link<E> {
             }
             Ok(reply) => Err(self.nonsense(&format!("the answer {:#06x} to {kind:#06x}", reply.kind))),
             // Both mean that asking again at once is of no use.
-            Err(error @ (CallError::NotSent(_) | CallError::Refused(_))) => {
+            Err(error @ (CallError::NotSent(_) | CallError::Refused(..))) => {
                 Err(Unreachable::from_string(error.to_string()).into())
             }
             Err(error @ (CallError::Lost(_) | CallError::Busy)) => {

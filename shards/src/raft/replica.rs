@@ -231,6 +231,11 @@ impl<E: Env> Replica<E> {
         self.applied.last().map_or(0, |last| last.index)
     }
 
+    /// The index of the log's last entry, applied or not; 0 if there is none.
+    pub fn last_index(&self) -> u64 {
+        self.log.with_entries(|entries| entries.last().map_or(0, |last| last.index))
+    }
+
     /// The entries from `from` on that the log still holds, for whoever compares the logs of replicas.
     pub fn log_from(&self, from: u64) -> Vec<Entry> {
         self.log.with_entries(|entries| entries.range(from..).cloned().collect())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Outcome, RequestPrelude};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Hlc, Outcome, RequestPrelude};
 
 use super::reply::{Answer, Reply};
 use crate::env::Env;
@@ -63,6 +63,12 @@ pub struct Work<E: Env> {
 }
 
 impl<E: Env> Work<E> {
+    /// The answer was decided at this machine time, which its frame tells.
+    pub fn at(mut self, stamp: Hlc) -> Self {
+        self.reply.at(stamp);
+        self
+    }
+
     /// Answers with what the state machine decided, or with an error of this attempt.
     pub fn answer(self, answer: impl Into<Answer>) {
         let mut answer = answer.into();

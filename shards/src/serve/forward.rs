@@ -6,7 +6,7 @@ use std::time::Duration;
 use kahuna_protocol::frame::FLAG_FORWARDED;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, Incarnation, NodeId, ReplicaId};
+use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Incarnation, NodeId, ReplicaId};
 
 use super::call::Work;
 use super::dispatch::busy;
@@ -53,9 +53,13 @@ impl<E: Env> Shard<E> {
         let (shard, group) = (self.clone(), group.cloned());
         let seen = group.as_ref().map(|group| group.replica().leader());
         E::spawn(async move {
-            let fate = shard.judge(&work, reply.await);
-            let mut work = match fate {
-                Fate::Answered(answer) => return work.answer(answer),
+            let reply = reply.await;
+            let stamp = match &reply {
+                Ok(PeerReply { hlc, .. }) | Err(CallError::Refused(_, hlc)) => *hlc,
+                Err(_) => Hlc::ZERO,
+            };
+            let mut work = match shard.judge(&work, reply) {
+                Fate::Answered(answer) => return work.at(stamp).answer(answer),
                 Fate::Lost => match work.into_repeat() {
                     Some(work) => work,
                     None => return,
@@ -75,7 +79,7 @@ impl<E: Env> Shard<E> {
     fn judge(&self, work: &Work<E>, reply: Result<PeerReply, CallError>) -> Fate {
         match reply {
             Ok(reply) => Fate::Answered(Answer::Encoded { kind: reply.kind, body: reply.body }),
-            Err(CallError::Refused(error)) => self.judge_error(work, error),
+            Err(CallError::Refused(error, _)) => self.judge_error(work, error),
             Err(CallError::Busy) => {
                 Fate::Answered(busy("the link to the leader's node has its limit of bytes in flight".into()).into())
             }

@@ -144,7 +144,7 @@ async fn welcome<E: Env>(
     }
     let mut frame = Vec::with_capacity(bytes);
     share.set(frame.capacity());
-    let stamp = shard.clock.now();
+    let stamp = shard.clock.stamp();
     encode_frame(&mut frame, KIND_WELCOME, FLAG_REPLY, request_id, stamp, |out| archive_into(&welcome, out));
     let taken = E::timeout(LIMIT, stream.write_all(&frame)).await;
     drop((frame, share));
@@ -162,7 +162,7 @@ async fn refuse<E: Env>(
     error: ErrorReply,
 ) {
     let mut frame = Vec::new();
-    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.now(), |out| {
+    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.stamp(), |out| {
         out.extend_from_slice(prelude);
         archive_into(&error, out);
     });

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::frame::encode_frame;
-use kahuna_protocol::{ErrorCode, ErrorReply, Header};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc};
 
 use super::load::Load;
 use super::reply::Answer;
@@ -73,14 +73,19 @@ impl<E: Env> Outbox<E> {
         &self.load
     }
 
-    /// Queues an answer; a long one only if it [takes](Self::takes) it. On a connection that is closed it goes nowhere: the
-    /// client has gone.
+    /// Queues an answer of the node's own.
     pub fn push(&self, request_id: u64, answer: Answer) {
+        self.push_at(request_id, Hlc::ZERO, answer);
+    }
+
+    /// Queues an answer that was decided at the machine time `at`, [`Hlc::ZERO`] for none; a long one only if it
+    /// [takes](Self::takes) it. On a connection that is closed it goes nowhere: the client has gone.
+    pub fn push_at(&self, request_id: u64, at: Hlc, answer: Answer) {
         if self.closed.get() || self.cut.get() {
             return self.ready.notify();
         }
         let (kind, flags) = (answer.kind(), answer.flags());
-        let stamp = self.clock.now();
+        let stamp = self.clock.stamp().max(at);
         self.unsent.push(0, Header::BYTES + answer.bytes(), |out| {
             encode_frame(out, kind, flags, request_id, stamp, |out| answer.encode_body(out));
         });

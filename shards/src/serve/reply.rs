@@ -7,7 +7,7 @@ use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY};
 use kahuna_protocol::key::{Page, PageItem, Value};
 use kahuna_protocol::meta::{Map, NodeInfo, ReplicaStatus, Status};
 use kahuna_protocol::range_map::RangeEntry;
-use kahuna_protocol::{ErrorCode, ErrorReply, Outcome, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Outcome, ShardId};
 
 use rkyv::Archived;
 
@@ -189,11 +189,20 @@ impl<E: Env> Target<E> {
 }
 
 /// The right, and the duty, to answer one request: dropping it answers [`ErrorCode::Unknown`], so none is lost silently.
-pub struct Reply<E: Env>(Option<Target<E>>);
+pub struct Reply<E: Env> {
+    target: Option<Target<E>>,
+    /// The machine time of the group that decided: the least that the answer's frame tells.
+    stamp: Hlc,
+}
 
 impl<E: Env> Reply<E> {
     pub(crate) fn new(target: Target<E>) -> Self {
-        Self(Some(target))
+        Self { target: Some(target), stamp: Hlc::ZERO }
+    }
+
+    /// The answer was decided at this machine time.
+    pub(crate) fn at(&mut self, stamp: Hlc) {
+        self.stamp = stamp;
     }
 
     /// The answer goes to a task that holds the other end.
@@ -208,7 +217,7 @@ impl<E: Env> Reply<E> {
 
     /// Whether an answer that can be long would not be held, wherever it goes: the request need not be looked at.
     pub fn is_full(&self) -> bool {
-        self.0.as_ref().is_some_and(|target| !target.takes(WORTH_BYTES))
+        self.target.as_ref().is_some_and(|target| !target.takes(WORTH_BYTES))
     }
 
     /// Says that a long answer would not be held.
@@ -222,18 +231,19 @@ impl<E: Env> Reply<E> {
     }
 
     fn deliver(&mut self, answer: Answer) {
-        let Some(target) = self.0.take() else { return };
+        let Some(target) = self.target.take() else { return };
+        let stamp = self.stamp;
         let answer = if answer.is_bulky() && !target.takes(answer.bytes()) { full().into() } else { answer };
         match target {
             Target::Client { out, request_id, charges } => {
                 drop(charges);
-                out.push(request_id, answer);
+                out.push_at(request_id, stamp, answer);
             }
             Target::Peer { replier, charge } => {
                 drop(charge);
-                replier.send_sized(answer.kind(), answer.bytes(), |out| answer.encode_body(out));
+                replier.send_sized(stamp, answer.kind(), answer.bytes(), |out| answer.encode_body(out));
             }
-            Target::Lane { lanes, to, slot } => lanes.reply(to, slot, answer),
+            Target::Lane { lanes, to, slot } => lanes.reply(to, slot, stamp, answer),
             // A task that stopped waiting has no use for the answer.
             Target::Task(sender) => drop(sender.send(answer)),
         }
@@ -242,7 +252,7 @@ impl<E: Env> Reply<E> {
 
 impl<E: Env> Drop for Reply<E> {
     fn drop(&mut self) {
-        if self.0.is_some() {
+        if self.target.is_some() {
             self.deliver(ErrorReply::new(ErrorCode::Unknown, "the node gave the request up").into());
         }
     }

@@ -98,9 +98,8 @@ fn start(world: &World, node: u32, seed: u64) -> Replicas {
         Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
         let failover = Failover::new(peers.clone(), Timing::default());
         let led = own.clone();
-        Sim::spawn(watch_nodes(peers.clone(), move |event: NodeEvent| {
-            failover.on_event(event, led.borrow().values().cloned().collect());
-        }));
+        let tell = move |event: NodeEvent| failover.on_event(event, led.borrow().values().cloned().collect());
+        Sim::spawn(watch_nodes(peers.clone(), tell, |_| {}));
         open_groups(node, seed, peers, clock, own).await;
     });
     replicas

@@ -82,7 +82,7 @@ fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> P
             others.map(|other| (NodeId(other), Some(incarnation(other)), address(other).to_string())).collect(),
         );
         Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
-        watch_nodes(peers, move |event| events.borrow_mut().push((Sim::boot_clock(), event))).await;
+        watch_nodes(peers, move |event| events.borrow_mut().push((Sim::boot_clock(), event)), |_| {}).await;
     });
     process
 }
@@ -164,7 +164,7 @@ async fn call_all_the_time(node: u32, boot: u64, peers: Rc<Peers<Sim>>, ledger: 
                     }
                     Err(CallError::NotSent(_) | CallError::Busy) => Told::NotSent,
                     Err(CallError::Lost(_) | CallError::TimedOut) => Told::Unknown,
-                    Err(CallError::Refused(error)) => panic!("{}", error.text),
+                    Err(CallError::Refused(error, _)) => panic!("{}", error.text),
                 };
                 ledger.calls.borrow_mut()[usize::try_from(number).expect("an index")] = told;
             });

@@ -1,0 +1,69 @@
+//! A node whose clock is off harms nobody else.
+
+use std::time::{Duration, Instant};
+
+use kahuna_client::call::InfoAnswer;
+use kahuna_protocol::lock::{LockAcquire, LockInfo};
+
+use super::nodes::{Cluster, PATIENCE};
+
+/// Of the leases that others hold meanwhile: longer than the test may take, shorter than the clock is off.
+const TTL: Duration = Duration::from_secs(100);
+const OFF_MS: i64 = 3_600_000;
+
+fn start_off_by(cluster: &mut Cluster, at: usize, off_ms: i64) {
+    let mut command = cluster.command(at, 2);
+    command.args(["--wall-clock-offset-ms", &off_ms.to_string()]);
+    cluster.spawn(at, command);
+}
+
+/// Returns once the node leads one of the partitions: what it stamps counts then.
+fn wait_until_it_leads(cluster: &Cluster, at: usize, names: &[String]) {
+    let until = Instant::now() + PATIENCE;
+    while !names.iter().any(|name| cluster.leader_of(name) == at) {
+        assert!(Instant::now() < until, "node {} leads nothing: {}", cluster.nodes[at].id, cluster.printed(at));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Every name takes a write, and every lease is still held.
+fn check(cluster: &Cluster, names: &[String], when: &str) {
+    let client = cluster.client();
+    for name in names {
+        client.set(name.as_str(), when, None).unwrap_or_else(|error| panic!("{when}, {name}: {error}"));
+        let held = client.call(LockInfo { name: name.as_bytes().to_vec() }).expect("served");
+        assert!(matches!(held, InfoAnswer::Held(_)), "{when}, {name}: {held:?}");
+    }
+}
+
+/// Claim: while one node's clock is an hour ahead or behind, and after it was set right, every name takes writes and no
+/// lease of anybody ends early; the node says that its clock is off.
+#[test]
+fn a_clock_that_is_off_ends_no_lease_and_refuses_no_write() {
+    for off_ms in [OFF_MS, -OFF_MS] {
+        let mut cluster = Cluster::running(3, 2, 8);
+        let names = cluster.names_of_partitions();
+        let client = cluster.client();
+        for name in &names {
+            let ttl_ms = TTL.as_millis() as u64;
+            let acquire = LockAcquire { name: name.as_bytes().to_vec(), owner: b"a".to_vec(), ttl_ms, wait_ms: 0 };
+            client.call(acquire).expect("free");
+        }
+        cluster.kill(2);
+        start_off_by(&mut cluster, 2, off_ms);
+        wait_until_it_leads(&cluster, 2, &names);
+        check(&cluster, &names, "off");
+        let status = cluster.client().status(cluster.nodes[2].client_address.clone()).expect("it answers");
+        assert!(status.serves() && status.waiting.contains("clock"), "says what is wrong: {}", status.waiting);
+        assert!(cluster.printed(2).contains("ALARM"), "{}", cluster.printed(2));
+        // What it learned from the others stands while one of them is away.
+        cluster.kill(0);
+        check(&cluster, &names, "off, one of the others is away");
+        cluster.start(0);
+        cluster.wait_until_led();
+        cluster.kill(2);
+        start_off_by(&mut cluster, 2, 0);
+        wait_until_it_leads(&cluster, 2, &names);
+        check(&cluster, &names, "set right");
+    }
+}
