@@ -32,7 +32,7 @@ fn check(cluster: &Cluster, names: &[String], when: &str) {
     for name in names {
         client.set(name.as_str(), when, None).unwrap_or_else(|error| panic!("{when}, {name}: {error}"));
         let held = client.call(LockInfo { name: name.as_bytes().to_vec() }).expect("served");
-        assert!(matches!(held, InfoAnswer::Held(_)), "{when}, {name}: {held:?}");
+        assert!(matches!(held, InfoAnswer::LockState(_)), "{when}, {name}: {held:?}");
     }
 }
 

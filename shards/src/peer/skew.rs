@@ -205,7 +205,9 @@ mod tests {
     /// sure.
     fn goes_by(heard: &[&[i64]]) -> Option<(i64, bool)> {
         let mut skew = Skew::new(NodeId(1), 250);
-        heard.iter().for_each(|ahead_ms| drop(skew.judge(OWN, &offsets(ahead_ms), NOW)));
+        for ahead_ms in heard {
+            skew.judge(OWN, &offsets(ahead_ms), NOW);
+        }
         skew.agreed().map(|agreed| ((agreed.minus_boot - OWN) / MS, agreed.sure))
     }
 
@@ -272,8 +274,8 @@ mod tests {
         assert!(alarm(149).is_some());
         assert!(alarm(150).is_none());
         let mut skew = Skew::new(NodeId(1), 250);
-        drop(skew.judge(OWN, &heard(9_000, 0), NOW));
-        drop(skew.judge(OWN, &heard(9_070, 150), NOW));
+        skew.judge(OWN, &heard(9_000, 0), NOW);
+        skew.judge(OWN, &heard(9_070, 150), NOW);
         assert_eq!(skew.agreed(), Some(Agreed { minus_boot: OWN + 9_000 * MS, sure: true }), "it stays where it was");
     }
 
