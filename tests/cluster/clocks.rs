@@ -22,7 +22,6 @@ fn wait_until_it_leads(cluster: &Cluster, at: usize, names: &[String]) {
     let until = Instant::now() + PATIENCE;
     while !names.iter().any(|name| cluster.leader_of(name) == at) {
         assert!(Instant::now() < until, "node {} leads nothing: {}", cluster.nodes[at].id, cluster.printed(at));
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
