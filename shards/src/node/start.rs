@@ -184,14 +184,13 @@ fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
 }
 
 /// Removes what an interrupted founding or move left: every set of logs but the valid one, and all of a pending node's.
-/// Lost logs stay, for the operator.
+/// Lost logs stay, for the operator, and so does whatever has another name: a copy that was put aside, for one.
 fn remove_other_log_sets(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let valid = manifest.founding.as_ref().map(|_| Manifest::log_set_dir(dir, manifest.log_set));
     let lost = manifest.lost_log_dirs(dir);
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let is_set = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("logs-"));
-        if !is_set || Some(&path) == valid.as_ref() {
+        if !is_log_set(&path) || Some(&path) == valid.as_ref() {
             continue;
         }
         if lost.iter().all(|log| !log.starts_with(&path)) {
@@ -208,6 +207,27 @@ fn remove_other_log_sets(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether it has the name that this program gives to a set of logs.
+fn is_log_set(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.strip_prefix("logs-")).and_then(|number| number.parse::<u32>().ok());
+    number.is_some_and(|number| Some(Manifest::log_set_dir(Path::new(""), number).as_path()) == name.map(Path::new))
+}
+
 fn io_error(path: &Path, source: io::Error) -> StartError {
     StartError::DataDir(DataDirError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_the_name_of_a_log_set_counts_as_one() {
+        for (name, is_set) in
+            [("logs-0", true), ("logs-12", true), ("logs-0-damaged", false), ("logs-old", false), ("logs-007", false)]
+        {
+            assert_eq!(is_log_set(&Path::new("/data").join(name)), is_set, "{name}");
+        }
+    }
 }

@@ -225,7 +225,9 @@ impl<E: Env> Peers<E> {
         self.say(&format!("a client came to the port for other nodes instead of {clients}"));
         let error = ErrorReply::new(ErrorCode::BadRequest, text);
         let mut frame = Vec::new();
-        encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.stamp(), |out| archive_into(&error, out));
+        encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.stamp(), |out| {
+            archive_into(&error, out)
+        });
         let (read, mut write) = stream.split();
         if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
             && write.shutdown(Shutdown::Write).is_ok()

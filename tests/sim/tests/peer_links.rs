@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -70,7 +71,7 @@ fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> P
         peer_set: Vec::new(),
     };
     let limits = PeerLimits::for_clients(&Limits::default());
-    let peers = Peers::<Sim>::new(local, Rc::new(Clock::new(250)), Timing::default(), limits);
+    let peers = Peers::<Sim>::new(local, Rc::new(Clock::agreeing(250, Arc::default())), Timing::default(), limits);
     let process = Process { peers: peers.clone(), events: Rc::default() };
     peers.set_handler(handler);
     let events = process.events.clone();
