@@ -53,8 +53,8 @@ pub struct NodeArgs {
     /// Where the other nodes connect; port 0 takes a free one [default: 127.0.0.1:2071]
     #[arg(long, env = "KAHUNA_PEER_LISTEN", value_name = "HOST:PORT")]
     pub peer_listen: Option<String>,
-    /// All nodes of the first cluster, this one too, by their peer addresses; none for a cluster of one. Not used any
-    /// more once the data directory belongs to a cluster
+    /// All nodes of the first cluster, this one too, by their peer addresses; none for a cluster of one. Once the data
+    /// directory belongs to a cluster, not needed any more: what it says then is where the nodes are tried
     #[arg(long, env = "KAHUNA_PEERS", value_delimiter = ',', value_name = "ID=HOST:PORT,...")]
     pub peers: Option<Vec<Peer>>,
     /// What clients are told instead of --listen

@@ -226,7 +226,7 @@ impl<E: Env> Peers<E> {
         let error = ErrorReply::new(ErrorCode::BadRequest, text);
         let mut frame = Vec::new();
         encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.stamp(), |out| {
-            archive_into(&error, out)
+            archive_into(&error, out);
         });
         let (read, mut write) = stream.split();
         if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
