@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kahuna_client::call::InfoAnswer;
+use kahuna_client::call::{AcquireAnswer, InfoAnswer};
 use kahuna_protocol::lock::{LockAcquire, LockInfo};
 
 use super::nodes::{Cluster, PATIENCE};
@@ -32,6 +32,16 @@ fn wait_until_it_leads(cluster: &Cluster, at: usize) {
     }
 }
 
+/// Somebody takes a lease of every name.
+fn acquire(cluster: &Cluster, names: &[String]) {
+    let client = cluster.client();
+    for name in names {
+        let ttl_ms = TTL.as_millis() as u64;
+        let acquire = LockAcquire { name: name.as_bytes().to_vec(), owner: b"a".to_vec(), ttl_ms, wait_ms: 0 };
+        client.call(acquire).expect("free");
+    }
+}
+
 /// Every name takes a write, and every lease is still held.
 fn check(cluster: &Cluster, names: &[String], when: &str) {
     let client = cluster.client();
@@ -49,12 +59,7 @@ fn a_clock_that_is_off_ends_no_lease_and_refuses_no_write() {
     for off_ms in [OFF_MS, -OFF_MS] {
         let mut cluster = Cluster::running(3, 2, 8);
         let names = cluster.names_of_partitions();
-        let client = cluster.client();
-        for name in &names {
-            let ttl_ms = TTL.as_millis() as u64;
-            let acquire = LockAcquire { name: name.as_bytes().to_vec(), owner: b"a".to_vec(), ttl_ms, wait_ms: 0 };
-            client.call(acquire).expect("free");
-        }
+        acquire(&cluster, &names);
         cluster.kill(2);
         start_off_by(&mut cluster, 2, off_ms);
         wait_until_it_leads(&cluster, 2);
@@ -71,5 +76,25 @@ fn a_clock_that_is_off_ends_no_lease_and_refuses_no_write() {
         start_off_by(&mut cluster, 2, 0);
         wait_until_it_leads(&cluster, 2);
         check(&cluster, &names, "set right");
+    }
+}
+
+/// Claim: a node that was alone with a clock an hour ahead takes the first write of every client as soon as it is restarted
+/// with its clock set right, and its leases end by their time to live, not an hour later.
+#[test]
+fn a_lone_node_whose_clock_was_ahead_refuses_no_write_once_it_is_right() {
+    let mut cluster = Cluster::new(1, 2, 8);
+    start_off_by(&mut cluster, 0, OFF_MS);
+    cluster.wait_until_led();
+    let names = cluster.names_of_partitions();
+    acquire(&cluster, &names);
+    let short = |owner: &[u8]| LockAcquire { name: b"short".to_vec(), owner: owner.to_vec(), ttl_ms: 500, wait_ms: 0 };
+    cluster.client().call(short(b"a")).expect("free");
+    cluster.kill(0);
+    start_off_by(&mut cluster, 0, 0);
+    check(&cluster, &names, "set right");
+    let (client, until) = (cluster.client(), Instant::now() + PATIENCE);
+    while let AcquireAnswer::Held(held) = client.call(short(b"b")).expect("served") {
+        assert!(Instant::now() < until, "half a second goes on: {held:?}");
     }
 }

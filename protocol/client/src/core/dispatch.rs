@@ -202,7 +202,6 @@ impl Core {
 
     fn send(&mut self, token: RequestToken, connection: ConnectionId, now: Now) {
         let request_id = self.take_id();
-        let server_ms = self.server_ms(now);
         let tracked = self.requests.get_mut(&token).expect("a live request is sent");
         let link = self.links.get_mut(&connection).expect("a chosen connection is there");
         let payload_bytes = RequestPrelude::BYTES + tracked.body.len();
@@ -213,6 +212,8 @@ impl Core {
             return;
         }
         if tracked.first_sent.is_none() {
+            let partition = tracked.position.as_ref().and_then(|position| self.routes.partition(position));
+            let server_ms = self.time.unix_ms(partition, now);
             let valid_for = tracked.timeout.saturating_mul(2).as_millis().min(u128::from(MAX_VALID_FOR_MS));
             tracked.valid_until_ms = server_ms.saturating_add(u64::try_from(valid_for).expect("at most ten minutes"));
             tracked.first_sent = Some(now);
@@ -228,7 +229,7 @@ impl Core {
             read: tracked.options.read,
             durability: tracked.options.durability,
         };
-        encode_frame(&mut link.out, tracked.kind, 0, request_id, self.hlc.0, |out| {
+        encode_frame(&mut link.out, tracked.kind, 0, request_id, self.time.highest(), |out| {
             out.extend_from_slice(&prelude.encode());
             out.extend_from_slice(&tracked.body);
         });
@@ -237,16 +238,6 @@ impl Core {
         tracked.attempts += 1;
         tracked.stage = Stage::Sent { connection, request_id, at: now.elapsed };
         self.rearm(token, Some(now.elapsed + attempt_time + self.options.attempt_timeout / 2));
-    }
-
-    /// Unix milliseconds by the servers' clocks: `valid_until` is judged by them, and this machine's may be off.
-    fn server_ms(&self, now: Now) -> u64 {
-        let (hlc, seen_at) = self.hlc;
-        if hlc.millis() == 0 {
-            return now.unix_ms;
-        }
-        let since = now.elapsed.saturating_sub(seen_at).as_millis();
-        hlc.millis().saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     fn refuse(&mut self, token: RequestToken, code: ErrorCode, text: String) {

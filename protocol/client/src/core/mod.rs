@@ -9,7 +9,8 @@
 //! ```
 //! Invariants:
 //! - Every submitted request is `Done` once, at its deadline at the latest, as long as `tick` is called.
-//! - All attempts of a write carry the same (session, number, valid until, body): the cluster applies at most one.
+//! - All attempts of a write carry the same (session, number, valid until, body): the cluster applies at most one. Only what
+//!   certainly never was applied, and was refused for its time, goes out under a new number.
 //! - At most one attempt of a request is out. Once an attempt of a write may have been applied, its answer is a
 //!   recorded outcome, `Expired`, or `Unknown`; never another refusal.
 //! - The acknowledged mark never passes a number whose request may still be sent.
@@ -25,6 +26,7 @@ mod request;
 mod routes;
 mod session;
 mod state;
+mod time;
 
 pub use output::{ConnectionId, Output, Reply, RequestToken};
 pub use state::Core;

@@ -50,9 +50,9 @@ pub enum Output {
 pub struct Reply {
     /// What it came to; never `Outcome::Error`.
     pub outcome: Outcome,
-    /// The answering node's clock.
+    /// The time that the answer was decided by: the answering node's clock, or its partition's where that is ahead.
     pub stamp: Hlc,
-    /// When the first attempt was sent.
+    /// When the first attempt that may have had this outcome was sent.
     pub first_sent: Now,
     /// For a lock granted or extended: until when the holder may rely on it, by [`Now::elapsed`].
     pub safe_until: Option<Duration>,

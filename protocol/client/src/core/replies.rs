@@ -23,7 +23,7 @@ impl Core {
         link.state = LinkState::Greeting;
         link.last_heard = now.elapsed;
         let hello = hello(link.wish, self.cluster, &self.options.name);
-        encode_frame(&mut link.out, KIND_HELLO, 0, 0, self.hlc.0, |out| archive_into(&hello, out));
+        encode_frame(&mut link.out, KIND_HELLO, 0, 0, self.time.highest(), |out| archive_into(&hello, out));
         self.unsent.insert(connection);
     }
 
@@ -42,13 +42,10 @@ impl Core {
     }
 
     fn frame(&mut self, connection: ConnectionId, header: &Header, payload: &Bytes, now: Now) {
-        if header.hlc > self.hlc.0 {
-            self.hlc = (header.hlc, now.elapsed);
-        }
         let ready = self.links[&connection].is_ready();
         if !ready && header.kind == KIND_WELCOME {
             match access::<ArchivedWelcome>(header.kind, payload) {
-                Ok(welcome) => self.welcome(connection, &to_owned::<Welcome, _>(welcome), now),
+                Ok(welcome) => self.welcome(connection, header.hlc, &to_owned::<Welcome, _>(welcome), now),
                 Err(error) => self.close(connection, &error.to_string(), now),
             }
             return;
@@ -64,7 +61,7 @@ impl Core {
         }
     }
 
-    fn welcome(&mut self, connection: ConnectionId, welcome: &Welcome, now: Now) {
+    fn welcome(&mut self, connection: ConnectionId, stamp: Hlc, welcome: &Welcome, now: Now) {
         let cluster = ClusterId(welcome.cluster);
         if !self.cluster.is_none() && cluster != self.cluster {
             let text = format!("it belongs to cluster {cluster}, not to {}", self.cluster);
@@ -72,6 +69,7 @@ impl Core {
             return;
         }
         self.cluster = cluster;
+        self.time.greeted(stamp, welcome.limits.max_clock_skew_ms, now);
         let link = self.links.get_mut(&connection).expect("frames come on a live connection");
         link.state = LinkState::Ready { node: welcome.node, shard: welcome.shard };
         link.limits = welcome.limits.clone();
@@ -110,6 +108,7 @@ impl Core {
 
     fn adopt_map(&mut self, map: &Map) {
         self.routes.adopt(map);
+        self.time.keep(|partition| self.routes.has(partition));
         for node in map.nodes.iter().filter(|node| !node.client_address.is_empty()) {
             let index = self.endpoints.index(&node.client_address);
             self.endpoints.set_node(index, node.node);
@@ -132,7 +131,10 @@ impl Core {
             });
             self.map_wanted |= blame;
         }
+        let partition = tracked.position.as_ref().and_then(|position| self.routes.partition(position));
+        self.time.answered(header.hlc, partition, now);
         match outcome {
+            Outcome::Error(refusal) if tracked.may_renew(&refusal, header.hlc) => self.renew(token, now),
             Outcome::Error(refusal) => self.refused(token, refusal, node, now),
             outcome => self.done(token, outcome, header.hlc),
         }
@@ -183,6 +185,14 @@ impl Core {
             self.backoff.pause(tracked.attempts).max(retry_after)
         };
         self.pause(token, pause, now);
+    }
+
+    /// A write that came too late or too early for its partition's time goes out again as a new one.
+    fn renew(&mut self, token: RequestToken, now: Now) {
+        let tracked = self.requests.get_mut(&token).expect("a refused request is live");
+        let number = self.session.take();
+        self.session.close(tracked.renew(number));
+        self.pause(token, Duration::ZERO, now);
     }
 
     /// The attempt of a request will not be answered any more.
@@ -243,6 +253,9 @@ impl Core {
     }
 }
 
+/// Of a lease, one part in so many is not relied on: the clocks that it ends by may run that much faster than this one.
+const RATE_MARGIN: u32 = 1_000;
+
 /// Until when the holder of a lease may rely on it. The lease began at the earliest when the first attempt was sent;
 /// an older grant that was only confirmed ends earlier, which its deadline says. The node's stamp was taken after
 /// the sending, so what remained then is no more than what remains from it to the deadline.
@@ -253,5 +266,6 @@ fn safe_until(tracked: &Tracked, outcome: &Outcome, first_sent: Duration, stamp:
         _ => return None,
     };
     let remaining = Duration::from_millis(deadline_ms.saturating_sub(stamp.millis()));
-    Some(first_sent + remaining.min(tracked.ttl.unwrap_or_default()))
+    let remaining = remaining.min(tracked.ttl.unwrap_or_default());
+    Some(first_sent.saturating_add(remaining - remaining / RATE_MARGIN))
 }

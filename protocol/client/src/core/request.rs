@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use kahuna_protocol::limits::MAX_VALID_FOR_MS;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{Advice, ErrorCode, ErrorReply, Fate, Position, Request, RequestRef};
+use kahuna_protocol::{Advice, ErrorCode, ErrorReply, Fate, Hlc, Position, Request, RequestRef};
 
 use super::output::ConnectionId;
 use crate::{CallOptions, ClientError, Now};
+
+/// A partition's time does not move while a request is on its way: one new number is enough, unless the map is stale.
+const MAX_RENEWALS: u32 = 3;
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +44,9 @@ pub(crate) struct Tracked {
     pub(crate) options: CallOptions,
     /// Endpoint index of `options.endpoint`.
     pub(crate) pin: Option<usize>,
-    /// In the session; 0 for a read.
+    /// In the session; 0 for a read. A renewed request has a new one.
     pub(crate) number: u64,
-    /// Fixed with the first attempt, the same for all.
+    /// Fixed with the first attempt under `number`, the same for all.
     pub(crate) valid_until_ms: u64,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Duration,
@@ -50,8 +54,11 @@ pub(crate) struct Tracked {
     pub(crate) wait: Duration,
     /// Of the lease it asks for.
     pub(crate) ttl: Option<Duration>,
+    /// Under `number`.
     pub(crate) first_sent: Option<Now>,
     pub(crate) attempts: u32,
+    /// How often it got a new number.
+    renewals: u32,
     /// An earlier attempt may have been applied.
     pub(crate) unknown: bool,
     pub(crate) refusal: Option<ErrorReply>,
@@ -105,6 +112,7 @@ impl Tracked {
             ttl: ttl.map(Duration::from_millis),
             first_sent: None,
             attempts: 0,
+            renewals: 0,
             unknown: false,
             refusal: None,
             avoid: None,
@@ -116,6 +124,27 @@ impl Tracked {
     /// The attempt that is out was lost: nobody will answer it, and it may have been applied.
     pub(crate) fn attempt_lost(&mut self) {
         self.unknown |= self.write;
+    }
+
+    /// Whether it may be sent again under a new number. It was refused because of its `valid_until`, by a partition whose time
+    /// `stamp` shows, and nothing of it was or will be applied: `Expired` is proof of that for all attempts, the other
+    /// refusals speak of their own.
+    pub(crate) fn may_renew(&self, refusal: &ErrorReply, stamp: Hlc) -> bool {
+        let is_too_early = || self.valid_until_ms > stamp.millis().saturating_add(MAX_VALID_FOR_MS);
+        let is_for_time = match refusal.code() {
+            ErrorCode::Expired => true,
+            ErrorCode::Forgotten => !self.unknown,
+            ErrorCode::BadRequest => !self.unknown && is_too_early(),
+            _ => false,
+        };
+        self.write && self.renewals < MAX_RENEWALS && stamp != Hlc::ZERO && is_for_time
+    }
+
+    /// Makes it a request that was never sent, under `number`; the number that it had.
+    pub(crate) fn renew(&mut self, number: u64) -> u64 {
+        (self.first_sent, self.unknown) = (None, false);
+        self.renewals += 1;
+        std::mem::replace(&mut self.number, number)
     }
 
     /// Judges a refusal. "Not applied" speaks of one attempt only: once another one is unknown, only a recorded outcome

@@ -39,11 +39,19 @@ impl Routes {
         Some((range.leader, GroupId(range.partition).shard(shards).0))
     }
 
+    /// The partition that `position` is in; `None` where the map has none.
+    pub(crate) fn partition(&self, position: &Position) -> Option<u32> {
+        self.ranges.find(position).map(|range| range.partition)
+    }
+
+    /// Whether the map has `partition`.
+    pub(crate) fn has(&self, partition: u32) -> bool {
+        self.ranges.ranges.iter().any(|range| range.partition == partition)
+    }
+
     /// A node said that `leader` leads at `position`.
     pub(crate) fn set_leader(&mut self, position: &Position, leader: u32) {
-        let Some(partition) = self.ranges.find(position).map(|range| range.partition) else {
-            return;
-        };
+        let Some(partition) = self.partition(position) else { return };
         for range in self.ranges.ranges.iter_mut().filter(|range| range.partition == partition) {
             range.leader = leader;
         }

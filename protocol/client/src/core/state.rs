@@ -12,6 +12,7 @@ use super::output::{ConnectionId, Output, RequestToken};
 use super::request::{Stage, Tracked};
 use super::routes::Routes;
 use super::session::Session;
+use super::time::ServerTime;
 use crate::{CallOptions, ClientError, Now, Options};
 
 /// The client without I/O. One owner; every input takes the time, every output waits in a queue for [`Core::poll`].
@@ -39,8 +40,7 @@ pub struct Core {
     pub(super) outputs: VecDeque<Output>,
     /// Connections whose `out` waits for a `Send`.
     pub(super) unsent: BTreeSet<ConnectionId>,
-    /// The highest stamp seen, and when.
-    pub(super) hlc: (Hlc, Duration),
+    pub(super) time: ServerTime,
     pub(super) map_wanted: bool,
     pub(super) map_asked_at: Option<Duration>,
 }
@@ -68,7 +68,7 @@ impl Core {
             next_id: 1,
             outputs: VecDeque::new(),
             unsent: BTreeSet::new(),
-            hlc: (Hlc::ZERO, Duration::ZERO),
+            time: ServerTime::default(),
             map_wanted: false,
             map_asked_at: None,
             options,
@@ -153,9 +153,9 @@ impl Core {
         self.session.id
     }
 
-    /// The highest stamp seen from any node.
+    /// The highest stamp of the nodes' clocks; a partition's own time may be ahead of it.
     pub fn hlc(&self) -> Hlc {
-        self.hlc.0
+        self.time.highest()
     }
 
     fn admit(&mut self, request: &Request, options: CallOptions, now: Now) -> Result<Tracked, ClientError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kahuna_client::ClientError;
-use kahuna_client::protocol::ErrorCode;
+use kahuna_client::protocol::{ErrorCode, Hlc};
 
 use crate::script::{Script, get, options, refusal, set, was_set};
 
@@ -52,7 +52,7 @@ fn after_a_lost_attempt_a_refusal_says_nothing_about_it() {
 #[test]
 fn expired_is_certain_even_after_a_lost_attempt() {
     let (mut script, again) = after_a_lost_attempt();
-    script.reply(&again, refusal(ErrorCode::Expired));
+    script.reply_with(&again, 0, Hlc::ZERO, &refusal(ErrorCode::Expired).into());
     assert_eq!(script.take_done().expect_err("expired").code(), Some(ErrorCode::Expired));
 }
 

@@ -7,3 +7,4 @@ mod leases;
 mod retries;
 mod routing;
 mod script;
+mod times;

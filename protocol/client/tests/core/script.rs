@@ -116,11 +116,16 @@ impl Script {
 
     /// Lets the open connection to `endpoint` come up, and its node greet.
     pub fn welcome(&mut self, endpoint: &str, node: u32, shard: u16) -> ConnectionId {
+        self.welcome_at(self.hlc(), endpoint, node, shard)
+    }
+
+    /// The same of a node whose clock shows `stamp`.
+    pub fn welcome_at(&mut self, stamp: Hlc, endpoint: &str, node: u32, shard: u16) -> ConnectionId {
         let connection = self.open(endpoint);
         let limits = self.limits.clone();
         let welcome = Welcome { version: 1, node, shard, cluster: CLUSTER, limits, map: self.map.clone() };
         let mut bytes = Vec::new();
-        encode_frame(&mut bytes, KIND_WELCOME, FLAG_REPLY, 0, self.hlc(), |out| archive_into(&welcome, out));
+        encode_frame(&mut bytes, KIND_WELCOME, FLAG_REPLY, 0, stamp, |out| archive_into(&welcome, out));
         self.receive(connection, &bytes);
         connection
     }
