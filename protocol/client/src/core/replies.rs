@@ -107,11 +107,21 @@ impl Core {
     }
 
     fn adopt_map(&mut self, map: &Map) {
-        self.routes.adopt(map);
+        let is_latest = self.routes.adopt(map);
         self.time.keep(|partition| self.routes.has(partition));
-        for node in map.nodes.iter().filter(|node| !node.client_address.is_empty()) {
+        let named = || map.nodes.iter().filter(|node| !node.client_address.is_empty());
+        for node in named() {
             let index = self.endpoints.index(&node.client_address);
             self.endpoints.set_node(index, node.node);
+        }
+        if is_latest && named().next().is_some() {
+            let (links, requests) = (&self.links, &self.requests);
+            let is_named = |address: &str| named().any(|node| node.client_address == address);
+            let is_used = |index| {
+                links.values().any(|link| link.endpoint == index)
+                    || requests.values().any(|tracked| tracked.pin == Some(index))
+            };
+            self.endpoints.forget(is_named, is_used);
         }
     }
 

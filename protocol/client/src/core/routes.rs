@@ -15,8 +15,8 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// Takes over what a node's map knows better: of each piece the range of the later epoch, the map's own if both are of the
-    /// same. A leader that the map does not know stays.
-    pub(crate) fn adopt(&mut self, map: &Map) {
+    /// same. A leader that the map does not know stays. False if the map has a range in an earlier form, or none.
+    pub(crate) fn adopt(&mut self, map: &Map) -> bool {
         for node in &map.nodes {
             self.shards.insert(node.node, node.shards.max(1));
         }
@@ -27,6 +27,10 @@ impl Routes {
             range.leader = before.get(&range.partition).copied().unwrap_or(0);
         }
         self.ranges = later;
+        let is_known =
+            |(later, new): (&RangeEntry, &RangeEntry)| (later.partition, later.epoch) == (new.partition, new.epoch);
+        let (later, new) = (&self.ranges.ranges, &map.ranges.ranges);
+        !new.is_empty() && later.len() == new.len() && later.iter().zip(new).all(is_known)
     }
 
     /// The node that leads at `position` and its shard that owns the partition; `None` when no leader is known.
@@ -95,7 +99,9 @@ mod tests {
 
     fn adopted(maps: &[&Map]) -> RangeMap {
         let mut routes = Routes::default();
-        maps.iter().for_each(|map| routes.adopt(map));
+        for map in maps {
+            routes.adopt(map);
+        }
         routes.ranges
     }
 

@@ -50,7 +50,7 @@ impl Core {
     pub fn new(options: Options, session: SessionId) -> Self {
         let mut endpoints = Endpoints::default();
         for endpoint in &options.endpoints {
-            endpoints.index(endpoint);
+            endpoints.give(endpoint);
         }
         Self {
             cluster: options.cluster,

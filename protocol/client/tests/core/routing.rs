@@ -1,10 +1,11 @@
 //! Claim: requests go to the leader's shard when it is known, and to whoever is there when it is not.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kahuna_client::protocol::frame::FLAG_FORWARDED;
 use kahuna_client::protocol::handshake::ANY_SHARD;
-use kahuna_client::protocol::meta::StatusGet;
+use kahuna_client::protocol::meta::{MapGet, StatusGet};
 use kahuna_client::protocol::{ClusterId, ErrorCode, ErrorReply};
 use kahuna_client::{CallOptions, ClientError, Options};
 
@@ -157,4 +158,60 @@ fn a_node_of_another_cluster_is_left() {
     assert_eq!(other.closed, [refused]);
     assert!(other.sent.is_empty());
     assert_eq!(other.opens.len(), 1, "the next endpoint is tried");
+}
+
+/// Gives the client the map in which node 2 is at `address`.
+fn tell_of_a_move(script: &mut Script, address: &str, epoch: u64) {
+    let mut moved = map(0);
+    moved.nodes[1].client_address = address.to_owned();
+    moved.ranges.ranges.iter_mut().for_each(|range| range.epoch = epoch);
+    script.submit(&MapGet {}.into());
+    let asked = script.map_requests.remove(0);
+    script.reply(&asked, moved);
+    script.take_done().expect("a map");
+}
+
+/// Where the client looks for nodes while none answers.
+fn looked_at(script: &mut Script) -> BTreeSet<String> {
+    let mut looked_at = BTreeSet::new();
+    script.submit(&get("k"));
+    for _ in 0..200 {
+        for (connection, endpoint) in std::mem::take(&mut script.opens) {
+            looked_at.insert(endpoint);
+            script.disconnect(connection);
+        }
+        script.advance(20 * MS);
+    }
+    looked_at
+}
+
+#[test]
+fn places_that_nodes_left_are_forgotten() {
+    let (mut script, connection) = Script::connected(options());
+    for step in 0..50 {
+        tell_of_a_move(&mut script, &format!("moved{step}:1"), 2);
+    }
+    tell_of_a_move(&mut script, "before:1", 1);
+    script.disconnect(connection);
+    let places = looked_at(&mut script);
+    assert_eq!(places, ["before:1", "moved49:1", "n1:1", "n2:1", "n3:1"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_place_in_use_is_not_forgotten() {
+    let (mut script, _) = Script::connected(options());
+    tell_of_a_move(&mut script, "a:1", 2);
+    tell_of_a_move(&mut script, "pinned:1", 2);
+    script
+        .submit_with(&StatusGet {}.into(), CallOptions { endpoint: Some("pinned:1".into()), ..CallOptions::default() });
+    tell_of_a_move(&mut script, "b:1", 2);
+    let pinned = script.welcome("pinned:1", 2, 0);
+    tell_of_a_move(&mut script, "c:1", 2);
+    let asked = script.take_sent();
+    assert_eq!(asked.connection, pinned);
+    script.reply(&asked, refusal(ErrorCode::BadRequest));
+    script.done.clear();
+    script.disconnect(pinned);
+    tell_of_a_move(&mut script, "d:1", 2);
+    assert!(!looked_at(&mut script).contains("pinned:1"));
 }
