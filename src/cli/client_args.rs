@@ -3,6 +3,7 @@
 use clap::Args;
 use kahuna::units::Span;
 use kahuna_client::blocking::Client;
+use kahuna_client::call::Stamped;
 use kahuna_client::protocol::Outcome;
 use kahuna_client::{Call, CallOptions, Options};
 use serde::Deserialize;
@@ -78,13 +79,23 @@ impl ClientArgs {
         C: Call,
         C::Answer: Into<Outcome>,
     {
-        let outcome = self.client()?.call_with(call, options)?.into();
+        self.answer_of(&self.client()?, call, options)
+    }
+
+    /// The same with a client that is there.
+    pub fn answer_of<C>(&self, client: &Client, call: C, options: CallOptions) -> Result<Exit, Failure>
+    where
+        C: Call,
+        C::Answer: Into<Outcome>,
+    {
+        let (answer, stamp) = client.call_with(Stamped(call), options)?;
+        let outcome = answer.into();
         let exit = Exit::of_outcome(&outcome);
         let absent = matches!(
             outcome,
             Outcome::NotFound(_) | Outcome::Compacted(_) | Outcome::SequenceNotFound(_) | Outcome::Exhausted(_)
         );
-        let record = record(outcome);
+        let record = record(outcome).decided_at(stamp);
         match self.format() {
             // Whoever takes the value from stdout shall not take this for one.
             Format::Plain | Format::Raw if absent => eprint_plain(&record),

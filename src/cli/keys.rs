@@ -2,14 +2,15 @@
 
 use std::io::Read;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use kahuna::units::Span;
 use kahuna_client::CallOptions;
+use kahuna_client::blocking::Client;
+use kahuna_client::protocol::ReadLevel;
 use kahuna_client::protocol::key::{Condition, KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeySet, LockGuard};
-use kahuna_client::protocol::{Hlc, ReadLevel};
 
+use super::as_of::AsOf;
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
 use super::scan::{ScanArgs, scan};
@@ -87,7 +88,7 @@ pub struct GetArgs {
     /// The revision wanted instead of the newest
     #[arg(long, conflicts_with = "as_of")]
     revision: Option<u64>,
-    /// As of when: a stamp as `modified` shows it, Unix milliseconds, or a time ago such as 30s
+    /// As of when: a stamp as `modified` shows it, Unix milliseconds, or a time ago such as 30s, by the servers' clock
     #[arg(long)]
     as_of: Option<AsOf>,
     /// How fresh the answer must be
@@ -143,31 +144,13 @@ impl FromStr for Guard {
     }
 }
 
-/// A moment in the past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AsOf(Hlc);
-
-impl AsOf {
-    /// As the wire has it.
-    pub fn stamp(self) -> u64 {
-        self.0.0
-    }
-}
-
-impl FromStr for AsOf {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(Span(ago)) = text.parse() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let millis = u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX);
-            return Ok(Self(Hlc::from_millis(millis)));
-        }
-        let (millis, counter) = text.split_once('.').unwrap_or((text, "0"));
-        match (millis.parse(), counter.parse::<u16>()) {
-            (Ok(millis), Ok(counter)) => Ok(Self(Hlc(Hlc::from_millis(millis).0 + u64::from(counter)))),
-            _ => Err("write a stamp such as 1735689600000.3, Unix milliseconds, or a time ago such as 30s".to_owned()),
-        }
+impl GetArgs {
+    /// The client to ask, the moment that is asked about, and how to ask.
+    fn prepare(&self, args: &ClientArgs) -> Result<(Client, Option<u64>, CallOptions), Failure> {
+        let (client, options) = (args.client()?, CallOptions { read: self.read.into(), ..CallOptions::default() });
+        let probe = KeyExists { key: self.key.clone().into_bytes(), revision: None, as_of: None };
+        let as_of = self.as_of.map(|as_of| as_of.stamp(&client, probe, options.clone())).transpose()?;
+        Ok((client, as_of, options))
     }
 }
 
@@ -197,13 +180,15 @@ pub fn run(verb: KeyVerb, client: &ClientArgs) -> Result<Exit, Failure> {
             };
             client.answer(call, plain())
         }
-        KeyVerb::Get(GetArgs { key, revision, as_of, read }) => {
-            let call = KeyGet { key: key.into_bytes(), revision, as_of: as_of.map(AsOf::stamp) };
-            client.answer(call, CallOptions { read: read.into(), ..plain() })
+        KeyVerb::Get(args) => {
+            let (session, as_of, options) = args.prepare(client)?;
+            let call = KeyGet { key: args.key.into_bytes(), revision: args.revision, as_of };
+            client.answer_of(&session, call, options)
         }
-        KeyVerb::Exists(GetArgs { key, revision, as_of, read }) => {
-            let call = KeyExists { key: key.into_bytes(), revision, as_of: as_of.map(AsOf::stamp) };
-            client.answer(call, CallOptions { read: read.into(), ..plain() })
+        KeyVerb::Exists(args) => {
+            let (session, as_of, options) = args.prepare(client)?;
+            let call = KeyExists { key: args.key.into_bytes(), revision: args.revision, as_of };
+            client.answer_of(&session, call, options)
         }
         KeyVerb::Del(args) => {
             let condition = args.when.condition(false, false);
@@ -235,13 +220,5 @@ mod tests {
     fn a_guard_may_have_colons_in_its_name() {
         assert_eq!("a:b:7".parse(), Ok(Guard { name: "a:b".to_owned(), token: 7 }));
         assert!("a".parse::<Guard>().is_err() && "a:x".parse::<Guard>().is_err());
-    }
-
-    #[test]
-    fn a_stamp_reads_as_it_is_shown() {
-        let stamp = Hlc(Hlc::from_millis(1_735_689_600_000).0 + 3);
-        assert_eq!(stamp.to_string().parse(), Ok(AsOf(stamp)));
-        assert_eq!("5".parse(), Ok(AsOf(Hlc::from_millis(5))));
-        assert!("yesterday".parse::<AsOf>().is_err());
     }
 }

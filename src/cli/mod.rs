@@ -8,6 +8,7 @@
 
 mod address;
 mod args;
+mod as_of;
 mod bench;
 mod check;
 mod client_args;

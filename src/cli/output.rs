@@ -1,8 +1,10 @@
 //! How an answer looks: for people, for shells, for programs.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use clap::ValueEnum;
+use kahuna_client::protocol::Hlc;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value as Json;
@@ -45,6 +47,8 @@ pub struct Record {
     /// What `raw` prints, and `plain` where it `is_value`.
     value: Option<Vec<u8>>,
     is_value: bool,
+    /// When it was so, by the clock of its deadline.
+    decided_at: Option<Hlc>,
 }
 
 impl Record {
@@ -90,6 +94,11 @@ impl Record {
         Self { value: Some(bytes.into()), is_value: true, ..self }
     }
 
+    /// Says when it was so: for people, a deadline is also said from then on.
+    pub fn decided_at(self, stamp: Hlc) -> Self {
+        Self { decided_at: Some(stamp), ..self }
+    }
+
     /// The text of a field; empty if there is none.
     pub fn text(&self, name: &str) -> String {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| text(value)).unwrap_or_default()
@@ -98,6 +107,18 @@ impl Record {
     /// As one JSON value.
     pub fn json(&self) -> Json {
         serde_json::to_value(self).expect("field names are strings")
+    }
+
+    /// A field for people.
+    fn shown(&self, name: &str, value: &Json) -> String {
+        let plain = text(value);
+        match (value.as_u64(), self.decided_at) {
+            (Some(deadline_ms), Some(at)) if name == "deadline" => {
+                let left = Duration::from_millis(deadline_ms.saturating_sub(at.millis()));
+                format!("{plain}  (in {:.1} s)", left.as_secs_f64())
+            }
+            _ => plain,
+        }
     }
 
     fn json_text(&self) -> String {
@@ -156,7 +177,8 @@ pub fn render(record: &Record, format: Format) -> Vec<u8> {
         }
         (Format::Table, _) => {
             let width = record.fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            let lines = record.fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", shown(name, value)));
+            let lines =
+                record.fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", record.shown(name, value)));
             lines.collect::<String>().into_bytes()
         }
     }
@@ -201,16 +223,6 @@ pub fn text(value: &Json) -> String {
         Json::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// For people: a deadline is also said from now on.
-fn shown(name: &str, value: &Json) -> String {
-    let plain = text(value);
-    let Some(deadline_ms) = value.as_u64().filter(|_| name == "deadline") else { return plain };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let left = std::time::Duration::from_millis(deadline_ms.saturating_sub(now_ms));
-    format!("{plain}  (in {:.1} s)", left.as_secs_f64())
 }
 
 /// Standard base64 with padding.

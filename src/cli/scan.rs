@@ -8,9 +8,10 @@ use kahuna_client::call::ScanAnswer;
 use kahuna_client::protocol::key::{KeyScan, PageItem};
 use kahuna_client::protocol::{Hlc, Outcome};
 
+use super::as_of::AsOf;
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
-use super::keys::{AsOf, Freshness};
+use super::keys::Freshness;
 use super::outcome::record;
 use super::output::{Format, Record, print, print_bytes, table};
 
@@ -27,7 +28,7 @@ pub struct ScanArgs {
     /// Leave the values out
     #[arg(long)]
     keys_only: bool,
-    /// As of when: a stamp as `modified` shows it, Unix milliseconds, or a time ago such as 30s
+    /// As of when: a stamp as `modified` shows it, Unix milliseconds, or a time ago such as 30s, by the servers' clock
     #[arg(long)]
     as_of: Option<AsOf>,
     /// How fresh the answer must be
@@ -45,19 +46,21 @@ pub fn scan(args: ScanArgs, client: &ClientArgs) -> Result<Exit, Failure> {
     };
     kahuna_shards::say!("scan of bucket {space:?}, names that start with {:?}", args.prefix);
     let mut left = args.limit.unwrap_or(u32::MAX);
-    let request = KeyScan {
+    let (session, options) = (client.client()?, CallOptions { read: args.read.into(), ..CallOptions::default() });
+    let newest = KeyScan {
         space: space.as_bytes().to_vec(),
         from: Vec::new(),
         after: false,
         prefix: args.prefix.clone().into_bytes(),
-        limit: left.min(PAGE_KEYS),
-        as_of: args.as_of.map(AsOf::stamp),
-        keys_only: args.keys_only,
+        limit: 1,
+        as_of: None,
+        keys_only: true,
     };
-    let session = client.client()?;
+    let as_of = args.as_of.map(|as_of| as_of.stamp(&session, newest.clone(), options.clone())).transpose()?;
+    let request = KeyScan { limit: left.min(PAGE_KEYS), as_of, keys_only: args.keys_only, ..newest };
     let mut listing = Listing::new(client.format(), args.keys_only);
     let mut more = false;
-    for answer in session.scan_with(request, CallOptions { read: args.read.into(), ..CallOptions::default() }) {
+    for answer in session.scan_with(request, options) {
         let page = match answer? {
             ScanAnswer::Page(page) => page,
             ScanAnswer::Compacted(body) => {

@@ -12,3 +12,4 @@ mod nodes;
 mod outputs;
 mod recover;
 mod sequences;
+mod times;

@@ -15,7 +15,7 @@ use kahuna_protocol::sequence::{
     Allocated, Exhausted, SequenceCreate, SequenceCreated, SequenceDelete, SequenceDeleted, SequenceExists,
     SequenceGet, SequenceNext, SequenceNotFound, SequenceReserve, SequenceState,
 };
-use kahuna_protocol::{Outcome, Request};
+use kahuna_protocol::{Hlc, Outcome, Request};
 
 use crate::core::Reply;
 use crate::{ClientError, Clock};
@@ -220,6 +220,26 @@ impl Call for StatusGet {
             Outcome::Status(status) => Ok(status),
             other => Err(misfit("StatusGet", &other)),
         }
+    }
+}
+
+/// A request whose answer comes with the time that it was decided by: times in the answer are compared with that one, for this
+/// machine's clock may be off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamped<C>(pub C);
+
+impl<C: Call> From<Stamped<C>> for Request {
+    fn from(stamped: Stamped<C>) -> Self {
+        stamped.0.into()
+    }
+}
+
+impl<C: Call> Call for Stamped<C> {
+    type Answer = (C::Answer, Hlc);
+
+    fn answer(reply: Reply, clock: &Clock) -> Result<Self::Answer, ClientError> {
+        let stamp = reply.stamp;
+        Ok((C::answer(reply, clock)?, stamp))
     }
 }
 
