@@ -15,8 +15,8 @@ use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::{PeerHandler, PeerIdentity, PeerReplier};
 use kahuna_shards::raft::messages::{
-    APPEND, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE, put_append, put_take_over,
-    put_vote_request,
+    APPEND, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE, put_append,
+    put_take_over, put_vote_request,
 };
 use kahuna_shards::raft::types::{Entry, LogId, Membership, Payload, Proposal, Types, Vote, log_id};
 use kahuna_shards::raft::{Replica, Sender};
@@ -89,7 +89,7 @@ fn what_no_honest_replica_says_is_refused() {
             ("an entry of a later term", append(leads, Some(last), blank(term + 1), None)),
             ("it continues what is not committed", append(leads, Some(log_id(term + 7, 1)), Vec::new(), None)),
             ("the first entry is another one", append(leads, Some(log_id(term, 0)), Vec::new(), None)),
-            ("a term too far", append(Vote::new_committed(term + (1 << 40), from.replica.0), None, Vec::new(), None)),
+            ("a term too far", append(Vote::new_committed(term + (1 << 50), from.replica.0), None, Vec::new(), None)),
             ("an index too far", append(leads, Some(log_id(term, (1 << 62) + 1)), Vec::new(), None)),
             ("nobody votes", with(Payload::Membership(Membership::default()))),
             ("no commands", with(Payload::Normal(Proposal(Batch::from_bytes(Bytes::from_static(b"noise")))))),
@@ -113,6 +113,28 @@ fn what_no_honest_replica_says_is_refused() {
         assert_eq!(victim.peers.refused_messages(), count + 2);
         assert_eq!((victim.replica.leader().term, leader.peers.refused_messages()), (term, 0));
         go_on(&nodes).await;
+    });
+}
+
+/// Claim: a term that a liar raises step by step leaves nobody behind that missed a step: the group goes on, all three.
+#[test]
+fn a_term_that_a_liar_raises_leaves_nobody_behind() {
+    on_shard(async |dir| {
+        let nodes = three(dir, Options::default()).await;
+        let at = leader_among(&all(&nodes)).await;
+        let (leader, victim) = (&nodes[at], &nodes[(at + 1) % 3]);
+        leader.set("before", b"all").await;
+        victim.catch_up_with(leader).await;
+        let term = victim.replica.leader().term;
+        let raise =
+            |by: u64| append(Vote::new_committed(term + by, u64::from(leader.number)), None, Vec::new(), None).1;
+        // The second one comes before anybody else can have heard of the first.
+        let steps = [1 << 32, 1 << 33].map(|by| victim.replica.on_message(sender(leader.number), APPEND, raise(by)));
+        for step in join_all(steps).await {
+            assert_eq!(step.expect("an honest leader may say it").0, APPEND | REPLY);
+        }
+        go_on(&nodes).await;
+        assert!(victim.replica.leader().term > term + (1 << 33), "{}", victim.replica.leader().term);
     });
 }
 

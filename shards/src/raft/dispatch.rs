@@ -11,7 +11,7 @@ use openraft::raft::VoteRequest;
 use openraft::rt::WatchReceiver as _;
 
 use super::encoding::Malformed;
-use super::inbound::{Admitted, Claim, Known, Sender, Wrong, check_take_over, check_vote_request};
+use super::inbound::{Admitted, Claim, Known, Sender, Wrong, check_take_over, check_vote_request, most_term};
 use super::messages::{
     APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE,
     append, appended_bytes, chunk, readiness_bytes, snapshot_end, snapshot_reply_bytes, take_over, taken_over_bytes,
@@ -108,6 +108,7 @@ impl<E: Env> Replica<E> {
         let memberships = [&server.membership_config, &server.committed_membership_config];
         Known {
             vote: self.highest_vote(),
+            most_term: most_term::<E>(),
             committed: self.log.committed().max(self.applied.last()),
             shared: None,
             memberships: memberships.map(|membership| membership.log_id().map(|id| id.index)),
@@ -133,8 +134,7 @@ impl<E: Env> Replica<E> {
         if !(kind == VOTE && request.leadership_transfer) {
             self.pass_gate()?;
         }
-        let known = self.door.vote(self.highest_vote());
-        check_vote_request::<E>(&request, from, known).map_err(|wrong| self.refuse(from, &wrong))?;
+        check_vote_request::<E>(&request, from).map_err(|wrong| self.refuse(from, &wrong))?;
         let response = match kind {
             VOTE => self.raft.vote(request).await,
             _ => self.raft.pre_vote(request).await,

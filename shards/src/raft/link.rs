@@ -153,7 +153,7 @@ impl<E: Env> Link<E> {
                 self.acknowledged.check_conflict(follower, vote, previous).map(|()| response)
             }
             AppendEntriesResponse::HigherVote(theirs) => {
-                heeded(vote, theirs, follower).map(AppendEntriesResponse::HigherVote)
+                heeded::<E>(vote, theirs, follower).map(AppendEntriesResponse::HigherVote)
             }
         };
         let response = checked.map_err(|wrong| self.wrong(&wrong))?;
@@ -231,7 +231,7 @@ impl<E: Env> Link<E> {
         if theirs <= vote {
             return Ok(None);
         }
-        let theirs = heeded(vote, theirs, self.prelude.to).map_err(|wrong| self.wrong(&wrong))?;
+        let theirs = heeded::<E>(vote, theirs, self.prelude.to).map_err(|wrong| self.wrong(&wrong))?;
         if theirs > vote { Ok(Some(theirs)) } else { Err(self.nonsense("another leader of the same term").into()) }
     }
 

@@ -94,12 +94,6 @@ impl Door {
         under_way.push_back((number, claim));
         Ok(Admitted { door: self, number, commit, higher })
     }
-
-    /// The highest vote of what is under way.
-    pub fn vote(&self, known: Vote) -> Vote {
-        let votes = self.under_way.borrow();
-        votes.iter().fold(known, |highest, (_, claim)| if claim.vote > highest { claim.vote } else { highest })
-    }
 }
 
 impl Admitted<'_> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use openraft::raft::VoteResponse;
 
 use super::election::check_term;
+use super::most_term;
 use super::wrong::Wrong;
 use crate::env::Env;
 use crate::raft::types::{LogId, Types, Vote};
@@ -15,8 +16,8 @@ use crate::raft::types::{LogId, Types, Vote};
 ///
 /// # Errors
 /// `TermAhead`.
-pub fn heeded(asked: Vote, theirs: Vote, from: u64) -> Result<Vote, Wrong> {
-    check_term(theirs, asked)?;
+pub fn heeded<E: Env>(asked: Vote, theirs: Vote, from: u64) -> Result<Vote, Wrong> {
+    check_term(theirs, most_term::<E>())?;
     let is_own = theirs.leader_id.voted_for == asked.leader_id.voted_for;
     Ok(if is_own { Vote::new(theirs.leader_id.term, from) } else { theirs })
 }
@@ -35,7 +36,7 @@ pub fn voted<E: Env>(
     let theirs = answer.vote;
     let is_asked = !is_trial && theirs.leader_id == asked.leader_id;
     let is_earlier = theirs.leader_id.term < asked.leader_id.term;
-    let vote = if is_asked || is_earlier { theirs } else { heeded(asked, theirs, from)? };
+    let vote = if is_asked || is_earlier { theirs } else { heeded::<E>(asked, theirs, from)? };
     Ok(VoteResponse { vote, ..answer })
 }
 

@@ -3,27 +3,27 @@
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 
 use super::wrong::Wrong;
-use super::{Sender, TERMS_AHEAD};
+use super::{Sender, most_term};
 use crate::env::Env;
 use crate::raft::types::{Types, Vote};
 
-/// Whether the term of `vote` leaves enough of them, `known` being the highest vote seen.
+/// Whether the term of `vote` is at most `most`, see [`most_term`].
 ///
 /// # Errors
 /// `TermAhead`.
-pub(super) fn check_term(vote: Vote, known: Vote) -> Result<(), Wrong> {
-    let (term, known) = (vote.leader_id.term, known.leader_id.term);
-    if term > known.saturating_add(TERMS_AHEAD) { Err(Wrong::TermAhead { term, known }) } else { Ok(()) }
+pub(super) fn check_term(vote: Vote, most: u64) -> Result<(), Wrong> {
+    let term = vote.leader_id.term;
+    if term > most { Err(Wrong::TermAhead { term, most }) } else { Ok(()) }
 }
 
-/// Whether `sender` may ask for this vote, or whether it would get it; `known` is the highest vote seen.
+/// Whether `sender` may ask for this vote, or whether it would get it.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_vote_request<E: Env>(request: &VoteRequest<Types<E>>, sender: Sender, known: Vote) -> Result<(), Wrong> {
+pub fn check_vote_request<E: Env>(request: &VoteRequest<Types<E>>, sender: Sender) -> Result<(), Wrong> {
     let vote = request.vote;
     sender.speaks_for(vote)?;
-    check_term(vote, known)?;
+    check_term(vote, most_term::<E>())?;
     if vote.committed {
         return Err(Wrong::Elected(vote));
     }

@@ -16,6 +16,8 @@ use crate::raft::types::{LogId, Vote, log_id};
 pub struct Known {
     /// The highest vote that it has seen.
     pub vote: Vote,
+    /// The highest term that it takes from others.
+    pub most_term: u64,
     /// The last entry that it knows to be committed.
     pub committed: Option<LogId>,
     /// The last entry that it has in common with the leader of a vote.
@@ -45,6 +47,7 @@ enum Fit {
 pub struct Expected<'a> {
     entries: &'a Entries,
     vote: Vote,
+    most_term: u64,
     committed: Option<LogId>,
     /// In common with the leader of `vote`.
     shared: Option<LogId>,
@@ -59,9 +62,9 @@ pub struct Expected<'a> {
 impl<'a> Expected<'a> {
     /// A replica that knows `known` and has `entries`, with nothing under way.
     pub fn new(entries: &'a Entries, known: Known) -> Self {
-        let Known { vote, committed, shared, memberships } = known;
+        let Known { vote, most_term, committed, shared, memberships } = known;
         let shared = shared.filter(|shared| shared.0 == vote).map(|shared| shared.1);
-        Self { entries, vote, committed, shared, memberships, purged: None, cut: u64::MAX, tail: Vec::new() }
+        Self { entries, vote, most_term, committed, shared, memberships, purged: None, cut: u64::MAX, tail: Vec::new() }
     }
 
     /// Whether `vote` is not the newest, so that openraft will refuse what comes under it.
@@ -80,7 +83,7 @@ impl<'a> Expected<'a> {
     /// # Errors
     /// What is wrong with it.
     pub fn judge(&self, claim: &Claim) -> Result<(), Wrong> {
-        check_term(claim.vote, self.vote)?;
+        check_term(claim.vote, self.most_term)?;
         if self.is_stale(claim.vote) {
             return Ok(());
         }

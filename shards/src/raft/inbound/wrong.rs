@@ -29,12 +29,12 @@ pub enum Wrong {
     #[error("it asks for the vote {0}, which is committed")]
     Elected(Vote),
     /// The terms would run out.
-    #[error("its term {term} is too far above {known}")]
+    #[error("its term {term} is above {most}, the highest that there can be today")]
     TermAhead {
         /// Its term.
         term: u64,
-        /// The highest one seen.
-        known: u64,
+        /// The highest one.
+        most: u64,
     },
     /// Log ids rise.
     #[error("the log id {after} stands behind {before}")]
