@@ -213,7 +213,9 @@ impl Core {
         }
         if tracked.first_sent.is_none() {
             let partition = tracked.position.as_ref().and_then(|position| self.routes.partition(position));
-            let server_ms = self.time.unix_ms(partition, now);
+            // Whatever a map says, the partition that refused it knows its time.
+            let refused_at = tracked.refused_at.map(|time| time.at(now.elapsed));
+            let server_ms = refused_at.unwrap_or_else(|| self.time.unix_ms(partition, now));
             let valid_for = tracked.timeout.saturating_mul(2).as_millis().min(u128::from(MAX_VALID_FOR_MS));
             tracked.valid_until_ms = server_ms.saturating_add(u64::try_from(valid_for).expect("at most ten minutes"));
             tracked.first_sent = Some(now);

@@ -12,6 +12,7 @@ use super::link::{Link, LinkState};
 use super::output::{ConnectionId, Output, Reply, RequestToken};
 use super::request::{Stage, Tracked, Verdict};
 use super::state::Core;
+use super::time::Reading;
 use crate::Now;
 use crate::wire::hello;
 
@@ -144,7 +145,7 @@ impl Core {
         let partition = tracked.position.as_ref().and_then(|position| self.routes.partition(position));
         self.time.answered(header.hlc, partition, now);
         match outcome {
-            Outcome::Error(refusal) if tracked.may_renew(&refusal, header.hlc) => self.renew(token, now),
+            Outcome::Error(refusal) if tracked.may_renew(&refusal, header.hlc) => self.renew(token, header.hlc, now),
             Outcome::Error(refusal) => self.refused(token, refusal, node, now),
             outcome => self.done(token, outcome, header.hlc),
         }
@@ -198,10 +199,10 @@ impl Core {
     }
 
     /// A write that came too late or too early for its partition's time goes out again as a new one.
-    fn renew(&mut self, token: RequestToken, now: Now) {
+    fn renew(&mut self, token: RequestToken, stamp: Hlc, now: Now) {
         let tracked = self.requests.get_mut(&token).expect("a refused request is live");
         let number = self.session.take();
-        self.session.close(tracked.renew(number));
+        self.session.close(tracked.renew(number, Reading::of(stamp, now)));
         self.pause(token, Duration::ZERO, now);
     }
 

@@ -7,6 +7,7 @@ use kahuna_protocol::request::Class;
 use kahuna_protocol::{Advice, ErrorCode, ErrorReply, Fate, Hlc, Position, Request, RequestRef};
 
 use super::output::ConnectionId;
+use super::time::Reading;
 use crate::{CallOptions, ClientError, Now};
 
 /// A partition's time does not move while a request is on its way: one new number is enough, unless the map is stale.
@@ -57,6 +58,8 @@ pub(crate) struct Tracked {
     /// Under `number`.
     pub(crate) first_sent: Option<Now>,
     pub(crate) attempts: u32,
+    /// The partition's time as the refusal showed it that made this a new request.
+    pub(crate) refused_at: Option<Reading>,
     /// How often it got a new number.
     renewals: u32,
     /// An earlier attempt may have been applied.
@@ -112,6 +115,7 @@ impl Tracked {
             ttl: ttl.map(Duration::from_millis),
             first_sent: None,
             attempts: 0,
+            refused_at: None,
             renewals: 0,
             unknown: false,
             refusal: None,
@@ -140,8 +144,9 @@ impl Tracked {
         self.write && self.renewals < MAX_RENEWALS && stamp != Hlc::ZERO && is_for_time
     }
 
-    /// Makes it a request that was never sent, under `number`; the number that it had.
-    pub(crate) fn renew(&mut self, number: u64) -> u64 {
+    /// Makes it a request that was never sent, under `number`, to a partition that goes by `time`; the number that it had.
+    pub(crate) fn renew(&mut self, number: u64, time: Reading) -> u64 {
+        self.refused_at = Some(time);
         (self.first_sent, self.unknown) = (None, false);
         self.renewals += 1;
         std::mem::replace(&mut self.number, number)

@@ -21,13 +21,19 @@ use crate::Now;
 
 /// A clock read at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+pub(crate) struct Reading {
     unix_ms: u64,
     at: Duration,
 }
 
 impl Reading {
-    fn at(self, now: Duration) -> u64 {
+    /// The clock that showed `stamp` now.
+    pub(crate) fn of(stamp: Hlc, now: Now) -> Self {
+        Self { unix_ms: stamp.millis(), at: now.elapsed }
+    }
+
+    /// Unix milliseconds by that clock at `now`.
+    pub(crate) fn at(self, now: Duration) -> u64 {
         let since = now.saturating_sub(self.at).as_millis();
         self.unix_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }

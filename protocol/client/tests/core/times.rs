@@ -86,6 +86,18 @@ fn after_a_lost_attempt_only_expired_lets_it_go_out_as_a_new_one() {
 }
 
 #[test]
+fn the_refusal_itself_tells_the_time_where_no_map_names_the_partition() {
+    let mut script = Script::new(options());
+    script.map.ranges.ranges.clear();
+    script.submit(&set(FIRST));
+    script.welcome("n1:1", 1, 0);
+    let first = script.take_sent();
+    let stamp = hours(&script, 1);
+    refuse(&mut script, &first, ErrorCode::Forgotten, stamp);
+    assert_eq!(script.take_sent().prelude.valid_until_ms, stamp.millis() + 10_000);
+}
+
+#[test]
 fn a_partition_that_refuses_again_and_again_has_its_way() {
     let (mut script, _, _, mut next) = refused_for_time(ErrorCode::Expired);
     let mut numbers = Vec::new();
