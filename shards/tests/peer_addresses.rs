@@ -45,7 +45,7 @@ fn every_address_is_tried_until_one_is_the_nodes() {
         ] {
             first.set_addresses(source, vec![(SECOND.0, SECOND.1, known)]);
         }
-        Linux::spawn(watch_nodes(first.clone(), |_| {}, |_| {}));
+        Linux::spawn(watch_nodes(first.clone(), false, |_| {}, |_| {}));
         until("the node is reached", || first.peer(NodeId(2)).is_some()).await;
         ask(&first, 102, b"x").await.expect("it stays reached");
     });

@@ -372,7 +372,7 @@ fn views_show_what_the_other_end_said() {
         first.set_addresses(AddressSource::Listed, vec![(NodeId(2), None, second_address.clone())]);
         second.set_addresses(AddressSource::Listed, vec![(NodeId(1), None, first_address)]);
         assert_eq!(first.incarnation_of(NodeId(2)), None);
-        Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), |_| {}, |_| {}));
+        Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), false, |_| {}, |_| {}));
         // One end dials, both know.
         until("both are introduced", || first.peer(NodeId(2)).is_some() && second.peer(NodeId(1)).is_some()).await;
         let view = first.peer(NodeId(2)).expect("introduced");

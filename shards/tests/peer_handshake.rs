@@ -133,7 +133,7 @@ fn a_wiped_node_is_met_anew_only_while_nothing_is_on_record() {
         let (old, _) = node(local(2, &address), listener);
         let first = peers(local(1, "nowhere:1"));
         first.set_addresses(AddressSource::Listed, vec![(NodeId(2), None, address)]);
-        Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), |_| {}, |_| {}));
+        Linux::spawn(kahuna_shards::peer::watch_nodes(first.clone(), false, |_| {}, |_| {}));
         until("node 2 is known", || first.incarnation_of(NodeId(2)) == Some(Incarnation(102))).await;
         old.close();
         let (listener, address) = listen();

@@ -19,7 +19,7 @@ type Events = Rc<RefCell<Vec<NodeEvent>>>;
 fn watch(peers: &Rc<Peers<Linux>>) -> Events {
     let events = Events::default();
     let told = events.clone();
-    Linux::spawn(watch_nodes(peers.clone(), move |event| told.borrow_mut().push(event), |_| {}));
+    Linux::spawn(watch_nodes(peers.clone(), false, move |event| told.borrow_mut().push(event), |_| {}));
     events
 }
 

@@ -55,7 +55,7 @@ pub fn links(node: u32) -> (Rc<Peers<Sim>>, Rc<Clock<Sim>>) {
     peers.set_addresses(known.collect());
     let listener = SimNet::listen(address(node), false).expect("the address is the node's own");
     Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
-    Sim::spawn(watch_nodes(peers.clone(), |_| {}, |_| {}));
+    Sim::spawn(watch_nodes(peers.clone(), false, |_| {}, |_| {}));
     (peers, clock)
 }
 

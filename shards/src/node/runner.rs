@@ -113,6 +113,8 @@ impl<E: Env> Runner<E> {
         if manifest.founding.is_some() {
             *shard.waiting.borrow_mut() = OPENING.to_owned();
         }
+        let members = manifest.founding.as_ref().map_or(manifest.peers.len(), |founding| founding.members.len());
+        let is_alone = members <= 1;
         let runner = Rc::new(Self {
             shard: shard.clone(),
             disk,
@@ -145,6 +147,7 @@ impl<E: Env> Runner<E> {
             let heralds = lanes.clone();
             E::spawn(watch_nodes(
                 peers,
+                is_alone,
                 move |event| lanes.broadcast(|| Control::NodeEvent(event)),
                 move |note| heralds.broadcast(|| Control::Clocks(note.clone())),
             ));

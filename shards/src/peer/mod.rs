@@ -17,6 +17,7 @@
 
 mod accept;
 mod addresses;
+mod alarm;
 mod call;
 mod dial;
 mod failover;

@@ -259,6 +259,7 @@ impl<E: Env> Peers<E> {
         Pulse {
             boot_id: local.boot_id,
             wall_ns: E::wall_clock().0,
+            agreed_ns: self.clock.agreed().map_or(0, |agreed| agreed.0),
             cluster: local.cluster.0,
             progress: progress.iter().map(|counter| counter.load(Ordering::Relaxed)).collect(),
         }

@@ -1,4 +1,4 @@
-//! What nodes tell each other all the time: that they live, under which boot, and what their wall clock shows.
+//! What nodes tell each other all the time: that they live, under which boot, and what their clocks show.
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
 use kahuna_protocol::{ErrorReply, FrameError};
@@ -23,6 +23,8 @@ pub struct Pulse {
     pub boot_id: u64,
     /// The sender's wall clock, in nanoseconds since 1970.
     pub wall_ns: u64,
+    /// The clock that the sender goes by, the same way; 0 before it knows which.
+    pub agreed_ns: u64,
     /// The cluster; all zero while the node is pending.
     pub cluster: [u8; 16],
     /// One counter per shard, which rises as long as the shard runs.

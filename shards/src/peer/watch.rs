@@ -10,8 +10,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use kahuna_protocol::Incarnation;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{Hlc, Incarnation};
 
 use super::pulse::{KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 use super::remote::Remote;
@@ -28,9 +28,11 @@ const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Watches all nodes that `peers` has addresses of, until it is closed, and says to `tell` what happens to them. Also
 /// keeps the wall clock true, judges which clock the node goes by, and raises an alarm when the nodes' clocks are too far
-/// apart: `judged` hears of the first judgement, and of every alarm and its end.
+/// apart: `judged` hears of the first judgement, and of every alarm and its end. A node that `is_alone`, the only member of
+/// its cluster, has no other clocks to hear.
 pub async fn watch_nodes<E: Env>(
     peers: Rc<Peers<E>>,
+    is_alone: bool,
     tell: impl Fn(NodeEvent) + 'static,
     judged: impl Fn(Option<String>) + 'static,
 ) {
@@ -62,9 +64,8 @@ pub async fn watch_nodes<E: Env>(
         E::resync_wall_clock();
         let own = wall_minus_boot::<E>();
         let first = skew.agreed().is_none();
-        let alarm = if peers.nodes().is_empty() {
-            skew.alone(own);
-            None
+        let alarm = if is_alone && peers.nodes().is_empty() {
+            skew.alone(own, E::boot_clock())
         } else {
             skew.judge(own, &peers.take_offsets(), E::boot_clock())
         };
@@ -149,7 +150,7 @@ impl<E: Env> Watcher<E> {
         match answer {
             Ok(reply) => match self.decode(&reply) {
                 Some(pulse) => {
-                    self.heard_clock(&pulse, reply.hlc, asked_at, now);
+                    self.heard_clock(&pulse, asked_at, now);
                     self.answered(pulse.boot_id);
                 }
                 None => self.down(),
@@ -166,14 +167,13 @@ impl<E: Env> Watcher<E> {
     }
 
     /// Both of its clocks, if they were read in the middle of the round trip.
-    fn heard_clock(&self, pulse: &Pulse, stamp: Hlc, asked_at: Duration, now: Duration) {
+    fn heard_clock(&self, pulse: &Pulse, asked_at: Duration, now: Duration) {
         let round_trip = now - asked_at;
         let read_at = asked_at + round_trip / 2;
-        let agreed = UnixNanos(stamp.millis().saturating_mul(1_000_000));
         self.remote.set_offset(Offset {
             node: self.remote.node,
             minus_boot: minus_boot(UnixNanos(pulse.wall_ns), read_at),
-            agreed: (stamp != Hlc::ZERO).then(|| minus_boot(agreed, read_at)),
+            agreed: (pulse.agreed_ns != 0).then(|| minus_boot(UnixNanos(pulse.agreed_ns), read_at)),
             round_trip,
         });
         if !self.peers.clock.is_judged() {

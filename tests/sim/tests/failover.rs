@@ -99,7 +99,7 @@ fn start(world: &World, node: u32, seed: u64) -> Replicas {
         let failover = Failover::new(peers.clone(), Timing::default());
         let led = own.clone();
         let tell = move |event: NodeEvent| failover.on_event(event, led.borrow().values().cloned().collect());
-        Sim::spawn(watch_nodes(peers.clone(), tell, |_| {}));
+        Sim::spawn(watch_nodes(peers.clone(), false, tell, |_| {}));
         open_groups(node, seed, peers, clock, own).await;
     });
     replicas

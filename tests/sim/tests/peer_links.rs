@@ -83,7 +83,7 @@ fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> P
             others.map(|other| (NodeId(other), Some(incarnation(other)), address(other).to_string())).collect(),
         );
         Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
-        watch_nodes(peers, move |event| events.borrow_mut().push((Sim::boot_clock(), event)), |_| {}).await;
+        watch_nodes(peers, false, move |event| events.borrow_mut().push((Sim::boot_clock(), event)), |_| {}).await;
     });
     process
 }
