@@ -11,39 +11,48 @@ use crate::lanes::Control;
 use crate::raft::Leader;
 use crate::serve::Work;
 
-/// The longest pause before a request that nobody took is tried again without news of a leader.
+/// The longest pause before a request that nobody took is tried again without news of a leader, and before a leader whose
+/// node was not known is looked up again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl<E: Env> Group<E> {
     /// Follows the replica's leader until the group stops.
     pub(super) async fn watch_leadership(self: Rc<Self>) {
         let mut seen = self.replica.leader();
-        self.announce(&seen);
+        let mut told = self.announce(&seen);
         while !self.stopped.get() {
-            self.replica.leader_changed(&seen).await;
+            let changed = self.replica.leader_changed(&seen);
+            if told {
+                changed.await;
+            } else if E::timeout(LONGEST_PAUSE, changed).await.is_none() {
+                told = self.announce(&seen);
+                continue;
+            }
             let now = self.replica.leader();
             if now == seen {
                 // The replica was shut down.
                 return;
             }
-            if seen.replica != now.replica || seen.leading != now.leading {
-                self.announce(&now);
+            // A leader may be heard before the entry that says where it lives.
+            if (Leader { term: now.term, ..seen }) != now {
+                told = self.announce(&now);
             }
             self.pass_on(&seen, &now);
             seen = now;
         }
     }
 
-    /// Tells all shards who leads, for the map they give to clients.
-    fn announce(&self, leader: &Leader) {
-        let Some(shard) = self.shard.upgrade() else { return };
+    /// Tells all shards who leads, for the map they give to clients. False if the node of the leader's data directory is not
+    /// known yet: that is to be told later.
+    fn announce(&self, leader: &Leader) -> bool {
+        let Some(shard) = self.shard.upgrade() else { return true };
         let node = match leader.incarnation {
             _ if leader.leading => Some(shard.config.node),
             Some(incarnation) => shard.peers.node_of(incarnation),
             None => None,
         };
-        let leader = node.unwrap_or(NodeId(0));
-        shard.lanes.broadcast(|| Control::LeaderChanged { group: self.id, leader });
+        shard.lanes.broadcast(|| Control::LeaderChanged { group: self.id, leader: node.unwrap_or(NodeId(0)) });
+        node.is_some() || leader.incarnation.is_none()
     }
 
     /// A leadership that ended takes its proposals' certainty with it; whoever leads now gets what waits.
