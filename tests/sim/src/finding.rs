@@ -30,6 +30,9 @@ pub enum Judge {
     ExactlyOnce,
     /// Answers that do not belong to their requests.
     Protocol,
+    /// Requests that are refused for their time, as too old or too far ahead: whatever clocks show, none of a client that
+    /// goes by what nodes say is.
+    Validity,
     /// One leader per group and term.
     Leaders,
     /// No leader trusts its lease while another one leads in a later term.
@@ -70,6 +73,7 @@ impl Judge {
         Self::Reliance,
         Self::ExactlyOnce,
         Self::Protocol,
+        Self::Validity,
         Self::Leaders,
         Self::Lease,
         Self::States,

@@ -34,9 +34,10 @@ macro_rules! seeds {
 
 seeds! {
     seed_1: 1, 3;
-    seed_3: 3, 3;
+    seed_2: 2, 3;
     seed_6: 6, 3;
     seed_10: 10, 3;
+    seed_62: 62, 3;
 }
 
 /// Claim: a run is a function of its seed, over processes too.

@@ -1,7 +1,7 @@
 //! Keys with a time to live: "no expired record is ever returned, and none comes back", and none ends before its time.
 //!
 //! ```text
-//!   begun    ended                  begun + ttl + skew - 2 error          ended + ttl + skew + 2 error
+//!   begun    ended                  begun + ttl + skew - 2 error          ended + ttl + skew + 2 error + late
 //!   ├─ write ──┤          lives               ┤        either        ├              is over
 //! ```
 //! Each key has one writer, which does one thing after the other; anybody reads. A deadline is minted from some node's clock
@@ -17,6 +17,8 @@ pub struct ClockBounds {
     pub error: Duration,
     /// How long past its deadline a key lives (`max_clock_skew_ms`); twice the error or more.
     pub skew: Duration,
+    /// How much later it may end: a clock that was set back, or time that stood still until somebody led.
+    pub late: Duration,
 }
 
 /// What a write leaves.
@@ -150,7 +152,7 @@ fn may_be_over(write: &Write, now: Duration, clocks: ClockBounds) -> bool {
 /// Whether what was written may still be there at `now`.
 fn may_live(write: &Write, now: Duration, clocks: ClockBounds) -> bool {
     match (write.ended, write.left.ttl) {
-        (Some(ended), Some(ttl)) => now <= ended + ttl + clocks.skew + 2 * clocks.error,
+        (Some(ended), Some(ttl)) => now <= ended + ttl + clocks.skew + 2 * clocks.error + clocks.late,
         _ => true,
     }
 }
@@ -159,7 +161,8 @@ fn may_live(write: &Write, now: Duration, clocks: ClockBounds) -> bool {
 mod tests {
     use super::*;
 
-    const CLOCKS: ClockBounds = ClockBounds { error: Duration::from_millis(10), skew: Duration::from_millis(30) };
+    const CLOCKS: ClockBounds =
+        ClockBounds { error: Duration::from_millis(10), skew: Duration::from_millis(30), late: Duration::ZERO };
 
     fn at(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -193,6 +196,17 @@ mod tests {
     #[test]
     fn a_key_that_is_read_after_its_end_is_found() {
         assert_eq!(reads(life(), &[(211, 230, Some("a"))]), 1);
+    }
+
+    #[test]
+    fn a_key_may_end_late_where_clocks_are_set_back() {
+        let late = ClockBounds { late: at(19), ..CLOCKS };
+        let mut life = life();
+        life.read(at(229), at(230), Some("a".into()));
+        life.read(at(230), at(231), Some("a".into()));
+        assert_eq!(life.breaches(late).len(), 1);
+        life.read(at(120), at(130), None);
+        assert_eq!(life.breaches(late).len(), 4, "not early, and what had ended does not come back");
     }
 
     #[test]

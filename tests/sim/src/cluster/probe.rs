@@ -70,6 +70,11 @@ impl Probe {
         !self.0.borrow().is_empty()
     }
 
+    /// Whether it knows which clock it goes by.
+    pub fn knows_time(&self) -> bool {
+        self.0.borrow().first().is_some_and(|shard| shard.clock.is_judged())
+    }
+
     /// Where a node is for its peers, by the meta group's record that was applied here.
     pub fn place_of(&self, node: NodeId) -> Option<String> {
         let shards = self.0.borrow();
@@ -138,6 +143,13 @@ impl Probe {
         if let Some(group) = self.group(group) {
             group.replica().campaign();
         }
+    }
+
+    /// What each of its shards tells clients about who leads which group; 0 for nobody.
+    pub fn told_leaders(&self) -> Vec<(GroupId, NodeId)> {
+        let shards = self.0.borrow();
+        let ranges = shards.iter().flat_map(|shard| shard.current_map().ranges.ranges);
+        ranges.map(|range| (GroupId(range.partition), NodeId::from(range.leader))).collect()
     }
 
     /// What the meta group says, as far as its replica here has applied it.

@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use kahuna_shards::env::Env;
 
-use super::{Fault, Struck, Temper};
+use super::{Clocks, Fault, Struck, Temper};
 use crate::{NodeId, Sim, SimRng, cluster::Cluster};
 
 const STREAM_FORK: u64 = 1;
@@ -46,13 +46,14 @@ pub struct Nemesis<'a> {
     only: Option<Rc<BTreeSet<u64>>>,
     /// The node whose logs and snapshots may be lost.
     pub(super) victim: NodeId,
-    /// The node whose clock may be off by more than is allowed.
-    pub(super) wild: Option<NodeId>,
+    /// How wrong wall clocks may be.
+    pub(super) limits: Clocks,
     struck: Rc<RefCell<Vec<Struck>>>,
     /// Nodes whose process or disk some fault has in hand.
     taken: Rc<RefCell<BTreeSet<NodeId>>>,
-    /// What each wall clock is off, in nanoseconds.
+    /// What each wall clock is off, in nanoseconds, and what all are.
     pub(super) clocks: Rc<RefCell<BTreeMap<NodeId, i64>>>,
+    pub(super) all_clocks: Rc<Cell<i64>>,
     /// Nodes that ended themselves because of a fault: number and time of the end.
     pub(super) excused: Rc<RefCell<BTreeSet<(NodeId, u64)>>>,
     /// Nodes that did not do what they were asked in time.
@@ -60,26 +61,27 @@ pub struct Nemesis<'a> {
 }
 
 impl<'a> Nemesis<'a> {
-    /// A nemesis that draws from `rng` what it does to `cluster` and its `clients`. The clock of the node `wild` is not to be
-    /// trusted. If `only` is given, faults with other numbers do not happen.
+    /// A nemesis that draws from `rng` what it does to `cluster` and its `clients`, and to wall clocks what `limits` allow.
+    /// If `only` is given, faults with other numbers do not happen.
     pub fn new(
         cluster: &'a Cluster,
         clients: Clients<'a>,
         rng: SimRng,
-        wild: Option<NodeId>,
+        limits: Clocks,
         only: Option<BTreeSet<u64>>,
     ) -> Self {
         Self {
             cluster,
             clients,
-            temper: Rc::new(Temper::draw(&rng, wild.is_some())),
+            temper: Rc::new(Temper::draw(&rng, limits)),
             only: only.map(Rc::new),
             victim: rng.between(1, cluster.shape().nodes),
-            wild,
+            limits,
             rng,
             struck: Rc::default(),
             taken: Rc::default(),
             clocks: Rc::default(),
+            all_clocks: Rc::default(),
             excused: Rc::default(),
             late: Rc::default(),
         }
@@ -160,6 +162,7 @@ impl<'a> Nemesis<'a> {
             | Fault::ClockJump
             | Fault::ClockDrift
             | Fault::ClockBeyond => self.strike_host(fault).await,
+            Fault::ClocksSet => self.set_all_clocks(),
             Fault::LogLost | Fault::LogRots | Fault::SnapshotRots | Fault::DiskFull => self.strike_storage(fault).await,
             Fault::RotInMajority => self.rot_in_majority().await,
             fault if fault.is_of_terms() => self.strike_terms(fault).await,
@@ -176,13 +179,20 @@ impl<'a> Nemesis<'a> {
     pub(super) fn take(&self) -> Option<NodeId> {
         let mut taken = self.taken.borrow_mut();
         let node = self.draw_node(|node| !taken.contains(&node))?;
-        taken.insert(node);
+        self.may_take(&taken).then(|| taken.insert(node))?;
         Some(node)
     }
 
     /// The node, if no other fault has it in hand.
     pub(super) fn take_this(&self, node: NodeId) -> Option<NodeId> {
-        self.taken.borrow_mut().insert(node).then_some(node)
+        let mut taken = self.taken.borrow_mut();
+        (self.may_take(&taken) && taken.insert(node)).then_some(node)
+    }
+
+    /// Whether one more node may be taken in hand. Where all clocks were set, only if all nodes know the time.
+    fn may_take(&self, taken: &BTreeSet<NodeId>) -> bool {
+        let knows_time = |node| self.cluster.probe(node).is_some_and(|probe| probe.knows_time());
+        self.limits != Clocks::Set || (taken.is_empty() && self.cluster.shape().numbers().all(knows_time))
     }
 
     /// All nodes, if no other fault has any of them in hand.

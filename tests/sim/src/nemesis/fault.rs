@@ -64,8 +64,11 @@ pub enum Fault {
     SnapshotRots,
     /// A disk fills up, and is freed again.
     DiskFull,
-    /// A wall clock is off by more than is allowed. Only in runs whose leases are not judged.
+    /// A wall clock is off by more than is allowed, by a second up to ten minutes; it is set right later. Of one node in a
+    /// run.
     ClockBeyond,
+    /// All wall clocks are set forward or back together, by a second up to ten minutes, and stay so.
+    ClocksSet,
     /// A new leader is cut off, and those who elected it lose their power at once.
     VotersLosePower,
     /// Followers start again while the lease that they gave lasts, beside one that gave none.
@@ -81,7 +84,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 35] = [
+    pub const ALL: [(Self, u64); 36] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
@@ -112,6 +115,7 @@ impl Fault {
         (Self::SnapshotRots, 2),
         (Self::DiskFull, 3),
         (Self::ClockBeyond, 2),
+        (Self::ClocksSet, 2),
         (Self::VotersLosePower, 3),
         (Self::RestartInLease, 3),
         (Self::LeaderAfterLeader, 3),

@@ -4,8 +4,8 @@ use std::{io::ErrorKind, time::Duration};
 
 use kahuna_shards::env::{Env, ExitCode};
 
-use super::{Fault, Nemesis};
-use crate::{DiskOp, NodeId, Sim};
+use super::{Clocks, Fault, Nemesis};
+use crate::{DiskOp, NodeId, Sim, cluster::Cluster};
 
 /// How long a node may take to stop when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -25,9 +25,9 @@ const CLOCK_NANOS: i64 = 120_000_000;
 /// Steps of a drifting clock, and what each moves it by at most, in nanoseconds.
 const DRIFT_STEPS: u64 = 20;
 const DRIFT_NANOS: i64 = 5_000_000;
-/// What a clock beyond the bound is off, in nanoseconds, and the least time for it, in milliseconds: a node looks at its
+/// What a clock beyond the bound is off at most, in seconds, and the least time for it, in milliseconds: a node looks at its
 /// host's clock once a second.
-const BEYOND_NANOS: (u64, u64) = (300_000_000, 5_000_000_000);
+const BEYOND_SECONDS: u64 = 600;
 const BEYOND_MS: (u64, u64) = (500, 2_500);
 
 impl Nemesis<'_> {
@@ -63,8 +63,8 @@ impl Nemesis<'_> {
     }
 
     pub(super) async fn strike_host(&self, fault: Fault) -> bool {
-        let node = match (fault, self.wild) {
-            (Fault::ClockBeyond, Some(wild)) => self.take_this(wild),
+        let node = match (fault, self.limits) {
+            (Fault::ClockBeyond, Clocks::Wild(wild)) => self.take_this(wild),
             _ => self.take(),
         };
         let Some(node) = node else { return false };
@@ -168,18 +168,43 @@ impl Nemesis<'_> {
         }
     }
 
-    /// Its clock is far ahead or behind for a while; every other time it starts anew meanwhile.
+    /// Its clock is far ahead or behind for a while. Every other time it is set wrong while the node is down, every other
+    /// time it is set right so.
     async fn set_clock_wild(&self, node: NodeId) {
-        let by = self.rng.between(BEYOND_NANOS.0, BEYOND_NANOS.1).cast_signed();
-        let by = if self.rng.below(2) == 0 { by } else { -by };
-        self.cluster.world().jump_wall_clock(node, by);
-        if self.rng.below(2) == 0 {
-            self.cluster.kill(node);
-            self.cluster.start(node);
-        }
+        let by = self.draw_beyond();
+        self.set_clock(node, by).await;
         self.pause(BEYOND_MS).await;
         self.last().await;
-        self.cluster.world().jump_wall_clock(node, -by);
+        self.set_clock(node, -by).await;
+    }
+
+    async fn set_clock(&self, node: NodeId, by: i64) {
+        if self.rng.below(2) == 0 {
+            self.cluster.world().jump_wall_clock(node, by);
+            return;
+        }
+        self.cluster.kill(node);
+        self.cluster.world().jump_wall_clock(node, by);
+        self.pause(STARTING_MS).await;
+        self.cluster.start(node);
+    }
+
+    /// All nodes' clocks are set; every other time the clients' too.
+    pub(super) fn set_all_clocks(&self) -> bool {
+        let off = self.draw_beyond();
+        let by = off - self.all_clocks.replace(off);
+        let clients = if self.rng.below(2) == 0 { self.clients.count } else { 0 };
+        let hosts = self.cluster.shape().numbers().chain((0..clients).map(Cluster::client_node));
+        hosts.for_each(|host| self.cluster.world().jump_wall_clock(host, by));
+        true
+    }
+
+    /// From a second to ten minutes, ahead or behind, in nanoseconds; short ones as often as long ones.
+    fn draw_beyond(&self) -> i64 {
+        let least = 1 << self.rng.below(u64::from(BEYOND_SECONDS.ilog2()) + 1);
+        let millis = self.rng.between(least * 1_000, (2 * least).min(BEYOND_SECONDS) * 1_000);
+        let nanos = millis.cast_signed() * 1_000_000;
+        if self.rng.below(2) == 0 { nanos } else { -nanos }
     }
 
     pub(super) fn normal_disk(&self, node: NodeId) {

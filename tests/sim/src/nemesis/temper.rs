@@ -1,7 +1,33 @@
 //! How a nemesis is disposed, in one run.
 
 use super::Fault;
-use crate::SimRng;
+use crate::{NodeId, SimRng};
+
+/// How wrong wall clocks may be, in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clocks {
+    /// All stay within half of the allowed skew of true time.
+    Near,
+    /// This node's is off by anything up to ten minutes now and then.
+    Wild(NodeId),
+    /// All nodes' are set together, by anything up to ten minutes. Then no two nodes may start at one moment: only who hears
+    /// a node that has run on knows what the nodes go by.
+    Set,
+}
+
+impl Clocks {
+    /// Whether faults of that kind happen, if all kinds do.
+    fn allow(self, fault: Fault) -> bool {
+        match fault {
+            Fault::ClockBeyond => matches!(self, Self::Wild(_)),
+            Fault::ClocksSet => self == Self::Set,
+            Fault::KillAll | Fault::PowerLossAll | Fault::PowerLossAtAck | Fault::MoveAll | Fault::RotInMajority => {
+                self != Self::Set
+            }
+            _ => true,
+        }
+    }
+}
 
 /// Which faults happen, how many at once, and how long they last.
 #[derive(Debug, Clone)]
@@ -17,8 +43,8 @@ pub struct Temper {
 
 impl Temper {
     /// In one of four runs all kinds, in another one changes of leaders alone, one at a time, in the others about half of
-    /// all kinds. Of clocks that are off by more than is allowed `wild` decides.
-    pub(super) fn draw(rng: &SimRng, wild: bool) -> Self {
+    /// all kinds. Of clocks that are off by more than is allowed `clocks` decides.
+    pub(super) fn draw(rng: &SimRng, clocks: Clocks) -> Self {
         let (all, terms) = match rng.below(4) {
             0 => (true, false),
             1 => (false, true),
@@ -26,10 +52,11 @@ impl Temper {
         };
         let mut kinds = Fault::ALL.to_vec();
         kinds.retain(|(fault, _)| match fault {
-            Fault::ClockBeyond => wild,
+            Fault::ClockBeyond | Fault::ClocksSet => true,
             fault if fault.is_of_terms() => false,
             _ => rng.below(2) == 0 || all,
         });
+        kinds.retain(|(fault, _)| clocks.allow(*fault));
         if kinds.is_empty() {
             kinds = vec![(Fault::Kill, 1)];
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use kahuna_client::{ClientError, Now, Reply as Answer};
 use kahuna_protocol::{
-    GroupId, Hlc, Outcome as Reply, ReplicaId,
+    ErrorCode, ErrorReply, GroupId, Hlc, Outcome as Reply, ReplicaId,
     key::{KeyExtended, Set},
     sequence::Allocated,
 };
@@ -26,7 +26,7 @@ use crate::{
     shrink,
     workload::{
         exactly_once::judge_answers,
-        process::{complete, judge_time},
+        process::{complete, judge_time, judge_validity},
         reliance::Reliance,
     },
 };
@@ -107,7 +107,7 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             life.ended(at(10));
             life.read(at(80), at(90), Some("a".into()));
             life.read(at(100), at(110), (broken).then(|| "a".into()));
-            found(judge, life.breaches(ClockBounds { error: at(5), skew: at(20) }))
+            found(judge, life.breaches(ClockBounds { error: at(5), skew: at(20), late: at(0) }))
         }
         Judge::Cut => {
             let mut turns = Turns::<2>::default();
@@ -148,6 +148,17 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             let (completed, finding) = complete(&invoked, &came, 5);
             assert_eq!(completed.kind, if broken { Kind::Info } else { Kind::Ok });
             finding.into_iter().collect()
+        }
+        Judge::Validity => {
+            let refused = |code| Err(ClientError::Refused(ErrorReply::new(code, "by hand")));
+            let codes: &[ErrorCode] = if broken {
+                &[ErrorCode::Expired, ErrorCode::Forgotten, ErrorCode::BadRequest]
+            } else {
+                &[ErrorCode::NoLeader, ErrorCode::DiskFull]
+            };
+            let found: Vec<_> = codes.iter().map(|code| judge_validity("a set", &refused(*code))).collect();
+            assert!(!broken || found.iter().all(Option::is_some), "each of these codes");
+            found.into_iter().chain([judge_validity("a set", &answer(Set { revision: 1 }))]).flatten().collect()
         }
         Judge::Leaders => {
             let mut inside = Inside::default();

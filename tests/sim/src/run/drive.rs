@@ -21,10 +21,9 @@ use crate::{
     workload::{Process, Recorder},
 };
 
-/// After the last fault: how long until everything must be answered, how much longer after a clock was off, how long it is
-/// watched, and how soon each answer must come then.
+/// After the last fault: how long until everything must be answered, how long it is watched, and how soon each answer must
+/// come then.
 const SETTLE: Duration = Duration::from_secs(3);
-const CATCH_UP: Duration = Duration::from_secs(5);
 const DEMAND_FOR: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How long clients may take to come to an end, and replicas to agree.
@@ -120,7 +119,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         acks: crowd.recorder.acks(),
         restart: Rc::new(move |place| driven.restart_client(place)),
     };
-    let nemesis = Nemesis::new(&cluster, clients, plan.nemesis_rng(), plan.wild_clock, plan.only_faults.clone());
+    let nemesis = Nemesis::new(&cluster, clients, plan.nemesis_rng(), plan.clocks, plan.only_faults.clone());
     let (mut problems, virtual_ms) = world.block_on(async {
         let began = Sim::boot_clock();
         let problems = match select(pin!(watch.run()), pin!(play(&crowd, &nemesis, &watch))).await {
@@ -130,13 +129,11 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         (problems, u64::try_from((Sim::boot_clock() - began).as_millis()).expect("a run is short"))
     });
     problems.extend(watch.problems());
-    let seen = crowd.recorder.problems(plan.clock_bounds());
-    problems.extend(seen.into_iter().filter(|it| plan.judges_leases() || it.judge != Judge::Reliance));
+    problems.extend(crowd.recorder.problems(plan.clock_bounds()));
     problems.extend(nemesis.late().into_iter().map(|text| Finding::new(Judge::Liveness, text)));
     problems.extend(watch.ends(|node, at| nemesis.excuses(node, at)));
     problems.extend(plan.judge_forbidden(&nemesis.struck()));
     let events = crowd.recorder.events();
-    let judged = if plan.judges_leases() { events.clone() } else { without_leases(&events) };
     let mut report = RunReport {
         seed: plan.seed,
         outcome: Verdict::Unknown,
@@ -162,7 +159,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         problems,
         shortfalls: Vec::new(),
     };
-    match read_history(&judged) {
+    match read_history(&events) {
         Ok(history) => {
             let limits = Limits { min_reads_with_value: 20, min_concurrent_pairs: 20, ..Limits::default() };
             report.judge(&check::check(&history, &limits), nemesis.struck());
@@ -179,12 +176,6 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
 /// What the clients saw, as a history.
 pub(super) fn read_history(events: &[Event]) -> Result<History, Finding> {
     History::from_events(events).map_err(|error| Finding::new(Judge::History, error.to_string()))
-}
-
-/// The same history, in which every lease may be over at once.
-fn without_leases(events: &[Event]) -> Vec<Event> {
-    let lasts_no_time = |event: &Event| Event { ttl_ms: event.ttl_ms.map(|_| 0), ..event.clone() };
-    events.iter().map(lasts_no_time).collect()
 }
 
 /// The run itself; what went wrong on the way.
@@ -205,10 +196,6 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
     }
     nemesis.rage(plan.faults_for).await;
     Sim::sleep(SETTLE).await;
-    if plan.wild_clock.is_some() {
-        // Machine time does not go back: what is asked meanwhile has no time left.
-        Sim::sleep(CATCH_UP).await;
-    }
     crowd.recorder.demand_answers(ANSWER_WITHIN);
     Sim::sleep(DEMAND_FOR).await;
     crowd.stop.set(true);
@@ -220,6 +207,9 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
     }
     if !reached(AGREE_LIMIT, || watch.look_at_states()).await {
         problems.push(late(format!("the replicas do not come to agree: {}", watch.describe())));
+    }
+    if !reached(AGREE_LIMIT, || watch.leaders_are_told()).await {
+        problems.push(late(format!("nodes do not tell their clients who leads: {}", watch.describe_told())));
     }
     crowd.start(plan.clients, |mut process| async move { process.read_all().await });
     if !crowd.ended().await {

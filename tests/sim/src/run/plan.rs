@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    NodeId, SimRng,
+    SimRng,
     check::ClockBounds,
     cluster::Shape,
     finding::{Finding, Judge},
-    nemesis::{Fault, Struck},
+    nemesis::{Clocks, Fault, Struck},
     workload::Workload,
 };
 
@@ -24,11 +24,11 @@ const DISK_NANOS: [(u64, u64); 3] = [(20_000, 200_000), (200_000, 4_000_000), (2
 /// How long clients think at most, in milliseconds: many operations at every moment, or more faults for each of them.
 const THINK_MS: [u64; 4] = [40, 60, 100, 160];
 
-/// Longer than any run: an error of clocks that excuses everything that takes time.
+/// Longer than any run.
 const ANY_TIME: Duration = Duration::from_secs(86_400);
 
-/// Of so many runs one has a node with a clock that nobody can trust.
-const WILD_CLOCK_ONE_IN: u64 = 6;
+/// Of so many runs one has a node with a clock that nobody can trust, and one has clocks that are set together.
+const WRONG_CLOCKS_ONE_IN: u64 = 6;
 
 /// A run before it runs.
 #[derive(Debug, Clone)]
@@ -43,8 +43,8 @@ pub struct Plan {
     pub clients: u64,
     /// How long each of them thinks between two operations at most, in milliseconds.
     pub think_ms: u64,
-    /// The node whose wall clock may be off by more than is allowed. Leases are not judged then.
-    pub wild_clock: Option<NodeId>,
+    /// How wrong wall clocks may be.
+    pub clocks: Clocks,
     /// How long faults happen, in virtual time.
     pub faults_for: Duration,
     /// The numbers of the faults that happen; all if absent.
@@ -69,14 +69,18 @@ impl Plan {
         let shards = shape.numbers().map(|_| rng.between(1, 3) as u16).collect();
         let clients = rng.between(4, 8);
         let think_ms = THINK_MS[rng.below(THINK_MS.len() as u64) as usize];
-        let wild_clock = (rng.below(WILD_CLOCK_ONE_IN) == 0).then(|| rng.between(1, shape.nodes));
+        let clocks = match rng.below(WRONG_CLOCKS_ONE_IN) {
+            0 => Clocks::Wild(rng.between(1, shape.nodes)),
+            1 => Clocks::Set,
+            _ => Clocks::Near,
+        };
         Self {
             seed,
             shape,
             shards,
             clients,
             think_ms,
-            wild_clock,
+            clocks,
             faults_for,
             only_faults: None,
             only_clients: None,
@@ -85,21 +89,17 @@ impl Plan {
         }
     }
 
-    /// Whether all clocks may be trusted, and leases with them.
-    pub(super) fn judges_leases(&self) -> bool {
-        self.wild_clock.is_none()
-    }
-
     /// Whether all clients are there and do everything.
     pub(super) fn has_all_clients(&self) -> bool {
         self.only_clients.is_none() && self.only_workloads.is_none()
     }
 
-    /// How good clocks are where leases are judged: faults keep them within half of the skew.
+    /// How good the clocks are that nodes go by. Faults keep all wall clocks within half of the skew, or nodes go by others.
+    /// Where that may set them back, what ends by time ends late.
     pub(super) fn clock_bounds(&self) -> ClockBounds {
         let skew = Duration::from_millis(self.shape.settings.max_clock_skew_ms.into());
-        let error = if self.judges_leases() { skew / 2 } else { ANY_TIME };
-        ClockBounds { error, skew }
+        let late = if self.clocks == Clocks::Near { Duration::ZERO } else { ANY_TIME };
+        ClockBounds { error: skew / 2, skew, late }
     }
 
     /// Says so if faults of all forbidden kinds have happened.

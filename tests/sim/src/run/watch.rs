@@ -127,11 +127,28 @@ impl<'a> Watch<'a> {
             && reached.values().all(|ends| ends.len() == 1 && ends.iter().all(|(applied, last)| applied == last))
     }
 
+    /// Whether every shard of every node tells clients who leads, and that is so.
+    pub fn leaders_are_told(&self) -> bool {
+        let nodes = || self.cluster.shape().numbers();
+        let probe = |node| self.cluster.probe(node).unwrap_or_default();
+        let leads =
+            |node| probe(node).groups().into_iter().filter(|view| view.leading).map(move |view| (view.group, node));
+        let leading: BTreeMap<GroupId, NodeId> = nodes().flat_map(leads).collect();
+        nodes().flat_map(|node| probe(node).told_leaders()).all(|(group, told)| leading.get(&group) == Some(&told))
+    }
+
     /// Which groups' replicas differ now, for a person.
     pub fn describe(&self) -> String {
         let nodes = self.cluster.shape().numbers();
         let views = nodes.map(|node| (node, self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default()));
         views.map(|(node, groups)| format!("node {node}: {groups:?}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What each node tells its clients about who leads, for a person.
+    pub fn describe_told(&self) -> String {
+        let told = |node| self.cluster.probe(node).unwrap_or_default().told_leaders();
+        let nodes = self.cluster.shape().numbers().map(|node| format!("node {node}: {:?}", told(node)));
+        nodes.collect::<Vec<_>>().join("; ") + "; " + &self.describe()
     }
 
     /// The nodes that ended themselves and that `excused` does not excuse.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use kahuna_client::{CallOptions, ClientError, Reply};
-use kahuna_protocol::{Outcome as Answer, ReadLevel, Request};
+use kahuna_protocol::{ErrorCode, Outcome as Answer, ReadLevel, Request};
 use kahuna_shards::env::Env;
 
 use super::{
@@ -149,6 +149,7 @@ impl Process {
         if let Err(error @ ClientError::Protocol(_)) = &answer {
             self.recorder.problem(Judge::Protocol, error.to_string());
         }
+        judge_validity(what, &answer).into_iter().for_each(|finding| self.recorder.find(finding));
         answer
     }
 }
@@ -182,6 +183,13 @@ pub(crate) fn judge_time(
         let text = format!("the cluster is whole, and {what} took {took:?} for {came}");
         Finding::new(Judge::Liveness, text)
     })
+}
+
+/// Whether a request was refused for its time.
+pub(crate) fn judge_validity(what: &str, answer: &Result<Reply, ClientError>) -> Option<Finding> {
+    let error = answer.as_ref().err()?;
+    matches!(error.code()?, ErrorCode::Expired | ErrorCode::Forgotten | ErrorCode::BadRequest)
+        .then(|| Finding::new(Judge::Validity, format!("{what} was refused: {error}")))
 }
 
 pub(super) fn now_ns() -> u64 {
