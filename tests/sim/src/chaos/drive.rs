@@ -211,3 +211,63 @@ fn judge(path: &Path, report: &mut ChaosReport, episodes: &[Episode], picture: &
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{
+        chaos::Profile,
+        check::{Event, Kind, Op, Outcome},
+    };
+
+    const TTL_MS: u64 = 10_000;
+
+    /// What a run says of a history in which a lock is granted for ten seconds, and to another client as long after the
+    /// first one had asked: written as clients write it, judged as a run judges it.
+    fn judged(granted_again_after: Duration) -> ChaosReport {
+        let dir = tempfile::tempdir().expect("a directory");
+        let plan = Plan {
+            seed: 1,
+            nodes: 3,
+            profile: Profile::Quiet,
+            duration: Duration::ZERO,
+            binary: PathBuf::new(),
+            out: dir.path().to_owned(),
+            shards: 1,
+            partitions: 1,
+            heartbeat: Duration::ZERO,
+            election: (Duration::ZERO, Duration::ZERO),
+            answer_within: Duration::ZERO,
+            settle: Duration::ZERO,
+            skew_ms: 0,
+        };
+        let path = plan.out.join(HISTORY);
+        let recorder = Recorder::new(&path).expect("a file");
+        let again_ns = u64::try_from(granted_again_after.as_nanos()).expect("seconds");
+        for (process, asked_ns) in [(1, 1_000), (2, 1_000 + again_ns)] {
+            let mut asked = Event::new(process, Kind::Invoke, Op::LockAcquire, "lock", asked_ns);
+            (asked.owner, asked.ttl_ms) = (Some(format!("owner-{process}")), Some(TTL_MS));
+            let mut granted = asked.completion(Kind::Ok, asked_ns + 1_000);
+            (granted.outcome, granted.token) = (Some(Outcome::Acquired), Some(process));
+            recorder.write(&asked);
+            recorder.write(&granted);
+        }
+        recorder.flush();
+        let mut report = ChaosReport::new(&plan, &[]);
+        judge(&path, &mut report, &[], &plan.out.join(TIMELINE)).expect("the directory is there");
+        report
+    }
+
+    /// Claim: a lease that ends early makes a run invalid, one that lasts does not.
+    #[test]
+    fn a_broken_lease_is_seen() {
+        let lease = Duration::from_millis(TTL_MS);
+        let broken = judged(lease - Duration::from_millis(1));
+        assert_eq!((broken.outcome, broken.problems.len()), (Verdict::Invalid, 1), "{:?}", broken.problems);
+        assert!(broken.problems[0].starts_with("lock \"lock\""), "{:?}", broken.problems);
+        let sound = judged(lease);
+        assert_eq!((sound.outcome, sound.problems), (Verdict::Unknown, Vec::new()), "nothing but too short");
+    }
+}

@@ -96,6 +96,6 @@ pub struct Plan {
     pub answer_within: Duration,
     /// How long the cluster may take to get whole once everything is mended.
     pub settle: Duration,
-    /// What the wall clock of the second node is off, in milliseconds. More than the nodes allow for must be found out.
+    /// What the wall clock of the second node is off, in milliseconds. It goes by the others' clocks.
     pub skew_ms: i64,
 }

@@ -75,7 +75,7 @@ struct Cli {
     /// How long the cluster may take to get whole once everything is mended, in milliseconds
     #[arg(long, default_value_t = 5_000)]
     settle_ms: u64,
-    /// Set the second node's clock wrong, by milliseconds: beyond the 250 that nodes allow for, the run must be invalid
+    /// Set the second node's clock wrong, by milliseconds: it goes by the others' clocks, and the run must be valid
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     skew_ms: i64,
     /// How to print the report
