@@ -12,7 +12,7 @@ use kahuna_shards::clock::Clock;
 use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, Net};
 use kahuna_shards::peer::{
-    LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers, watch_nodes,
+    AddressSource, LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers, watch_nodes,
 };
 use kahuna_shards::raft::messages::{
     APPEND, PRE_VOTE, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, VOTE, append, appended_bytes,
@@ -52,7 +52,7 @@ pub fn links(node: u32) -> (Rc<Peers<Sim>>, Rc<Clock<Sim>>) {
     let peers = Peers::<Sim>::new(local, clock.clone(), Timing::default(), PeerLimits::for_clients(&Limits::default()));
     let others = (1..=3).filter(|other| *other != node);
     let known = others.map(|other| (NodeId(other), Some(incarnation(u64::from(other))), address(other).to_string()));
-    peers.set_addresses(known.collect());
+    peers.set_addresses(AddressSource::Recorded, known.collect());
     let listener = SimNet::listen(address(node), false).expect("the address is the node's own");
     Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
     Sim::spawn(watch_nodes(peers.clone(), false, |_| {}, |_| {}));
