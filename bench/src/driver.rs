@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use kahuna_client::wire::WireError;
@@ -20,7 +20,7 @@ use crate::acknowledged::Acknowledged;
 use crate::job::{Job, Verdict};
 use crate::links::{Links, Place};
 use crate::pace::{Next, Pace};
-use crate::plan::{Plan, Workload};
+use crate::plan::Plan;
 use crate::report::histogram;
 
 /// The request id of a question for the map; slots use their own numbers.
@@ -168,12 +168,11 @@ impl<'a> Driver<'a> {
         };
         operation.number = 0;
         if job.writes() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             operation.number = self.acknowledged.hand_out();
             prelude.session = self.session;
             prelude.number = operation.number;
             prelude.acknowledged = self.acknowledged.mark();
-            prelude.valid_until_ms = u64::try_from(now.as_millis()).unwrap_or(0) + VALID_FOR_MS;
+            prelude.valid_until_ms = self.links.unix_ms().saturating_add(VALID_FOR_MS);
         }
         let owner = self.session.wrapping_add(slot as u64);
         let request = job.request(self.plan, operation.step, name, owner);
@@ -226,6 +225,7 @@ impl<'a> Driver<'a> {
                     self.lose(place, tally, freed);
                     break;
                 };
+                self.links.heard(header.hlc);
                 self.map_stale |= header.flags & FLAG_FORWARDED != 0;
                 if header.request_id == MAP_REQUEST {
                     if let Ok(Outcome::Map(map)) = Outcome::decode(header.kind, &body) {
@@ -319,21 +319,4 @@ impl<'a> Driver<'a> {
             }
         }
     }
-}
-
-/// What the command line may not ask for.
-pub(crate) fn contradiction(plan: &Plan) -> Option<String> {
-    if plan.in_flight == 0 || plan.connections == 0 || plan.keys == 0 {
-        return Some("in-flight, connections and keys must be above 0".to_owned());
-    }
-    if plan.connections > plan.in_flight {
-        return Some(format!("{} connections share {} in flight: each needs one", plan.connections, plan.in_flight));
-    }
-    if plan.workload == Workload::Lock && plan.keys < plan.in_flight as u64 {
-        return Some(format!("{} keys for {} locks at once: each needs its own", plan.keys, plan.in_flight));
-    }
-    if plan.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-        return Some("the rate must be above 0".to_owned());
-    }
-    None
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use kahuna_client::Clock;
+use kahuna_client::core::ServerTime;
 use kahuna_client::wire::{ConnectOptions, Connection, WireError};
 use kahuna_protocol::handshake::ANY_SHARD;
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{GroupId, Position};
+use kahuna_protocol::{GroupId, Hlc, Position};
 
 /// A node and one of its shards.
 pub(crate) type Place = (u32, u16);
@@ -22,6 +24,8 @@ pub(crate) struct Links {
     open: BTreeMap<Place, Connection>,
     avoid: BTreeMap<Place, Instant>,
     options: ConnectOptions,
+    clock: Clock,
+    time: ServerTime,
 }
 
 impl Links {
@@ -32,9 +36,33 @@ impl Links {
     pub(crate) fn open(endpoints: &[String], timeout: Duration) -> Result<Self, WireError> {
         let options = ConnectOptions { name: "kahuna-bench".to_owned(), timeout, ..ConnectOptions::default() };
         let (place, connection) = connect_any(endpoints, &options)?;
-        let map = connection.welcome().map.clone();
-        let open = BTreeMap::from([(place, connection)]);
-        Ok(Self { endpoints: endpoints.to_vec(), map, open, avoid: BTreeMap::new(), options })
+        let mut links = Self {
+            endpoints: endpoints.to_vec(),
+            map: connection.welcome().map.clone(),
+            open: BTreeMap::new(),
+            avoid: BTreeMap::new(),
+            options,
+            clock: Clock::default(),
+            time: ServerTime::default(),
+        };
+        links.add(place, connection);
+        Ok(links)
+    }
+
+    fn add(&mut self, place: Place, connection: Connection) {
+        let skew_ms = connection.welcome().limits.max_clock_skew_ms;
+        self.time.greeted(connection.stamp(), skew_ms, self.clock.now());
+        self.open.insert(place, connection);
+    }
+
+    /// Takes the stamp of an answer.
+    pub(crate) fn heard(&mut self, stamp: Hlc) {
+        self.time.answered(stamp, None, self.clock.now());
+    }
+
+    /// Unix milliseconds by the nodes' clocks.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.time.unix_ms(None, self.clock.now())
     }
 
     /// Takes a newer map over.
@@ -60,7 +88,7 @@ impl Links {
             None => {
                 let (place, connection) = connect_any(&self.endpoints, &self.options)?;
                 self.map = connection.welcome().map.clone();
-                self.open.insert(place, connection);
+                self.add(place, connection);
                 Ok(place)
             }
         }
@@ -80,7 +108,7 @@ impl Links {
         let options = ConnectOptions { shard: place.1, ..self.options.clone() };
         match connect_one(&node.client_address, &options) {
             Ok(connection) => {
-                self.open.insert(place, connection);
+                self.add(place, connection);
                 true
             }
             Err(_) => {

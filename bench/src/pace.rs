@@ -50,7 +50,7 @@ pub(crate) struct Pace<'a> {
 impl<'a> Pace<'a> {
     /// A pace of `rate` operations per second from `start` on, or as fast as answers come.
     pub(crate) fn new(budget: &'a Budget, rate: Option<f64>, start: Instant) -> Self {
-        let schedule = rate.map(|rate| (Duration::from_secs_f64(1.0 / rate.max(1e-6)), start));
+        let schedule = rate.map(|rate| (Duration::from_secs_f64(1.0 / rate), start));
         Self { budget, schedule, over: false }
     }
 

@@ -65,3 +65,86 @@ pub struct Plan {
     /// How long a node has for a request.
     pub timeout: Duration,
 }
+
+/// Bounds of a plan: what one machine can keep, and times that clocks can add.
+const MAX_IN_FLIGHT: usize = 1 << 20;
+const MAX_CONNECTIONS: usize = 4_096;
+const MAX_VALUE_BYTES: usize = 256 << 20;
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e9;
+const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
+
+impl Plan {
+    /// Why nobody can measure that; `None` if one can.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        let Self { in_flight, connections, value_bytes, keys, .. } = *self;
+        if in_flight == 0 || connections == 0 || keys == 0 {
+            return Some("in-flight, connections and keys must be above 0".to_owned());
+        }
+        let time = if let Stop::After(time) = self.stop { time } else { Duration::ZERO };
+        let bounds = [
+            (in_flight > MAX_IN_FLIGHT, format!("{in_flight} in flight are more than {MAX_IN_FLIGHT}")),
+            (connections > MAX_CONNECTIONS, format!("{connections} connections are more than {MAX_CONNECTIONS}")),
+            (value_bytes > MAX_VALUE_BYTES, format!("values of {value_bytes} bytes are longer than {MAX_VALUE_BYTES}")),
+            (time > MAX_TIME, format!("{time:?} are longer than {MAX_TIME:?}")),
+            (self.warmup > MAX_TIME, format!("a warm-up of {:?} is longer than {MAX_TIME:?}", self.warmup)),
+            (self.timeout > MAX_TIME, format!("a timeout of {:?} is longer than {MAX_TIME:?}", self.timeout)),
+        ];
+        if let Some((_, text)) = bounds.into_iter().find(|(is_over, _)| *is_over) {
+            return Some(text);
+        }
+        if connections > in_flight {
+            return Some(format!("{connections} connections share {in_flight} in flight: each needs one"));
+        }
+        if self.workload == Workload::Lock && keys < in_flight as u64 {
+            return Some(format!("{keys} keys for {in_flight} locks at once: each needs its own"));
+        }
+        let rate = self.rate.filter(|rate| !RATES.contains(rate))?;
+        Some(format!("a rate of {rate} is not from {} to {}", RATES.start(), RATES.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            endpoints: Vec::new(),
+            workload: Workload::Set,
+            in_flight: 4,
+            connections: 2,
+            value_bytes: 256,
+            keys: 8,
+            stop: Stop::After(Duration::from_secs(10)),
+            warmup: Duration::ZERO,
+            rate: Some(1_000.0),
+            read: ReadLevel::Linearizable,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn is_refused(change: impl Fn(&mut Plan)) -> bool {
+        let mut plan = plan();
+        change(&mut plan);
+        plan.contradiction().is_some()
+    }
+
+    #[test]
+    fn what_nobody_can_measure_is_refused() {
+        assert_eq!(plan().contradiction(), None);
+        for rate in [0.0, -1.0, 1e-300, 1e300, f64::NAN, f64::INFINITY] {
+            assert!(is_refused(|plan| plan.rate = Some(rate)), "rate {rate}");
+        }
+        for long in [Duration::MAX, Duration::from_secs_f64(1e19)] {
+            assert!(is_refused(|plan| plan.stop = Stop::After(long)));
+            assert!(is_refused(|plan| plan.warmup = long));
+            assert!(is_refused(|plan| plan.timeout = long));
+        }
+        assert!(is_refused(|plan| plan.in_flight = 1_000_000_000_000));
+        assert!(is_refused(|plan| plan.value_bytes = 5_000_000_000));
+        assert!(is_refused(|plan| plan.connections = 5));
+        assert!(is_refused(|plan| plan.keys = 0));
+        assert!(is_refused(|plan| (plan.workload, plan.keys) = (Workload::Lock, 3)));
+        assert!(is_refused(|plan| (plan.in_flight, plan.connections) = (10_000, 10_000)));
+    }
+}

@@ -12,7 +12,7 @@ use kahuna_client::wire::WireError;
 use kahuna_client::{CallOptions, ClientError, Options};
 use kahuna_protocol::meta::MapGet;
 
-use crate::driver::{Driver, Late, Tally, contradiction};
+use crate::driver::{Driver, Late, Tally};
 use crate::job::Job;
 use crate::pace::{Budget, Pace};
 use crate::plan::{Plan, Stop};
@@ -45,7 +45,7 @@ pub enum BenchError {
 /// # Errors
 /// See [`BenchError`]. Single operations that fail are counted in the report instead.
 pub fn run(plan: &Plan) -> Result<Report, BenchError> {
-    if let Some(text) = contradiction(plan) {
+    if let Some(text) = plan.contradiction() {
         return Err(BenchError::Plan(text));
     }
     wait_until_served(plan)?;

@@ -2,8 +2,9 @@
 
 use rkyv::api::high::{HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor;
+use rkyv::rancor::{self, Source};
 use rkyv::ser::allocator::ArenaHandle;
+use rkyv::ser::{Positional, Writer};
 use rkyv::util::AlignedVec;
 use rkyv::{Portable, Serialize};
 
@@ -186,6 +187,52 @@ where
 {
     let Ok(bytes) = rkyv::to_bytes::<rancor::Panic>(value);
     out.extend_from_slice(&bytes);
+}
+
+/// The archive of a value would have more bytes than it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an archive of more than {most} bytes was asked for")]
+pub struct OverLong {
+    /// The most that was allowed.
+    pub most: usize,
+}
+
+/// The same of a value that nobody has looked at yet: an archive of more than `most` bytes is given up before it is made. No
+/// more than 2 GiB can be made, for a relative pointer reaches no further.
+///
+/// # Errors
+/// The archive would be too long; `out` may have a part of it.
+pub fn archive_at_most<T>(value: &T, most: usize, out: &mut Vec<u8>) -> Result<(), OverLong>
+where
+    T: for<'a, 'b> Serialize<HighSerializer<Bounded<'b>, ArenaHandle<'a>, rancor::Failure>>,
+{
+    let from = out.len();
+    let bounded = Bounded { out, from, most };
+    rkyv::api::high::to_bytes_in::<_, rancor::Failure>(value, bounded).map(drop).map_err(|_| OverLong { most })
+}
+
+/// Takes no more than `most` bytes behind those that `out` had.
+#[derive(Debug)]
+pub struct Bounded<'a> {
+    out: &'a mut Vec<u8>,
+    from: usize,
+    most: usize,
+}
+
+impl Positional for Bounded<'_> {
+    fn pos(&self) -> usize {
+        self.out.len() - self.from
+    }
+}
+
+impl<E: Source> Writer<E> for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
+        if bytes.len() > self.most.saturating_sub(self.pos()) {
+            rancor::fail!(OverLong { most: self.most });
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// Copies an archived value out.

@@ -9,6 +9,9 @@ pub const MAX_OWNER_BYTES: usize = 256;
 /// How far ahead `valid_until` may lie, in milliseconds.
 pub const MAX_VALID_FOR_MS: u64 = 600_000;
 
+/// Longest body that a client makes; the limit of the nodes (`max_frame_bytes`) is far below.
+pub const MAX_BODY_BYTES: usize = 1 << 30;
+
 /// Most client connections of one shard; one more is closed at once.
 pub const SHARD_CONNECTIONS: u32 = 16_384;
 /// Most unanswered requests of one shard, whoever sent them.

@@ -40,6 +40,14 @@ macro_rules! bodies {
                 match self { $( Self::$Variant(body) => $crate::frame::archive_into(body, out), )+ }
             }
 
+            /// Appends the archived body to `out`, if it has at most `most` bytes.
+            ///
+            /// # Errors
+            /// It has more; `out` may have a part of it.
+            pub fn encode_body_at_most(&self, most: usize, out: &mut Vec<u8>) -> Result<(), $crate::frame::OverLong> {
+                match self { $( Self::$Variant(body) => $crate::frame::archive_at_most(body, most, out), )+ }
+            }
+
             /// Validates `body` as `kind` and copies it out.
             ///
             /// # Errors

@@ -9,6 +9,7 @@ use kahuna_client::CallOptions;
 use kahuna_client::blocking::Client;
 use kahuna_client::protocol::ReadLevel;
 use kahuna_client::protocol::key::{Condition, KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeySet, LockGuard};
+use kahuna_client::protocol::limits::MAX_BODY_BYTES;
 
 use super::as_of::AsOf;
 use super::client_args::ClientArgs;
@@ -208,7 +209,11 @@ fn value_or_stdin(value: String) -> Result<Vec<u8>, Failure> {
     }
     let mut bytes = Vec::new();
     let unreadable = |error| Failure::Usage(format!("cannot read the value from stdin: {error}"));
-    std::io::stdin().read_to_end(&mut bytes).map_err(unreadable)?;
+    let most = MAX_BODY_BYTES as u64;
+    std::io::stdin().take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        return Err(Failure::Usage(format!("the value from stdin has more than {most} bytes")));
+    }
     Ok(bytes)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kahuna_protocol::{ClusterId, Durability, ReadLevel};
 
-/// How a client behaves. `Options::new` gives the defaults for a list of endpoints.
+/// How a client behaves. `Options::new` gives the defaults for a list of endpoints. No time is longer than a hundred years.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where to look for the cluster, `host:port` each. One that answers is enough: it names the other nodes.
@@ -46,7 +46,24 @@ impl Options {
             max_pending: 65_536,
         }
     }
+
+    /// The same, with every time within [`LONGEST`].
+    pub(crate) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.timeout,
+            &mut self.attempt_timeout,
+            &mut self.connect_timeout,
+            &mut self.backoff_min,
+            &mut self.backoff_max,
+        ] {
+            *time = (*time).min(LONGEST);
+        }
+        self
+    }
 }
+
+/// Longer than anybody waits, and short enough for all arithmetic of clocks: a hundred years.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// What one request may set for itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -101,6 +101,11 @@ impl Connection {
         &self.welcome
     }
 
+    /// The highest stamp that the node sent.
+    pub fn stamp(&self) -> Hlc {
+        self.receiver.hlc
+    }
+
     /// Gathers one request; see [`Sender::queue`].
     pub fn queue(&mut self, request_id: u64, prelude: &RequestPrelude, request: &Request) {
         self.sender.observe(self.receiver.hlc);

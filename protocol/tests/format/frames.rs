@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY, archive_into, encode_frame};
+use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY, OverLong, archive_into, encode_frame};
 use kahuna_protocol::handshake::{KIND_HELLO, KIND_WELCOME};
-use kahuna_protocol::key::KeySet;
+use kahuna_protocol::key::{KeyGet, KeySet};
 use kahuna_protocol::request::Class;
 use kahuna_protocol::{
     Durability, FrameError, FrameReader, Hlc, Outcome, OutcomeRef, ReadLevel, Request, RequestPrelude, RequestRef,
@@ -318,4 +318,16 @@ fn garbage_streams_never_panic() {
         let judged = std::panic::catch_unwind(|| judge(&bytes));
         assert!(judged.is_ok(), "seed {seed}: {}", hex(&bytes));
     }
+}
+
+#[test]
+fn a_body_is_made_within_its_bound_or_not_at_all() {
+    let request: Request = KeyGet { key: b"a key".to_vec(), revision: Some(7), as_of: None }.into();
+    let mut whole = Vec::new();
+    request.encode_body(&mut whole);
+    let mut bounded = b"before".to_vec();
+    assert_eq!(request.encode_body_at_most(whole.len(), &mut bounded), Ok(()));
+    assert_eq!(bounded, [b"before", whole.as_slice()].concat());
+    let most = whole.len() - 1;
+    assert_eq!(request.encode_body_at_most(most, &mut Vec::new()), Err(OverLong { most }));
 }

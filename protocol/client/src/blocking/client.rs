@@ -39,6 +39,7 @@ impl Client {
     /// # Errors
     /// Of the operating system, when it gives no thread for the timer.
     pub fn new(options: Options) -> std::io::Result<Self> {
+        let options = options.bounded();
         let connect_timeout = options.connect_timeout;
         let core = Core::new(options, random_session());
         let shared = Arc::new(Shared::new(core, Clock::default(), connect_timeout));

@@ -30,3 +30,4 @@ mod time;
 
 pub use output::{ConnectionId, Output, Reply, RequestToken};
 pub use state::Core;
+pub use time::ServerTime;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use kahuna_protocol::limits::MAX_VALID_FOR_MS;
+use kahuna_protocol::limits::{MAX_BODY_BYTES, MAX_VALID_FOR_MS};
 use kahuna_protocol::request::Class;
 use kahuna_protocol::{Advice, ErrorCode, ErrorReply, Fate, Hlc, Position, Request, RequestRef};
 
 use super::output::ConnectionId;
 use super::time::Reading;
+use crate::options::LONGEST;
 use crate::{CallOptions, ClientError, Now};
 
 /// A partition's time does not move while a request is on its way: one new number is enough, unless the map is stale.
@@ -80,7 +81,9 @@ impl Tracked {
         now: Duration,
     ) -> Result<Self, ClientError> {
         let mut body = Vec::new();
-        request.encode_body(&mut body);
+        request
+            .encode_body_at_most(MAX_BODY_BYTES, &mut body)
+            .map_err(|error| ClientError::refused(ErrorCode::TooLarge, format!("the request is too large: {error}")))?;
         let view = RequestRef::access(request.kind(), &body).expect("what was just encoded validates");
         let write = match view.class() {
             Class::Write => true,
@@ -96,7 +99,7 @@ impl Tracked {
             _ => (0, None),
         };
         let wait = Duration::from_millis(wait);
-        let timeout = options.timeout.unwrap_or(default_timeout).saturating_add(wait);
+        let timeout = options.timeout.unwrap_or(default_timeout).min(LONGEST).saturating_add(wait);
         let deadline = now.saturating_add(timeout);
         let position = view.route();
         Ok(Self {

@@ -48,6 +48,7 @@ pub struct Core {
 impl Core {
     /// A client with this session, which must be drawn at random and not 0. Nothing is opened before it is needed.
     pub fn new(options: Options, session: SessionId) -> Self {
+        let options = options.bounded();
         let mut endpoints = Endpoints::default();
         for endpoint in &options.endpoints {
             endpoints.give(endpoint);

@@ -41,7 +41,7 @@ impl Reading {
 
 /// What a client knows of the servers' clocks.
 #[derive(Debug, Default)]
-pub(crate) struct ServerTime {
+pub struct ServerTime {
     general: Option<Reading>,
     /// Partitions whose time is ahead of the general clock by more than the skew; 0 is one that the map does not tell.
     ahead: BTreeMap<u32, Reading>,
@@ -53,7 +53,7 @@ pub(crate) struct ServerTime {
 impl ServerTime {
     /// A node of the cluster greeted: its clocks differ from others' by at most `max_skew_ms` milliseconds. A stamp of 0 says
     /// that it does not know the time yet.
-    pub(crate) fn greeted(&mut self, stamp: Hlc, max_skew_ms: u32, now: Now) {
+    pub fn greeted(&mut self, stamp: Hlc, max_skew_ms: u32, now: Now) {
         self.max_skew_ms = u64::from(max_skew_ms);
         if stamp != Hlc::ZERO {
             self.follow(stamp, now);
@@ -61,7 +61,7 @@ impl ServerTime {
     }
 
     /// An answer came about `partition`; `None` if it was about none, or about one that the map does not tell.
-    pub(crate) fn answered(&mut self, stamp: Hlc, partition: Option<u32>, now: Now) {
+    pub fn answered(&mut self, stamp: Hlc, partition: Option<u32>, now: Now) {
         if stamp == Hlc::ZERO {
             return;
         }
@@ -82,19 +82,19 @@ impl ServerTime {
     }
 
     /// Unix milliseconds by the clock that `partition` goes by; by this machine's own as long as no node told the time.
-    pub(crate) fn unix_ms(&self, partition: Option<u32>, now: Now) -> u64 {
+    pub fn unix_ms(&self, partition: Option<u32>, now: Now) -> u64 {
         let general = self.general.map_or(now.unix_ms, |general| general.at(now.elapsed));
         let ahead = self.ahead.get(&partition.unwrap_or(0)).map_or(0, |ahead| ahead.at(now.elapsed));
         general.max(ahead)
     }
 
     /// Forgets the partitions that the map does not have any more.
-    pub(crate) fn keep(&mut self, exists: impl Fn(u32) -> bool) {
+    pub fn keep(&mut self, exists: impl Fn(u32) -> bool) {
         self.ahead.retain(|partition, _| *partition == 0 || exists(*partition));
     }
 
     /// The stamp of a frame to a node: the highest that the general clock followed.
-    pub(crate) fn highest(&self) -> Hlc {
+    pub fn highest(&self) -> Hlc {
         self.highest
     }
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use kahuna_client::ClientError;
+use kahuna_client::protocol::key::{Condition, KeySet};
+use kahuna_client::protocol::limits::MAX_BODY_BYTES;
 use kahuna_client::protocol::{ErrorCode, Hlc};
 
 use crate::script::{Script, get, options, refusal, set, was_set};
@@ -145,4 +147,37 @@ fn commands_of_the_system_are_refused_here() {
     script.submit(&kahuna_client::protocol::meta::Tick { to: 1 }.into());
     assert_eq!(script.take_done().expect_err("refused").code(), Some(ErrorCode::BadRequest));
     assert!(script.opens.is_empty());
+}
+
+#[test]
+fn a_value_beyond_every_limit_is_refused_here() {
+    let mut script = Script::new(options());
+    let (key, value, condition) = (b"k".to_vec(), vec![0; MAX_BODY_BYTES + 1], Condition::default());
+    script.submit(&KeySet { key, value, ttl_ms: None, condition, no_history: false }.into());
+    assert_eq!(script.take_done().expect_err("refused").code(), Some(ErrorCode::TooLarge));
+    assert!(script.opens.is_empty());
+}
+
+#[test]
+fn no_time_is_too_long_for_the_arithmetic() {
+    let most = Duration::MAX;
+    for backoff in [Duration::ZERO, most] {
+        let mut script = Script::new(kahuna_client::Options {
+            timeout: most,
+            attempt_timeout: most,
+            connect_timeout: most,
+            backoff_min: backoff,
+            backoff_max: backoff,
+            ..options()
+        });
+        script.submit_with(&set("k"), kahuna_client::CallOptions { timeout: Some(most), ..Default::default() });
+        let first = script.welcome("n1:1", 1, 0);
+        script.take_sent();
+        script.disconnect(first);
+        let second = script.welcome("n2:1", 2, 0);
+        let again = script.take_sent();
+        assert_eq!(again.connection, second);
+        script.reply(&again, was_set(1));
+        assert_eq!(script.take_done().expect("recorded").outcome, was_set(1));
+    }
 }
