@@ -57,7 +57,7 @@ impl Links {
 
     /// Takes the stamp of an answer.
     pub(crate) fn heard(&mut self, stamp: Hlc) {
-        self.time.answered(stamp, None, self.clock.now());
+        self.time.told(stamp, self.clock.now());
     }
 
     /// Unix milliseconds by the nodes' clocks.

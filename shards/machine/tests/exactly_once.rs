@@ -183,3 +183,10 @@ fn without_a_session_nothing_is_remembered() {
     assert_eq!(bench.set("k", "v"), 2);
     assert_eq!(bench.machine.answers(), 0);
 }
+
+#[test]
+fn only_the_partition_that_a_request_belongs_to_says_that_it_never_was_applied() {
+    let mut bench = Bench::with(settings(), Range::none());
+    bench.clock_ms = START_MS + 1_001;
+    assert_eq!(code(&bench.run_as(call(7, 1, START_MS + 1_000), set("k", "v"))), Some(ErrorCode::Moved));
+}

@@ -176,7 +176,8 @@ mod tests {
             (DiskFull, Unknown),
             (Forgotten, Unknown),
             (Expired, Expired),
-            (BadRequest, BadRequest),
+            (BadRequest, Unknown),
+            (TooLarge, TooLarge),
             (Conflict, Conflict),
         ];
         for (said, heard) in cases {

@@ -89,7 +89,8 @@ impl Answer {
 
     /// Whether it says "not applied" of this attempt, and nothing of earlier ones under the same number.
     ///
-    /// Bad input and conflicts are decided by the request itself, so every attempt meets them; `Expired` is proof.
+    /// Conflicts are decided by the request itself, so every attempt meets them; `Expired` is proof. Bad input would be, but a
+    /// `valid_until` too far ahead is bad at that moment only.
     pub fn denies_this_attempt_only(&self) -> bool {
         let Self::Outcome(Outcome::Error(error)) = self else {
             return false;
@@ -105,10 +106,10 @@ impl Answer {
             | ErrorCode::Draining
             | ErrorCode::TimedOut
             | ErrorCode::DiskFull
+            | ErrorCode::BadRequest
             | ErrorCode::Forgotten => true,
             ErrorCode::BadFrame
             | ErrorCode::BadVersion
-            | ErrorCode::BadRequest
             | ErrorCode::TooLarge
             | ErrorCode::Unsupported
             | ErrorCode::Unknown

@@ -142,8 +142,12 @@ impl Core {
             });
             self.map_wanted |= blame;
         }
-        let partition = tracked.position.as_ref().and_then(|position| self.routes.partition(position));
-        self.time.answered(header.hlc, partition, now);
+        match tracked.position.as_ref().map(|position| self.routes.partition(position)) {
+            // A map tells the time of a node.
+            Some(Some(partition)) => self.map_wanted |= self.time.answered(header.hlc, partition, now),
+            Some(None) => {}
+            None => self.time.told(header.hlc, now),
+        }
         match outcome {
             Outcome::Error(refusal) if tracked.may_renew(&refusal, header.hlc) => self.renew(token, header.hlc, now),
             Outcome::Error(refusal) => self.refused(token, refusal, node, now),

@@ -1,13 +1,11 @@
 //! The servers' time, as their stamps show it: what `valid_until` counts from.
 //!
 //! ```text
-//!   stamp of                 becomes
-//!   a welcome                the general clock
-//!   an answer, behind it     the general clock
-//!   or at most the skew
-//!   ahead of it
-//!   an answer, further       the time of the partition that answered, and of no other
-//!   ahead
+//!   stamp of                                becomes
+//!   a welcome, a map, a status              the general clock
+//!   an answer of a partition, within        nothing new: the partition goes by the general clock
+//!   the skew of it
+//!   an answer of a partition, further off   the time of this partition, and of no other
 //! ```
 //! Both run on with this machine's monotonic clock. A partition may be ahead of all clocks: its machine time never goes
 //! back, though the clock that it once went by was set right.
@@ -39,61 +37,63 @@ impl Reading {
     }
 }
 
+/// No cluster allows its clocks to differ by more than this, in milliseconds.
+const MOST_SKEW_MS: u64 = 10_000;
+
 /// What a client knows of the servers' clocks.
 #[derive(Debug, Default)]
 pub struct ServerTime {
     general: Option<Reading>,
-    /// Partitions whose time is ahead of the general clock by more than the skew; 0 is one that the map does not tell.
-    ahead: BTreeMap<u32, Reading>,
-    /// The highest stamp that the general clock followed.
+    /// Partitions whose time is off the general clock by more than the skew.
+    off: BTreeMap<u32, Reading>,
     highest: Hlc,
     max_skew_ms: u64,
 }
 
 impl ServerTime {
-    /// A node of the cluster greeted: its clocks differ from others' by at most `max_skew_ms` milliseconds. A stamp of 0 says
-    /// that it does not know the time yet.
+    /// A node of the cluster greeted: its clocks differ from others' by at most `max_skew_ms` milliseconds.
     pub fn greeted(&mut self, stamp: Hlc, max_skew_ms: u32, now: Now) {
-        self.max_skew_ms = u64::from(max_skew_ms);
-        if stamp != Hlc::ZERO {
-            self.follow(stamp, now);
-        }
+        self.max_skew_ms = u64::from(max_skew_ms).min(MOST_SKEW_MS);
+        self.told(stamp, now);
     }
 
-    /// An answer came about `partition`; `None` if it was about none, or about one that the map does not tell.
-    pub fn answered(&mut self, stamp: Hlc, partition: Option<u32>, now: Now) {
+    /// A node said something of itself. A stamp of 0 says that it does not know the time yet.
+    pub fn told(&mut self, stamp: Hlc, now: Now) {
         if stamp == Hlc::ZERO {
             return;
         }
-        let partition = partition.unwrap_or(0);
-        let general = self.general.map(|general| general.at(now.elapsed));
-        if general.is_some_and(|general| stamp.millis() > general.saturating_add(self.max_skew_ms)) {
-            self.ahead.insert(partition, Reading { unix_ms: stamp.millis(), at: now.elapsed });
-        } else {
-            self.ahead.remove(&partition);
-            self.follow(stamp, now);
-        }
-    }
-
-    fn follow(&mut self, stamp: Hlc, now: Now) {
         self.general = Some(Reading { unix_ms: stamp.millis(), at: now.elapsed });
         let is_near = self.highest.millis() <= stamp.millis().saturating_add(self.max_skew_ms);
         self.highest = if is_near { self.highest.max(stamp) } else { stamp };
     }
 
-    /// Unix milliseconds by the clock that `partition` goes by; by this machine's own as long as no node told the time.
+    /// An answer came from `partition`; whether its time is news that the general clock has to be compared with.
+    pub fn answered(&mut self, stamp: Hlc, partition: u32, now: Now) -> bool {
+        if stamp == Hlc::ZERO {
+            return false;
+        }
+        let general = self.general.map(|general| general.at(now.elapsed));
+        let is_near = general.is_some_and(|general| stamp.millis().abs_diff(general) <= self.max_skew_ms);
+        if is_near {
+            self.off.remove(&partition);
+            return false;
+        }
+        self.off.insert(partition, Reading { unix_ms: stamp.millis(), at: now.elapsed }).is_none()
+    }
+
+    /// Unix milliseconds by the clock that `partition` goes by, or that most do; by this machine's own as long as no node told
+    /// the time.
     pub fn unix_ms(&self, partition: Option<u32>, now: Now) -> u64 {
-        let general = self.general.map_or(now.unix_ms, |general| general.at(now.elapsed));
-        let ahead = self.ahead.get(&partition.unwrap_or(0)).map_or(0, |ahead| ahead.at(now.elapsed));
-        general.max(ahead)
+        let off = partition.and_then(|partition| self.off.get(&partition));
+        off.or(self.general.as_ref()).map_or(now.unix_ms, |reading| reading.at(now.elapsed))
     }
 
     /// Forgets the partitions that the map does not have any more.
     pub fn keep(&mut self, exists: impl Fn(u32) -> bool) {
-        self.ahead.retain(|partition, _| *partition == 0 || exists(*partition));
+        self.off.retain(|partition, _| exists(*partition));
     }
 
-    /// The stamp of a frame to a node: the highest that the general clock followed.
+    /// The stamp of a frame to a node: the highest that nodes told of their own clocks.
     pub fn highest(&self) -> Hlc {
         self.highest
     }
@@ -124,49 +124,64 @@ mod tests {
     fn before_anybody_told_the_time_it_is_this_machines() {
         let mut time = ServerTime::default();
         time.greeted(Hlc::ZERO, 250, now(0));
-        time.answered(Hlc::ZERO, Some(1), now(0));
+        time.answered(Hlc::ZERO, 1, now(0));
         assert_eq!((time.unix_ms(Some(1), now(3)), time.highest()), (77, Hlc::ZERO));
+        assert!(time.answered(stamp(0), 1, now(0)), "the general clock is still to be asked for");
+        assert_eq!(time.unix_ms(Some(1), now(1)), START + 1_000);
     }
 
     #[test]
-    fn it_follows_the_latest_stamp_and_runs_on() {
+    fn it_is_the_nodes_latest_word_and_runs_on() {
         let mut time = greeted();
         assert_eq!(time.unix_ms(None, now(2)), START + 2_000);
-        time.answered(stamp(2_250), Some(1), now(2));
-        assert_eq!(time.unix_ms(Some(2), now(3)), START + 3_250);
-        assert_eq!(time.highest(), stamp(2_250));
-        time.answered(stamp(1_000), Some(1), now(3));
-        assert_eq!(time.unix_ms(None, now(3)), START + 1_000, "it goes back as well");
-        assert_eq!(time.highest(), stamp(1_000));
+        for said in [HOUR, 1_000] {
+            time.told(stamp(said), now(2));
+            assert_eq!(time.unix_ms(Some(2), now(3)), START + said + 1_000);
+            assert_eq!(time.highest(), stamp(said), "forward and back");
+        }
     }
 
     #[test]
-    fn a_partition_that_is_ahead_is_ahead_for_itself() {
+    fn partitions_within_the_skew_do_not_lift_it_one_after_the_other() {
         let mut time = greeted();
-        time.answered(stamp(HOUR), Some(1), now(1));
-        assert_eq!(time.unix_ms(Some(1), now(2)), START + HOUR + 1_000);
-        assert_eq!(time.unix_ms(Some(2), now(2)), START + 2_000);
-        assert_eq!(time.unix_ms(None, now(2)), START + 2_000);
-        assert_eq!(time.highest(), stamp(0));
-        time.answered(stamp(3_100), Some(1), now(3));
-        assert_eq!(time.unix_ms(Some(1), now(3)), START + 3_100, "the clocks have caught up");
+        for (partition, ms) in [(1, 200), (2, 250)] {
+            assert!(!time.answered(stamp(ms), partition, now(0)));
+        }
+        assert!(time.answered(stamp(400), 3, now(0)));
+        assert_eq!((time.unix_ms(Some(2), now(0)), time.highest()), (START, stamp(0)));
     }
 
     #[test]
-    fn a_clock_that_was_ahead_counts_until_the_next_greeting() {
+    fn a_partition_that_is_off_is_off_for_itself() {
+        for off in [HOUR, 0] {
+            let mut time = ServerTime::default();
+            time.greeted(stamp(HOUR / 2), 250, now(0));
+            assert!(time.answered(stamp(off), 1, now(0)));
+            assert!(!time.answered(stamp(off), 1, now(0)), "no news");
+            assert_eq!(time.unix_ms(Some(1), now(2)), START + off + 2_000);
+            for other in [None, Some(2)] {
+                assert_eq!(time.unix_ms(other, now(2)), START + HOUR / 2 + 2_000);
+            }
+            assert_eq!(time.highest(), stamp(HOUR / 2));
+            time.answered(stamp(HOUR / 2 + 3_100), 1, now(3));
+            assert_eq!(time.unix_ms(Some(1), now(3)), START + HOUR / 2 + 3_000, "it goes by the general clock again");
+        }
+    }
+
+    #[test]
+    fn one_node_that_allows_any_skew_does_not_make_every_time_near() {
         let mut time = ServerTime::default();
-        time.greeted(stamp(HOUR), 250, now(0));
-        time.greeted(stamp(1_000), 250, now(1));
-        assert_eq!((time.unix_ms(None, now(1)), time.highest()), (START + 1_000, stamp(1_000)));
+        time.greeted(stamp(0), u32::MAX, now(0));
+        assert!(time.answered(stamp(HOUR), 1, now(0)));
     }
 
     #[test]
     fn a_partition_that_is_gone_leaves_nothing() {
         let mut time = greeted();
-        for partition in [None, Some(1), Some(2)] {
+        for partition in [1, 2] {
             time.answered(stamp(HOUR), partition, now(1));
         }
         time.keep(|partition| partition == 2);
-        assert_eq!(time.ahead.keys().copied().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(time.off.keys().copied().collect::<Vec<_>>(), [2]);
     }
 }

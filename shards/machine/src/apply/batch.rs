@@ -102,10 +102,10 @@ impl Machine {
 
     fn execute(&mut self, command: &Command<'_>, request: RequestRef<'_>, limits: &Limits, now: Now) -> Outcome {
         let digest = if command.session == 0 { 0 } else { command.digest() };
-        if let Some(outcome) = self.recall(command, digest, now) {
+        if let Some(outcome) = self.recorded(command, digest) {
             return outcome;
         }
-        let decided = self.admit(command, request, limits).and_then(|()| self.decide(command, request, now));
+        let decided = self.admit(command, request, limits, now).and_then(|()| self.decide(command, request, now));
         match decided {
             Ok(outcome) => {
                 self.record(command, digest, &outcome);
@@ -115,13 +115,21 @@ impl Machine {
         }
     }
 
-    /// What must hold before anything is decided; none of these refusals is recorded.
-    fn admit(&self, command: &Command<'_>, request: RequestRef<'_>, limits: &Limits) -> Result<(), ErrorReply> {
+    /// What must hold before anything is decided; none of these refusals is recorded. Only the partition that a request
+    /// belongs to can say that it never was applied.
+    fn admit(
+        &self,
+        command: &Command<'_>,
+        request: RequestRef<'_>,
+        limits: &Limits,
+        now: Now,
+    ) -> Result<(), ErrorReply> {
         if let Some(position) = request.route()
             && !self.owns(&position)
         {
             return Err(self.moved());
         }
+        self.is_in_time(command, now)?;
         validate(request, limits)?;
         self.admit_session(command)
     }

@@ -22,51 +22,53 @@ const MAX_ACKNOWLEDGED: usize = 256;
 const OVERLOADED_RETRY_MS: u32 = 1_000;
 
 impl Machine {
-    /// The answer of a command that is not to be applied any more: a recorded one, or that it is too late.
-    pub(super) fn recall(&self, command: &Command<'_>, digest: u64, now: Now) -> Option<Outcome> {
+    /// The recorded answer of a command that was applied before.
+    pub(super) fn recorded(&self, command: &Command<'_>, digest: u64) -> Option<Outcome> {
         let (session, number) = (command.session, command.number);
         if session == 0 {
             return None;
         }
-        if let Some(answer) = self.state.answers.get(&(session, number)) {
-            return Some(if answer.digest == digest {
-                answer.outcome.clone()
-            } else {
-                refuse(
-                    ErrorCode::Conflict,
-                    format!("number {number} of session {session:016x} was used for another request; draw a new one"),
-                )
-            });
+        let answer = self.state.answers.get(&(session, number))?;
+        Some(if answer.digest == digest {
+            answer.outcome.clone()
+        } else {
+            let text =
+                format!("number {number} of session {session:016x} was used for another request; draw a new one");
+            ErrorReply::new(ErrorCode::Conflict, text).into()
+        })
+    }
+
+    /// Whether a command without a recorded answer may still be applied.
+    pub(super) fn is_in_time(&self, command: &Command<'_>, now: Now) -> Result<(), ErrorReply> {
+        let (session, number) = (command.session, command.number);
+        if session == 0 {
+            return Ok(());
         }
+        let refuse = |code, text| Err(ErrorReply::new(code, text));
         let acknowledged = self.state.sessions.get(&session).map_or(0, |session| session.acknowledged);
         if number < acknowledged {
-            return Some(refuse(
-                ErrorCode::Forgotten,
-                format!("number {number} is below {acknowledged}, which session {session:016x} acknowledged"),
-            ));
+            let text = format!("number {number} is below {acknowledged}, which session {session:016x} acknowledged");
+            return refuse(ErrorCode::Forgotten, text);
         }
         let valid_until_ms = command.valid_until_ms;
         if now.ms > valid_until_ms {
             let late_ms = now.ms - valid_until_ms;
-            return Some(if now.ms <= self.state.answer_expiry_ms(valid_until_ms) {
-                refuse(ErrorCode::Expired, format!("it came {late_ms} ms after valid_until; it was never applied"))
-            } else {
-                refuse(
-                    ErrorCode::Forgotten,
-                    format!("it came {late_ms} ms after valid_until; an earlier attempt may have been applied"),
-                )
-            });
+            if now.ms <= self.state.answer_expiry_ms(valid_until_ms) {
+                let text = format!("it came {late_ms} ms after valid_until; it was never applied");
+                return refuse(ErrorCode::Expired, text);
+            }
+            let text = format!("it came {late_ms} ms after valid_until; an earlier attempt may have been applied");
+            return refuse(ErrorCode::Forgotten, text);
         }
         let latest_ms = now.ms.saturating_add(MAX_VALID_FOR_MS).saturating_add(self.state.skew_ms());
-        (valid_until_ms > latest_ms).then(|| {
-            refuse(
-                ErrorCode::BadRequest,
-                format!(
-                    "valid_until is {} ms ahead; at most {MAX_VALID_FOR_MS} ms are allowed",
-                    valid_until_ms - now.ms
-                ),
-            )
-        })
+        if valid_until_ms > latest_ms {
+            let ahead_ms = valid_until_ms - now.ms;
+            let text = format!(
+                "valid_until is {ahead_ms} ms ahead of the partition's time; at most {MAX_VALID_FOR_MS} ms are allowed"
+            );
+            return refuse(ErrorCode::BadRequest, text);
+        }
+        Ok(())
     }
 
     /// Whether the command's session has, or gets, a place in the table.
@@ -139,8 +141,4 @@ impl Machine {
             self.index.sessions.remove(&(self.state.answer_expiry_ms(session.valid_until_ms), id));
         }
     }
-}
-
-fn refuse(code: ErrorCode, text: String) -> Outcome {
-    ErrorReply::new(code, text).into()
 }
