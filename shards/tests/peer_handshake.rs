@@ -7,20 +7,23 @@ use std::rc::Rc;
 use bytes::Bytes;
 use kahuna_protocol::{
     ClusterId, ErrorCode, ErrorReply, Incarnation, NodeId, ShardId,
-    frame::{FLAG_REPLY, access, archive_into, encode_frame, to_owned},
+    frame::{FLAG_FORWARDED, FLAG_REPLY, access, archive_into, encode_frame, to_owned},
     handshake::{Hello, KIND_HELLO},
 };
 use kahuna_shards::{
     env::{Env, Listener},
     linux::{Linux, ShardOptions, spawn_shard},
     peer::{
-        CallError, KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, LocalNode,
+        CallError, KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, LocalNode, Pulse,
         handshake::{KIND_PEER_WELCOME, PeerHello, PeerWelcome},
         listen_to_peers,
     },
 };
 use peer_world::*;
 use rkyv::Archived;
+
+/// The bootstrap's question.
+const KIND_FOUNDING: u16 = 0x1005;
 
 fn error_of(body: &[u8]) -> ErrorReply {
     to_owned(access::<Archived<ErrorReply>>(KIND_ERROR, body).expect("an error body"))
@@ -78,6 +81,38 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
             let welcome = PeerWelcome::decode(header.kind, &body).expect("a welcome");
             assert_eq!((welcome.version, welcome.from.node, welcome.from.incarnation), (1, 2, 102));
         }
+    });
+}
+
+#[test]
+fn of_the_pending_only_members_are_let_in_and_only_to_ask_for_the_founding() {
+    on_shard(async || {
+        let (listener, address) = listen();
+        let (second, echo) = node(local(2, &address), listener);
+        second.set_addresses(AddressSource::Listed, vec![(NodeId(1), Some(Incarnation(101)), "127.0.0.1:1".into())]);
+        let mut stranger = hello(3, 2);
+        stranger.from.cluster = ClusterId::NONE.0;
+        let error = refused(&address, &stranger).await;
+        assert_eq!((error.code(), error.text.contains("no member")), (ErrorCode::WrongCluster, true), "{}", error.text);
+        let mut member = hello(1, 2);
+        member.from.cluster = ClusterId::NONE.0;
+        let mut wire = Wire::dial(&address).await;
+        wire.send(&hello_frame(&member)).await;
+        assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_PEER_WELCOME));
+        for (kind, flags) in [(KIND_ECHO, 0), (0x0501, FLAG_FORWARDED)] {
+            wire.send(&frame(kind, flags, 5, |out| out.extend_from_slice(b"of a group"))).await;
+            let (header, _, body) = wire.next().await.expect("an answer");
+            assert_eq!((header.kind, error_of(&body).code()), (KIND_ERROR, ErrorCode::NotReady), "{kind:#06x}");
+        }
+        assert!(echo.seen.borrow().is_empty(), "nothing of that was passed on");
+        wire.send(&frame(KIND_FOUNDING, 0, 6, |_| {})).await;
+        assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_FOUNDING | 0x8000));
+        // With the founding it knows its cluster, and says so.
+        let joined = Pulse { boot_id: 1001, wall_ns: 0, agreed_ns: 0, cluster: CLUSTER.0, progress: Vec::new() };
+        wire.send(&frame(KIND_PULSE, 0, 7, |out| archive_into(&joined, out))).await;
+        assert!(wire.next().await.is_some(), "a pulse is answered");
+        wire.send(&frame(KIND_ECHO, 0, 8, |out| out.extend_from_slice(b"of a group"))).await;
+        assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_ECHO | 0x8000));
     });
 }
 

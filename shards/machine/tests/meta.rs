@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use kahuna_machine::Range;
+use kahuna_machine::{Meta, Range};
 use kahuna_protocol::meta::{
     Done, FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Replica, SetLed, Settings,
     UpsertNode,
@@ -26,7 +26,7 @@ fn two_groups() -> PlaceGroups {
 fn node(node: u32, client_address: &str) -> UpsertNode {
     let info = NodeInfo {
         node,
-        incarnation: 9,
+        incarnation: u64::from(node) + 100,
         client_address: client_address.to_owned(),
         peer_address: "127.0.0.1:1".to_owned(),
         shards: 2,
@@ -100,6 +100,46 @@ fn the_version_rises_with_changes_only() {
     let nodes: Vec<_> =
         bench.machine.meta().nodes.iter().map(|node| (node.node, node.client_address.as_str())).collect();
     assert_eq!(nodes, [(1, "a:2"), (3, "c:1")]);
+}
+
+#[test]
+fn only_nodes_that_have_replicas_are_written_down() {
+    let mut bench = bench();
+    bench.run(two_groups());
+    let change = |change: fn(&mut NodeInfo)| {
+        let mut upsert = node(2, "b:1");
+        change(&mut upsert.info);
+        upsert
+    };
+    let refused = [
+        (change(|info| info.node = 9), "no replica"),
+        (change(|info| info.incarnation = 101), "no replica"),
+        (change(|info| info.shards = 0), "no shard"),
+        (change(|info| info.peer_address = "x".repeat(1_025)), "longer than 1024"),
+        (change(|info| info.client_address = "x".repeat(1_025)), "longer than 1024"),
+    ];
+    for (request, word) in refused {
+        let outcome = bench.run(request.clone());
+        assert!(matches!(&outcome, Outcome::Error(reply) if reply.text.contains(word)), "{request:?}: {outcome:?}");
+    }
+    assert_eq!(bench.machine.meta().nodes, []);
+    assert_eq!(bench.run(change(|_| {})), Done {}.into());
+}
+
+#[test]
+fn a_data_partition_takes_nothing_of_the_meta_group() {
+    let mut bench = Bench::new();
+    let requests: [kahuna_protocol::Request; 5] = [
+        two_groups().into(),
+        node(1, "a:1").into(),
+        SetLed { group: 1 }.into(),
+        replace(1, 1).into(),
+        FinishReplacement { group: 1, replica: 10 }.into(),
+    ];
+    for request in requests {
+        assert_eq!(code(&bench.run(request)), Some(ErrorCode::BadRequest));
+    }
+    assert_eq!((bench.machine.meta(), bench.machine.meta_version()), (&Meta::default(), 0));
 }
 
 /// Node 2 asks for another replica of `group`.

@@ -37,6 +37,19 @@ fn a_tick_moves_time_forward_and_never_back() {
 }
 
 #[test]
+fn a_tick_that_no_leader_in_order_asks_for_ends_no_lease() {
+    let mut bench = Bench::new();
+    bench.acquire("k", "a", 60_000);
+    let day_ms = 24 * 3_600_000;
+    for to in [Hlc(u64::MAX), Hlc(u64::MAX / 2), Hlc::from_millis(START_MS + SKEW_MS + day_ms + 1)] {
+        assert_eq!(code(&bench.run(Tick { to: to.0 })), Some(ErrorCode::BadRequest), "to {to}");
+        assert!(bench.machine.time().millis() <= START_MS + 1, "to {to}");
+        assert!(matches!(bench.read(info("k")), Read::Answer(Outcome::LockState(_))), "to {to}");
+    }
+    assert_eq!(bench.run(Tick { to: Hlc::from_millis(START_MS + SKEW_MS + day_ms).0 }), Done {}.into());
+}
+
+#[test]
 fn a_read_of_what_the_clock_has_ended_asks_for_a_tick_first() {
     let mut bench = Bench::new();
     bench.run(KeySet { ttl_ms: Some(1_000), ..set("k", "v") });

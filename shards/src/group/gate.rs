@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::env::Env;
 use crate::env::local::LocalOneshot;
 use crate::raft::Replica;
-use crate::serve::{Answer, Call, Reply, Work};
+use crate::serve::{Answer, Call, Reply, Work, is_leaders_own};
 use crate::shard::Shard;
 
 /// One group of this shard: its replica, and every request that waits for it.
@@ -92,6 +92,9 @@ impl<E: Env> Group<E> {
         let elsewhere = leader.replica.filter(|&replica| replica != self.replica.id()).zip(leader.incarnation);
         match (elsewhere, self.shard.upgrade()) {
             (_, None) => work.refuse(ErrorCode::Draining, "the node stops; ask another one"),
+            _ if is_leaders_own(&work.call) => {
+                work.refuse(ErrorCode::NotLeader, format!("group {} is led by another node now", self.id));
+            }
             (leader, Some(shard)) if work.call.forwarded => {
                 let node = leader.and_then(|(_, incarnation)| shard.peers.node_of(incarnation));
                 let text = format!("group {} is not led here, and a request is forwarded once", self.id);

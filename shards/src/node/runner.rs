@@ -174,21 +174,13 @@ impl<E: Env> Runner<E> {
         &self.shard
     }
 
-    /// Where the operator says that the other nodes are, when the cluster was founded and now. Who is a member was fixed
-    /// then, with the data directory of each.
+    /// Where the operator says that the other nodes are, when the cluster was founded and now.
     fn set_told_addresses(&self) {
+        self.set_members();
         let manifest = self.manifest.borrow();
-        let members = manifest.founding.as_ref().map(|founding| &founding.members);
-        let incarnation_of = |node: u32| {
-            let member = members.into_iter().flatten().find(|member| member.node == node);
-            member.map(|member| Incarnation(member.incarnation))
-        };
-        let node = |node: u32, address: &String| (NodeId(node), incarnation_of(node), address.clone());
-        let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
-        self.shard.peers.set_addresses(AddressSource::Listed, listed);
         let (told, strangers): (Vec<_>, Vec<_>) =
             self.config.peers.iter().partition(|peer| manifest.peers.iter().any(|(listed, _)| *listed == peer.node.0));
-        let told = told.into_iter().map(|peer| node(peer.node.0, &peer.address)).collect();
+        let told = told.into_iter().map(|peer| (peer.node, None, peer.address.clone())).collect();
         self.shard.peers.set_addresses(AddressSource::Told, told);
         if self.shard.id == ShardId(0) {
             for peer in strangers {
@@ -200,6 +192,19 @@ impl<E: Env> Runner<E> {
                 );
             }
         }
+    }
+
+    /// Who was listed when the cluster was founded, and the data directory of each as soon as that is founded.
+    fn set_members(&self) {
+        let manifest = self.manifest.borrow();
+        let members = manifest.founding.as_ref().map(|founding| &founding.members);
+        let incarnation_of = |node: u32| {
+            let member = members.into_iter().flatten().find(|member| member.node == node);
+            member.map(|member| Incarnation(member.incarnation))
+        };
+        let node = |node: u32, address: &String| (NodeId(node), incarnation_of(node), address.clone());
+        let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
+        self.shard.peers.set_addresses(AddressSource::Listed, listed);
     }
 
     fn listen(self: &Rc<Self>) -> std::io::Result<()> {
@@ -257,8 +262,10 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
 
     fn founded(self: Rc<Self>, manifest: Arc<Manifest>) {
         let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
-        self.shard.peers.set_cluster(cluster);
         *self.manifest.borrow_mut() = manifest.clone();
+        // On record before the node has a cluster: from then on a pending node that is not is refused.
+        self.set_members();
+        self.shard.peers.set_cluster(cluster);
         E::spawn(self.open_log(manifest));
     }
 

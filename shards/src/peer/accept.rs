@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::handshake::KIND_HELLO;
-use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::dial::split;
 use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
@@ -31,6 +31,9 @@ const MAX_LINKS: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
+
+/// The kinds of questions that the links and the bootstrap ask: all that a pending node has to ask.
+const PENDING_KINDS: std::ops::RangeInclusive<u16> = 0x1000..=0x10ff;
 
 /// Whose link it is: the node, its data directory, its shard.
 type Key = (NodeId, Incarnation, u16);
@@ -252,6 +255,7 @@ impl<E: Env> Peers<E> {
     /// A link that is let in, to its end.
     async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: Vec<u8>) {
         let from = &hello.from;
+        let pending = ClusterId(from.cluster).is_none();
         let identity = PeerIdentity { node: NodeId(from.node), incarnation: Incarnation(from.incarnation) };
         let (read, write) = stream.split();
         let out = self.outgoing();
@@ -281,7 +285,7 @@ impl<E: Env> Peers<E> {
                         remote.heard(E::boot_clock());
                     }
                     self.observe(&header);
-                    if let Err(error) = self.on_question(identity, &out, header, payload) {
+                    if let Err(error) = self.on_question(identity, pending, &out, header, payload) {
                         break Some(error);
                     }
                 }
@@ -301,10 +305,18 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// One frame of another node. `Err` ends the link.
+    /// Whether a node is, as far as this one knows, of this node's cluster, or this one has none either.
+    fn is_of_our_cluster(&self, node: NodeId) -> bool {
+        let own = self.local.borrow().cluster;
+        own.is_none() || self.peer(node).is_some_and(|view| view.cluster == own)
+    }
+
+    /// One frame of another node, which belonged to no cluster if it was `pending` when the link was made. `Err` ends the
+    /// link.
     fn on_question(
         &self,
         from: PeerIdentity,
+        pending: bool,
         out: &Rc<Outgoing>,
         header: Header,
         payload: Bytes,
@@ -328,6 +340,10 @@ impl<E: Env> Peers<E> {
                 reply.send(KIND_PULSE_REPLY, |out| own.encode(out));
             }
             KIND_PROBE => reply.send(KIND_PROBE_REPLY, |_| {}),
+            kind if pending && !PENDING_KINDS.contains(&kind) && !self.is_of_our_cluster(from.node) => {
+                let text = format!("node {} has not said yet that it belongs to this cluster", from.node);
+                reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
+            }
             _ => {
                 let handler = self.handler.borrow().clone();
                 match handler {

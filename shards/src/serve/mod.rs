@@ -23,6 +23,7 @@ mod outbox;
 mod peer_requests;
 mod reply;
 mod signal;
+mod system_requests;
 
 pub use call::{Call, Work};
 pub use handshake::adopt_client;
@@ -31,3 +32,4 @@ pub use load::{Charge, Load};
 pub use outbox::Outbox;
 pub use reply::{Answer, KIND_ERROR, Reply};
 pub use signal::{Signal, behind_ready_tasks};
+pub(crate) use system_requests::is_leaders_own;

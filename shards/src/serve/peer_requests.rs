@@ -13,6 +13,7 @@ use super::call::{Call, Work};
 use super::connection::frame_error;
 use super::dispatch::{busy, timeout_of};
 use super::reply::{Reply, Target};
+use super::system_requests;
 use crate::env::Env;
 use crate::peer::{PeerHandler, PeerIdentity, PeerReplier};
 use crate::raft::Sender;
@@ -36,7 +37,7 @@ impl<E: Env> PeerHandler for Shard<E> {
         if header.flags & FLAG_FORWARDED == 0 {
             return reply.refuse(&frame_error(FrameError::UnknownKind(header.kind)));
         }
-        match self.forwarded_call(&prelude, &header, &body) {
+        match self.forwarded_call(from, &prelude, &header, &body) {
             Err(error) => reply.refuse(&error),
             Ok(call) => match self.load.admit(header.frame_bytes()) {
                 None => reply.refuse(&busy(self.overload_text())),
@@ -78,14 +79,25 @@ impl<E: Env> Shard<E> {
     }
 
     /// A request that another node forwards: its body is validated here too, nothing is taken on trust.
-    fn forwarded_call(&self, peer: &PeerPrelude, header: &Header, payload: &Bytes) -> Result<Call, ErrorReply> {
+    fn forwarded_call(
+        &self,
+        from: PeerIdentity,
+        peer: &PeerPrelude,
+        header: &Header,
+        payload: &Bytes,
+    ) -> Result<Call, ErrorReply> {
         let (prelude, _) = RequestPrelude::split(payload).map_err(frame_error)?;
         let body = payload.slice(RequestPrelude::BYTES..);
         let request = RequestRef::access(header.kind, &body).map_err(frame_error)?;
         let class = request.class();
         match class {
             Class::Read | Class::Write => validate(request, &self.config.limits)?,
-            Class::System => {}
+            Class::System => {
+                let meta = self.group(GroupId::META);
+                let machine = meta.as_ref().map(|group| group.replica().machine().borrow());
+                let meta = machine.as_ref().map(|machine| machine.meta());
+                system_requests::check(from, GroupId(peer.group), &prelude, &request, meta)?;
+            }
             Class::Node => return Err(ErrorReply::new(ErrorCode::BadRequest, "each node answers this itself")),
         }
         Ok(Call {

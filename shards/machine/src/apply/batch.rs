@@ -55,6 +55,8 @@ pub struct Now {
     pub stamp: Hlc,
     /// The stamp's milliseconds.
     pub ms: u64,
+    /// What the leader stamped its batch with, in milliseconds: machine time may be ahead of it.
+    pub batch_ms: u64,
 }
 
 /// Whether a batch can be applied, whatever the state is.
@@ -97,7 +99,7 @@ impl Machine {
     fn advance(&mut self, batch_stamp: Hlc) -> Now {
         let stamp = batch_stamp.max(self.state.time.next());
         self.state.time = stamp;
-        Now { stamp, ms: stamp.millis() }
+        Now { stamp, ms: stamp.millis(), batch_ms: batch_stamp.millis() }
     }
 
     fn execute(&mut self, command: &Command<'_>, request: RequestRef<'_>, limits: &Limits, now: Now) -> Outcome {
@@ -150,10 +152,10 @@ impl Machine {
                 self.sequence_draw(&body.name, body.count.to_native(), &body.idempotency_key, now)
             }
             RequestRef::SequenceDelete(body) => Ok(self.sequence_delete(body)),
-            RequestRef::Tick(body) => Ok(self.tick(Hlc(body.to.to_native()))),
+            RequestRef::Tick(body) => self.tick(Hlc(body.to.to_native()), now),
             RequestRef::PlaceGroups(body) => self.place_groups(body),
             RequestRef::SetLed(body) => self.set_led(body),
-            RequestRef::UpsertNode(body) => Ok(self.upsert_node(body)),
+            RequestRef::UpsertNode(body) => self.upsert_node(body),
             RequestRef::ReplaceReplica(body) => self.replace_replica(body),
             RequestRef::FinishReplacement(body) => self.finish_replacement(body),
             RequestRef::LockInfo(_)

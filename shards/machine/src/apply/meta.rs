@@ -9,14 +9,28 @@ use kahuna_protocol::meta::{
 };
 use kahuna_protocol::{Hlc, Outcome};
 
+use super::Now;
 use crate::Machine;
-use crate::state::Meta;
+use crate::state::{Meta, Range};
+
+/// How far ahead of its batch's stamp a tick may reach, beyond the skew of clocks, in milliseconds: a day. A leader in order
+/// ticks by the clock that it stamps by. What is further ahead would end every lease, and no clock would catch up.
+const MAX_TICK_MS: u64 = 24 * 3_600_000;
 
 impl Machine {
     /// Moves machine time to at least `to`.
-    pub(super) fn tick(&mut self, to: Hlc) -> Outcome {
+    ///
+    /// # Errors
+    /// `BadRequest` when that is further ahead of the leader's clock than any leader in order asks for.
+    pub(super) fn tick(&mut self, to: Hlc, now: Now) -> Result<Outcome, ErrorReply> {
+        let most_ms = now.batch_ms.saturating_add(self.state.skew_ms()).saturating_add(MAX_TICK_MS);
+        if to.millis() > most_ms {
+            let by_ms = to.millis() - now.batch_ms;
+            let text = format!("a tick {by_ms} ms ahead of the leader's clock: at most a day and max_clock_skew_ms");
+            return Err(ErrorReply::new(ErrorCode::BadRequest, text));
+        }
         self.state.time = self.state.time.max(to);
-        Done {}.into()
+        Ok(Done {}.into())
     }
 
     /// Takes the first placement of all groups.
@@ -32,10 +46,9 @@ impl Machine {
     }
 
     /// Writes down a node.
-    pub(super) fn upsert_node(&mut self, body: &ArchivedUpsertNode) -> Outcome {
+    pub(super) fn upsert_node(&mut self, body: &ArchivedUpsertNode) -> Result<Outcome, ErrorReply> {
         let info = to_owned(&body.info);
-        let done = self.change_meta(|meta| Ok(meta.upsert_node(info)));
-        done.unwrap_or_else(Outcome::from)
+        self.change_meta(|meta| meta.upsert_node(info))
     }
 
     /// Mints a replica in the place of a lost one, or names the one that was.
@@ -62,6 +75,9 @@ impl Machine {
     }
 
     fn change_meta(&mut self, change: impl FnOnce(&mut Meta) -> Result<bool, String>) -> Result<Outcome, ErrorReply> {
+        if self.state.range != Range::none() {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, "a data partition keeps no nodes and no placements"));
+        }
         let mut meta = Meta::clone(&self.state.meta);
         let changed = change(&mut meta).map_err(|text| ErrorReply::new(ErrorCode::BadRequest, text))?;
         if changed {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kahuna_protocol::RangeMap;
+use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::meta::{
     FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
 };
@@ -140,14 +141,28 @@ impl Meta {
         Ok(true)
     }
 
-    /// Writes down a node. Whether anything changed.
-    pub fn upsert_node(&mut self, info: NodeInfo) -> bool {
+    /// Writes down a node. Once the groups are placed, that is one of those that have replicas. Whether anything changed.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn upsert_node(&mut self, info: NodeInfo) -> Result<bool, String> {
+        let NodeInfo { node, incarnation, ref client_address, ref peer_address, shards } = info;
+        let mut replicas = self.placements.iter().flat_map(|placement| &placement.replicas);
+        if self.is_placed() && !replicas.any(|replica| (replica.node, replica.incarnation) == (node, incarnation)) {
+            return Err(format!("node {node} with data directory {incarnation:016x} has no replica of any group"));
+        }
+        if shards == 0 {
+            return Err(format!("node {node} has no shard"));
+        }
+        if [client_address, peer_address].iter().any(|address| address.len() > MAX_NAME_BYTES) {
+            return Err(format!("an address of node {node} is longer than {MAX_NAME_BYTES} bytes"));
+        }
         match self.nodes.binary_search_by_key(&info.node, |node| node.node) {
-            Ok(at) if self.nodes[at] == info => return false,
+            Ok(at) if self.nodes[at] == info => return Ok(false),
             Ok(at) => self.nodes[at] = info,
             Err(at) => self.nodes.insert(at, info),
         }
-        true
+        Ok(true)
     }
 }
 

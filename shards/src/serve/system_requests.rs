@@ -1,0 +1,142 @@
+//! What another node may have the log take of the system's own commands.
+//!
+//! Nobody forwards these for somebody else, so the link that one comes over says whose word it is:
+//! ```text
+//!   Tick, PlaceGroups          nobody's: the group's leader proposes them itself
+//!   UpsertNode, ReplaceReplica the node's own: of its own number and data directory
+//!   SetLed, FinishReplacement  of a node with a replica of the group
+//! ```
+//! What must hold whoever leads is checked by the state machine as well; this is the door's part.
+
+use kahuna_machine::Meta;
+use kahuna_protocol::meta::Placement;
+use kahuna_protocol::request::Class;
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, RequestPrelude, RequestRef};
+
+use super::call::Call;
+use crate::peer::PeerIdentity;
+
+/// Whether a request is one that only the leader of a group proposes, for itself.
+pub(crate) fn is_leaders_own(call: &Call) -> bool {
+    call.class == Class::System && RequestRef::access(call.kind, &call.body).is_ok_and(|request| for_itself(&request))
+}
+
+fn for_itself(request: &RequestRef<'_>) -> bool {
+    matches!(request, RequestRef::Tick(_) | RequestRef::PlaceGroups(_))
+}
+
+/// Whether the node `from` may have `request` proposed in `group`. `meta` is what the meta group's replica here has applied.
+///
+/// # Errors
+/// What the node is told: `BadRequest` for what no node in order sends, `NotReady` for what cannot be judged yet.
+pub(super) fn check(
+    from: PeerIdentity,
+    group: GroupId,
+    prelude: &RequestPrelude,
+    request: &RequestRef<'_>,
+    meta: Option<&Meta>,
+) -> Result<(), ErrorReply> {
+    debug_assert_eq!(request.class(), Class::System);
+    let refuse = |text: String| Err(ErrorReply::new(ErrorCode::BadRequest, format!("node {}: {text}", from.node)));
+    if for_itself(request) {
+        return refuse("the leader of a group proposes this itself".to_owned());
+    }
+    if group != GroupId::META {
+        return refuse(format!("group {group} does not take the meta group's commands"));
+    }
+    if prelude.session != 0 {
+        return refuse("a command of the system belongs to no session".to_owned());
+    }
+    let own = |node: u32, incarnation: u64| {
+        if (node, incarnation) == (from.node.0, from.incarnation.0) {
+            return Ok(());
+        }
+        refuse(format!(
+            "it speaks of node {node} with data directory {incarnation:016x}, and is not that node with that directory"
+        ))
+    };
+    let asked = match request {
+        RequestRef::UpsertNode(body) => return own(body.info.node.to_native(), body.info.incarnation.to_native()),
+        RequestRef::ReplaceReplica(body) => return own(body.node.to_native(), body.incarnation.to_native()),
+        RequestRef::SetLed(body) => body.group.to_native(),
+        RequestRef::FinishReplacement(body) => body.group.to_native(),
+        _ => return refuse("this is no command of the system".to_owned()),
+    };
+    let Some(meta) = meta.filter(|meta| meta.is_placed()) else {
+        return Err(ErrorReply::new(ErrorCode::NotReady, "where the groups are is not known here yet"));
+    };
+    let here = |placement: &&Placement| {
+        placement
+            .replicas
+            .iter()
+            .any(|replica| (replica.node, replica.incarnation) == (from.node.0, from.incarnation.0))
+    };
+    match meta.placement(asked).filter(here) {
+        Some(_) => Ok(()),
+        None => refuse(format!("it has no replica of group {asked}, and speaks for its leader")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kahuna_protocol::meta::{
+        FinishReplacement, NodeInfo, PlaceGroups, ReplaceReplica, Replica, SetLed, Settings, Tick, UpsertNode,
+    };
+    use kahuna_protocol::{Incarnation, NodeId, RangeMap, Request};
+
+    use super::*;
+
+    const FROM: PeerIdentity = PeerIdentity { node: NodeId(2), incarnation: Incarnation(102) };
+
+    fn groups() -> PlaceGroups {
+        let replica = |node: u32, id: u64| Replica { replica: id, node, incarnation: 100 + u64::from(node) };
+        let placements = vec![
+            Placement { group: 1, replicas: vec![replica(1, 4), replica(2, 5)], led: false },
+            Placement { group: 2, replicas: vec![replica(1, 6), replica(3, 7)], led: false },
+        ];
+        PlaceGroups { settings: Settings::default(), map: RangeMap::even(2), placements }
+    }
+
+    fn asked_in(group: GroupId, session: u64, request: impl Into<Request>, placed: bool) -> Result<(), ErrorCode> {
+        let mut meta = Meta::default();
+        if placed {
+            meta.place(groups()).expect("sound");
+        }
+        let request: Request = request.into();
+        let mut body = Vec::new();
+        request.encode_body(&mut body);
+        let body = bytes::Bytes::from(body);
+        let request = RequestRef::access(request.kind(), &body).expect("sound");
+        let prelude = RequestPrelude { session, ..RequestPrelude::default() };
+        check(FROM, group, &prelude, &request, Some(&meta)).map_err(|error| error.code())
+    }
+
+    fn asked(request: impl Into<Request>) -> Result<(), ErrorCode> {
+        asked_in(GroupId::META, 0, request, true)
+    }
+
+    fn info(node: u32, incarnation: u64) -> UpsertNode {
+        let address = "127.0.0.1:1".to_owned();
+        let info = NodeInfo { node, incarnation, client_address: address.clone(), peer_address: address, shards: 1 };
+        UpsertNode { info }
+    }
+
+    #[test]
+    fn a_node_speaks_for_itself_and_for_the_groups_it_has_and_for_nothing_else() {
+        const REFUSED: Result<(), ErrorCode> = Err(ErrorCode::BadRequest);
+        assert_eq!(asked(Tick { to: u64::MAX }), REFUSED);
+        assert_eq!(asked(Tick { to: 0 }), REFUSED);
+        assert_eq!(asked(groups()), REFUSED);
+        assert_eq!(asked(info(2, 102)), Ok(()));
+        assert_eq!((asked(info(3, 103)), asked(info(2, 103)), asked(info(9, 102))), (REFUSED, REFUSED, REFUSED));
+        let replace = |node, incarnation| ReplaceReplica { group: 1, node, incarnation, loss: 1 };
+        assert_eq!((asked(replace(2, 102)), asked(replace(1, 101))), (Ok(()), REFUSED));
+        assert_eq!((asked(SetLed { group: 1 }), asked(SetLed { group: 2 })), (Ok(()), REFUSED));
+        assert_eq!(asked(SetLed { group: 77 }), REFUSED);
+        let finish = |group| FinishReplacement { group, replica: 9 };
+        assert_eq!((asked(finish(1)), asked(finish(2))), (Ok(()), REFUSED));
+        assert_eq!(asked_in(GroupId(1), 0, info(2, 102), true), REFUSED, "a data group has no nodes");
+        assert_eq!(asked_in(GroupId::META, 5, info(2, 102), true), REFUSED, "a session's answers are kept");
+        assert_eq!(asked_in(GroupId::META, 0, SetLed { group: 1 }, false), Err(ErrorCode::NotReady));
+    }
+}
