@@ -42,7 +42,64 @@ impl Default for Timing {
     }
 }
 
+/// The longest election timeout: for so long nothing is written once a leader is gone.
+pub const MAX_ELECTION: Duration = Duration::from_secs(600);
+
+/// Raft's times do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimingError {
+    /// No heartbeat at all, in Raft's unit.
+    #[error("--heartbeat {0:?}: times count in whole milliseconds, and this one is 1ms or more")]
+    Heartbeat(Duration),
+    /// A leader whose heartbeat is late once would be taken for dead.
+    #[error(
+        "--heartbeat {heartbeat:?}, --election-min {election_min:?}: the shortest election timeout must be two heartbeats or \
+         more, in whole milliseconds"
+    )]
+    Shortest {
+        /// Between heartbeats.
+        heartbeat: Duration,
+        /// The shortest election timeout.
+        election_min: Duration,
+    },
+    /// All replicas would campaign at the same moment.
+    #[error(
+        "--election-min {election_min:?}, --election-max {election_max:?}: the longest election timeout must be above the \
+         shortest, in whole milliseconds"
+    )]
+    Longest {
+        /// The shortest election timeout.
+        election_min: Duration,
+        /// The longest.
+        election_max: Duration,
+    },
+    /// Beyond [`MAX_ELECTION`].
+    #[error("--election-max {0:?}: at most {MAX_ELECTION:?}, for nothing is written for so long when a leader is gone")]
+    TooLong(Duration),
+}
+
 impl Timing {
+    /// Whether these times go together in Raft's unit, whole milliseconds, to which they are cut.
+    ///
+    /// # Errors
+    /// Which of them do not, by the names of their flags.
+    pub fn check(&self) -> Result<(), TimingError> {
+        let Self { heartbeat, election_min, election_max } = *self;
+        if heartbeat.as_millis() == 0 {
+            return Err(TimingError::Heartbeat(heartbeat));
+        }
+        if election_min.as_millis() < 2 * heartbeat.as_millis() {
+            return Err(TimingError::Shortest { heartbeat, election_min });
+        }
+        if election_max.as_millis() <= election_min.as_millis() {
+            return Err(TimingError::Longest { election_min, election_max });
+        }
+        if election_max > MAX_ELECTION {
+            return Err(TimingError::TooLong(election_max));
+        }
+        Ok(())
+    }
+
     /// By how much less than its followers grant it a leader trusts its lease: what confirms it may be counted from so much
     /// after the moment at which it was asked.
     pub fn lease_margin(&self) -> Duration {

@@ -1,12 +1,18 @@
 //! The configuration file: TOML, one table for the node and one for the commands.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use kahuna::units::Size;
 use serde::Deserialize;
 
 use super::client_args::ClientFile;
 use super::exit::Failure;
 use super::serve_args::NodeArgs;
+
+/// The most bytes of a file.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What a file may hold. An unknown name is an error: a misspelled setting would be a silent default.
 #[derive(Debug, Default, Deserialize)]
@@ -26,7 +32,17 @@ impl ConfigFile {
     pub fn read(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self::default()) };
         let unreadable = |error| Failure::Usage(format!("cannot read the configuration {}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let file = File::open(path).map_err(unreadable)?;
+        let mut text = String::new();
+        // One more than it may be: what is named by mistake may have no end.
+        let bytes = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if bytes as u64 > MAX_BYTES {
+            return Err(Failure::Usage(format!(
+                "the configuration {} is longer than {}, the most that is read",
+                path.display(),
+                Size(MAX_BYTES)
+            )));
+        }
         toml::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
     }
 }

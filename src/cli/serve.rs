@@ -51,6 +51,7 @@ fn refusal(error: StartError) -> Failure {
         }
         StartError::OneDoor(_)
         | StartError::Partitions(_)
+        | StartError::Timing(_)
         | StartError::DataDir(
             DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherPartitions { .. },
         ) => Exit::Usage,

@@ -7,14 +7,19 @@ use std::str::FromStr;
 
 use clap::Args;
 use kahuna::units::{Size, Span};
-use kahuna_client::protocol::limits::MAX_NAME_BYTES;
 use kahuna_client::protocol::meta::Settings;
 use kahuna_client::protocol::{Limits, NodeId};
 use kahuna_shards::config::{MAX_PARTITIONS, NodeConfig, PeerSpec, Timing};
+use kahuna_shards::node::listed_peers;
 use serde::{Deserialize, Deserializer, de};
 
 use super::address::Address;
 use super::exit::Failure;
+
+/// The furthest that clocks may be said to be apart, in milliseconds: every lease ends so much later.
+const MAX_SKEW_MS: u32 = 3_600_000;
+/// What `--snapshot-log-size` may be.
+const SNAPSHOT_LOG: (Size, Size) = (Size(4 << 10), Size(1 << 40));
 
 /// One entry of `--peers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,19 +86,21 @@ pub struct NodeArgs {
     /// Size of a log segment, a multiple of 4KiB [default: 32MiB]
     #[arg(long, env = "KAHUNA_SEGMENT_SIZE", value_name = "SIZE")]
     pub segment_size: Option<Size>,
-    /// A partition takes a snapshot when its log since the last one is longer [default: 8MiB]
+    /// A partition takes a snapshot when its log since the last one is longer, 4KiB to 1TiB
+    /// [default: 8MiB]
     #[arg(long, env = "KAHUNA_SNAPSHOT_LOG_SIZE", value_name = "SIZE")]
     pub snapshot_log_size: Option<Size>,
-    /// Between heartbeats [default: 50ms]
+    /// Between heartbeats, in whole milliseconds [default: 50ms]
     #[arg(long, env = "KAHUNA_HEARTBEAT", value_name = "SPAN")]
     pub heartbeat: Option<Span>,
-    /// Shortest election timeout [default: 150ms]
+    /// Shortest election timeout, two heartbeats or more [default: 150ms]
     #[arg(long, env = "KAHUNA_ELECTION_MIN", value_name = "SPAN")]
     pub election_min: Option<Span>,
-    /// Longest election timeout: the lease, and the failover time [default: 300ms]
+    /// Longest election timeout, above the shortest, at most 10m: the lease, and the failover time [default: 300ms]
     #[arg(long, env = "KAHUNA_ELECTION_MAX", value_name = "SPAN")]
     pub election_max: Option<Span>,
-    /// How far the nodes' clocks may be apart; fixed when the cluster is made [default: 250ms]
+    /// How far the nodes' clocks may be apart; at most 1h; fixed when the cluster is made
+    /// [default: 250ms]
     #[arg(long, env = "KAHUNA_MAX_CLOCK_SKEW", value_name = "SPAN")]
     pub max_clock_skew: Option<Span>,
     /// Added to the wall clock, in milliseconds
@@ -135,15 +142,15 @@ impl NodeArgs {
         let insecure = self.insecure_listen.unwrap_or(false);
         let listen = address("--listen", self.listen.as_deref().unwrap_or("127.0.0.1:2070"), insecure)?;
         let peer_listen = address("--peer-listen", self.peer_listen.as_deref().unwrap_or("127.0.0.1:2071"), insecure)?;
-        reachable("--advertise", listen.ip(), self.advertise.as_deref())?;
-        reachable("--peer-advertise", peer_listen.ip(), self.peer_advertise.as_deref())?;
+        let advertise = reachable("--advertise", listen.ip(), self.advertise.as_deref())?;
+        let peer_advertise = reachable("--peer-advertise", peer_listen.ip(), self.peer_advertise.as_deref())?;
         let defaults = Timing::default();
         let timing = Timing {
             heartbeat: self.heartbeat.map_or(defaults.heartbeat, |span| span.0),
             election_min: self.election_min.map_or(defaults.election_min, |span| span.0),
             election_max: self.election_max.map_or(defaults.election_max, |span| span.0),
         };
-        check_timing(&timing)?;
+        timing.check().map_err(|error| Failure::Usage(error.to_string()))?;
         let segment_bytes = self.segment_size.map_or(32 << 20, |size| size.0);
         if !segment_bytes.is_multiple_of(4096) || !(1 << 20..=1 << 30).contains(&segment_bytes) {
             return Err(Failure::Usage(format!(
@@ -157,6 +164,8 @@ impl NodeArgs {
         if let Some(partitions) = self.partitions {
             check_partitions(partitions)?;
         }
+        let snapshot_log = self.snapshot_log_size.unwrap_or(Size(8 << 20));
+        let snapshot_log_bytes = within("--snapshot-log-size", snapshot_log, SNAPSHOT_LOG.0, SNAPSHOT_LOG.1)?;
         let cpus = allowed_cpus();
         let shards = self.shards.map_or_else(|| u16::try_from(cpus.len().max(1)).unwrap_or(u16::MAX), NonZeroU16::get);
         let pin = self.pin.unwrap_or(self.shards.is_none()) && usize::from(shards) <= cpus.len();
@@ -169,8 +178,8 @@ impl NodeArgs {
         }
         let mut settings = Settings::default();
         if let Some(skew) = self.max_clock_skew {
-            let skew_ms = u32::try_from(skew.millis());
-            let skew_ms = skew_ms.map_err(|_| Failure::Usage(format!("--max-clock-skew {skew} is too long")))?;
+            let skew_ms = u32::try_from(skew.millis()).ok().filter(|skew_ms| (1..=MAX_SKEW_MS).contains(skew_ms));
+            let skew_ms = skew_ms.ok_or_else(|| Failure::Usage(format!("--max-clock-skew {skew}: from 1ms to 1h")))?;
             (limits.max_clock_skew_ms, settings.max_clock_skew_ms) = (skew_ms, skew_ms);
         }
         let config = NodeConfig {
@@ -179,8 +188,8 @@ impl NodeArgs {
             listen,
             peer_listen,
             peers: self.peers.unwrap_or_default().into_iter().map(|peer| peer.0).collect(),
-            advertise: self.advertise,
-            peer_advertise: self.peer_advertise,
+            advertise,
+            peer_advertise,
             shards,
             cpus: if pin { cpus } else { Vec::new() },
             partitions: self.partitions.map(NonZeroU32::get),
@@ -188,10 +197,11 @@ impl NodeArgs {
             settings,
             timing,
             segment_bytes,
-            snapshot_log_bytes: self.snapshot_log_size.map_or(8 << 20, |size| size.0),
+            snapshot_log_bytes,
             io_memory_bytes: 64 << 10,
             wall_clock_offset_ms: self.wall_clock_offset_ms.unwrap_or(0),
         };
+        listed_peers(&config).map_err(|error| Failure::Usage(error.to_string()))?;
         if config.has_one_door() {
             return Err(Failure::Usage(format!(
                 "--listen {} and --peer-listen {}: clients and peers need a port each",
@@ -229,29 +239,24 @@ fn address(flag: &str, text: &str, insecure: bool) -> Result<SocketAddr, Failure
     Ok(address)
 }
 
-/// Others cannot connect to "any address".
-fn reachable(flag: &str, listen: IpAddr, advertised: Option<&str>) -> Result<(), Failure> {
-    match advertised {
-        None if listen.is_unspecified() => {
-            Err(Failure::Usage(format!("{flag} HOST:PORT is needed: nobody can connect to {listen}")))
+/// What others are told. They cannot connect to "any address".
+fn reachable(flag: &str, listen: IpAddr, advertised: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(text) = advertised else {
+        if listen.is_unspecified() {
+            return Err(Failure::Usage(format!("{flag} HOST:PORT is needed: nobody can connect to {listen}")));
         }
-        Some(text) if text.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) => {
-            Err(Failure::Usage(format!("{flag} {text}: write HOST:PORT")))
-        }
-        Some(text) if text.len() > MAX_NAME_BYTES => Err(Failure::Usage(format!("{flag} is too long"))),
-        _ => Ok(()),
-    }
+        return Ok(None);
+    };
+    let Address(address) = text.parse().map_err(|error| Failure::Usage(format!("{flag}: {error}")))?;
+    Ok(Some(address))
 }
 
-fn check_timing(timing: &Timing) -> Result<(), Failure> {
-    let Timing { heartbeat, election_min, election_max } = timing;
-    if heartbeat.is_zero() || election_min < &(*heartbeat * 2) || election_max <= election_min {
-        return Err(Failure::Usage(format!(
-            "--heartbeat {heartbeat:?}, --election-min {election_min:?}, --election-max {election_max:?}: the shortest \
-             election timeout must be two heartbeats or more, the longest above it"
-        )));
+/// Within a bound, named with the flag otherwise.
+fn within(flag: &str, size: Size, least: Size, most: Size) -> Result<u64, Failure> {
+    if (least.0..=most.0).contains(&size.0) {
+        return Ok(size.0);
     }
-    Ok(())
+    Err(Failure::Usage(format!("{flag} {size}: from {least} to {most}")))
 }
 
 /// The CPUs that this process may run on, ascending.
@@ -331,6 +336,47 @@ mod tests {
         assert!(refusal(close).contains("--election-min"));
         let slow = NodeArgs { election_min: span("1s"), election_max: span("2s"), ..args() };
         assert!(slow.config().is_ok());
+        let timed = |heartbeat: &str, election_min: &str, election_max: &str| {
+            let (heartbeat, election_min, election_max) = (span(heartbeat), span(election_min), span(election_max));
+            NodeArgs { heartbeat, election_min, election_max, ..args() }
+        };
+        assert!(timed("1ms", "2ms", "3ms").config().is_ok());
+        assert!(timed("1ms", "9m", "10m").config().is_ok());
+        for (heartbeat, min, max, words) in [
+            ("50ms", "150ms", "150.5ms", ["--election-min 150ms", "--election-max 150.5ms"]),
+            ("50ms", "150ms", "150ms", ["--election-min 150ms", "--election-max 150ms"]),
+            ("1ns", "150ms", "300ms", ["--heartbeat 1ns", "whole milliseconds"]),
+            ("1s", "150ms", "300ms", ["--heartbeat 1s", "--election-min 150ms"]),
+            ("1.9ms", "1.9ms", "300ms", ["--heartbeat 1.9ms", "--election-min 1.9ms"]),
+            ("50ms", "150ms", "200000d", ["--election-max", "at most 600s"]),
+            ("200000d", "200000d", "200000d", ["--heartbeat", "--election-min"]),
+        ] {
+            let refused = refusal(timed(heartbeat, min, max));
+            assert!(words.iter().all(|word| refused.contains(word)), "{heartbeat} {min} {max}: {refused}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_skews_have_bounds_that_their_refusal_names() {
+        let size = |text: &str| NodeArgs { snapshot_log_size: text.parse().ok(), ..args() };
+        assert_eq!(size("4KiB").config().expect("the least").snapshot_log_bytes, 4 << 10);
+        for text in ["0B", "4095B", "2TiB", "16777215TiB"] {
+            assert!(refusal(size(text)).contains("from 4KiB to 1TiB"), "{text}");
+        }
+        let skew = |text: &str| NodeArgs { max_clock_skew: text.parse().ok(), ..args() };
+        assert_eq!(skew("1h").config().expect("the most").limits.max_clock_skew_ms, 3_600_000);
+        for text in ["0s", "61m", "200000d"] {
+            assert!(refusal(skew(text)).contains("from 1ms to 1h"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_are_told_is_an_address() {
+        let told = |text: &str| NodeArgs { peer_advertise: Some(text.into()), ..args() };
+        assert_eq!(told(" host:1 ").config().expect("an address").peer_advertise, Some("host:1".to_owned()));
+        for text in [":80", "host:0", "host:99999", "a b:1", "host", ""] {
+            assert!(refusal(told(text)).contains("--peer-advertise"), "{text}");
+        }
     }
 
     #[test]
@@ -353,7 +399,9 @@ mod tests {
     #[test]
     fn peers_are_numbers_and_addresses() {
         assert!("1=127.0.0.1:2071".parse::<Peer>().is_ok() && "2=[::1]:2071".parse::<Peer>().is_ok());
-        for text in ["127.0.0.1:2071", "x=a:1", "1=a", "1=a:x"] {
+        for text in
+            ["127.0.0.1:2071", "x=a:1", "1=a", "1=a:x", "1=:80", "1=a:0", "1=a:99999", "1= :80", "1=a b:80", "", "=a:1"]
+        {
             assert!(text.parse::<Peer>().is_err(), "{text}");
         }
     }

@@ -55,8 +55,10 @@ fn mistakes_in_the_file() {
         assert_eq!(ended.code, 2);
         assert!(ended.err.contains(word), "{ended:?}");
     }
-    let ended = Ended::of(kahuna().args(["--config", "/nonexistent", "status"]).output().expect("the binary runs"));
-    assert_eq!(ended.code, 2);
+    for (path, word) in [("/nonexistent", "/nonexistent"), ("/dev/zero", "longer than 1MiB"), ("/", "cannot read")] {
+        let ended = Ended::of(kahuna().args(["--config", path, "status"]).output().expect("the binary runs"));
+        assert_eq!((ended.code, ended.err.contains(word)), (2, true), "{path}: {ended:?}");
+    }
 }
 
 /// Claim: the network is not listened on by accident, and contradictions are refused, with 2.
@@ -71,6 +73,17 @@ fn mistakes_in_the_flags_of_a_node() {
         ("--listen 0.0.0.0:0", "--insecure-listen"),
         ("--peer-listen 0.0.0.0:0", "--insecure-listen"),
         ("--heartbeat 200ms", "--election-min"),
+        ("--heartbeat 1ns", "whole milliseconds"),
+        ("--election-max 150.5ms", "--election-max 150.5ms"),
+        ("--snapshot-log-size 0B", "from 4KiB to 1TiB"),
+        ("--max-clock-skew 0s", "from 1ms to 1h"),
+        ("--advertise host:0", "--advertise"),
+        ("--peers 1=:80", "HOST:PORT"),
+        ("--peers 1=host:0", "HOST:PORT"),
+        ("--peers 1=host:99999", "HOST:PORT"),
+        ("--peers 1=a:1,1=b:1", "twice"),
+        ("--peers 1=a:1,2=a:1", "twice"),
+        ("--peers 1=a:1,", "ID=HOST:PORT"),
         ("--node-id 0", "from 1"),
         ("--segment-size 5000B", "4KiB"),
         ("--shards 0", "--shards"),

@@ -134,7 +134,10 @@ pub async fn open_or_format<D: Disk>(
 }
 
 /// The configured peers in order of node id, or this node alone.
-fn listed_peers(config: &NodeConfig) -> Result<Vec<(u32, String)>, DataDirError> {
+///
+/// # Errors
+/// `PeersNotDistinct`, `NotListed`.
+pub fn listed_peers(config: &NodeConfig) -> Result<Vec<(u32, String)>, DataDirError> {
     if config.peers.is_empty() {
         return Ok(vec![(config.node.0, String::new())]);
     }

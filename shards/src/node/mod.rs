@@ -24,7 +24,7 @@ mod runner;
 mod setup;
 mod start;
 
-pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText, open_or_format};
+pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText, listed_peers, open_or_format};
 pub use lock::DirLock;
 pub use ports::probe_port;
 pub use reshard::{ReshardError, fit_shards};

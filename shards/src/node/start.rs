@@ -16,7 +16,7 @@ use super::ports::OwnedPort;
 use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
 use super::setup::{BootNumbers, setups};
-use crate::config::{MAX_PARTITIONS, NodeConfig};
+use crate::config::{MAX_PARTITIONS, NodeConfig, TimingError};
 use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
 
@@ -34,6 +34,9 @@ pub enum StartError {
         "{0} partitions are too many: a cluster has at most {MAX_PARTITIONS}, whose placement fits one record of the log"
     )]
     Partitions(u32),
+    /// Raft would not start with these times.
+    #[error(transparent)]
+    Timing(#[from] TimingError),
     /// Another process holds the data directory.
     #[error("{0} is in use by another process; stop it, or give another --data-dir")]
     Locked(String),
@@ -117,6 +120,7 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
     if let Some(given) = config.partitions.filter(|&given| given > MAX_PARTITIONS) {
         return Err(StartError::Partitions(given));
     }
+    config.timing.check()?;
     say_in_background();
     let dir = std::path::absolute(&config.data_dir).map_err(|source| io_error(&config.data_dir, source))?;
     let mut config = NodeConfig { data_dir: dir.clone(), ..config };

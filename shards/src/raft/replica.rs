@@ -139,7 +139,8 @@ impl<E: Env> Replica<E> {
         let gate = if exempt { Duration::ZERO } else { cx.boot_deadline };
         let gated = gate > E::boot_clock();
 
-        let config = config(group, &cx.timing, !gated).validate().expect("the node checked its timing");
+        let config = config(group, &cx.timing, !gated).validate();
+        let config = config.map_err(|error| OpenError::Raft { group: group.0, why: error.to_string() })?;
         let full_disks = Rc::<FullDisks>::default();
         let acknowledged = Rc::<Acknowledged>::default();
         let links = || Links {
@@ -300,7 +301,7 @@ impl<E: Env> Replica<E> {
 }
 
 fn config(group: GroupId, timing: &Timing, tick: bool) -> Config {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).expect("a short time");
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: format!("group {group}"),
         heartbeat_interval: millis(timing.heartbeat),
