@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use kahuna_client::Clock;
+use kahuna_client::core::ServerTime;
 use kahuna_client::wire::WireError;
 use kahuna_protocol::frame::FLAG_FORWARDED;
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{Outcome, Request, RequestPrelude};
+use kahuna_protocol::{Header, Outcome, Request, RequestPrelude};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::acknowledged::Acknowledged;
@@ -62,6 +64,8 @@ struct Operation {
     key: u64,
     step: u8,
     number: u64,
+    /// Whose time its answer shows.
+    partition: Option<u32>,
     place: Place,
     counted: bool,
 }
@@ -81,14 +85,20 @@ pub(crate) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    /// Client `index` with `slots` operations at once.
+    /// Client `index` with `slots` operations at once, and what is known of the servers' time by a clock of this machine.
     ///
     /// # Errors
     /// When no node answers.
-    pub(crate) fn connect(plan: &'a Plan, index: usize, slots: usize, session: u64) -> Result<Self, WireError> {
+    pub(crate) fn connect(
+        plan: &'a Plan,
+        index: usize,
+        slots: usize,
+        session: u64,
+        (clock, time): (Clock, ServerTime),
+    ) -> Result<Self, WireError> {
         Ok(Self {
             plan,
-            links: Links::open(&plan.endpoints, plan.timeout)?,
+            links: Links::open(&plan.endpoints, plan.timeout, clock, time)?,
             session,
             acknowledged: Acknowledged::new(),
             slots: vec![None; slots],
@@ -123,7 +133,8 @@ impl<'a> Driver<'a> {
                         }
                         let (_, slot) = free.swap_remove(at);
                         let key = self.key(job, index, slot);
-                        let operation = Operation { due, key, step: 0, number: 0, place: (0, 0), counted };
+                        let (partition, place) = (None, (0, 0));
+                        let operation = Operation { due, key, step: 0, number: 0, partition, place, counted };
                         self.send(job, slot, operation)?;
                     }
                     Next::At(due) => {
@@ -161,6 +172,7 @@ impl<'a> Driver<'a> {
     fn send(&mut self, job: Job, slot: usize, mut operation: Operation) -> Result<(), WireError> {
         let name = Job::name(operation.key);
         operation.place = self.links.route(&name)?;
+        operation.partition = self.links.partition(&name);
         let mut prelude = RequestPrelude {
             timeout_ms: u32::try_from(self.plan.timeout.as_millis()).unwrap_or(u32::MAX),
             read: self.plan.read,
@@ -172,7 +184,7 @@ impl<'a> Driver<'a> {
             prelude.session = self.session;
             prelude.number = operation.number;
             prelude.acknowledged = self.acknowledged.mark();
-            prelude.valid_until_ms = self.links.unix_ms().saturating_add(VALID_FOR_MS);
+            prelude.valid_until_ms = self.links.unix_ms(operation.partition).saturating_add(VALID_FOR_MS);
         }
         let owner = self.session.wrapping_add(slot as u64);
         let request = job.request(self.plan, operation.step, name, owner);
@@ -225,14 +237,14 @@ impl<'a> Driver<'a> {
                     self.lose(place, tally, freed);
                     break;
                 };
-                self.links.heard(header.hlc);
                 self.map_stale |= header.flags & FLAG_FORWARDED != 0;
                 if header.request_id == MAP_REQUEST {
+                    self.links.heard(header.hlc, None);
                     if let Ok(Outcome::Map(map)) = Outcome::decode(header.kind, &body) {
                         self.links.adopt(map);
                     }
                 } else {
-                    self.answered(job, header.request_id, header.kind, &body, tally, freed)?;
+                    self.answered(job, &header, &body, tally, freed)?;
                 }
                 frame = self.links.get(place).and_then(|connection| connection.recv_buffered().transpose());
             }
@@ -262,18 +274,20 @@ impl<'a> Driver<'a> {
     fn answered(
         &mut self,
         job: Job,
-        request_id: u64,
-        kind: u16,
+        header: &Header,
         body: &[u8],
         tally: &mut Tally,
         freed: &mut Vec<(Instant, usize)>,
     ) -> Result<(), WireError> {
-        let slot = usize::try_from(request_id).unwrap_or(usize::MAX);
+        let slot = usize::try_from(header.request_id).unwrap_or(usize::MAX);
         // A refusal of the connection itself answers no slot; the close that follows settles what was under way.
         let Some(operation) = self.slots.get_mut(slot).and_then(Option::take) else { return Ok(()) };
         self.settle(&operation);
+        if operation.partition.is_some() {
+            self.map_stale |= self.links.heard(header.hlc, operation.partition);
+        }
         let now = Instant::now();
-        match job.judge(operation.step, kind, body) {
+        match job.judge(operation.step, header.kind, body) {
             Verdict::Continue => return self.send(job, slot, Operation { step: operation.step + 1, ..operation }),
             Verdict::Done => {
                 if operation.counted {

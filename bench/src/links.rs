@@ -33,7 +33,12 @@ impl Links {
     ///
     /// # Errors
     /// Of the last endpoint tried.
-    pub(crate) fn open(endpoints: &[String], timeout: Duration) -> Result<Self, WireError> {
+    pub(crate) fn open(
+        endpoints: &[String],
+        timeout: Duration,
+        clock: Clock,
+        time: ServerTime,
+    ) -> Result<Self, WireError> {
         let options = ConnectOptions { name: "kahuna-bench".to_owned(), timeout, ..ConnectOptions::default() };
         let (place, connection) = connect_any(endpoints, &options)?;
         let mut links = Self {
@@ -42,8 +47,8 @@ impl Links {
             open: BTreeMap::new(),
             avoid: BTreeMap::new(),
             options,
-            clock: Clock::default(),
-            time: ServerTime::default(),
+            clock,
+            time,
         };
         links.add(place, connection);
         Ok(links)
@@ -55,14 +60,27 @@ impl Links {
         self.open.insert(place, connection);
     }
 
-    /// Takes the stamp of an answer.
-    pub(crate) fn heard(&mut self, stamp: Hlc) {
-        self.time.told(stamp, self.clock.now());
+    /// Takes the stamp of an answer about a name in `partition`, or of a node itself. Whether a map is to be asked for: its stamp
+    /// is a node's own time.
+    pub(crate) fn heard(&mut self, stamp: Hlc, partition: Option<u32>) -> bool {
+        let now = self.clock.now();
+        match partition {
+            Some(partition) => self.time.answered(stamp, partition, now),
+            None => {
+                self.time.told(stamp, now);
+                false
+            }
+        }
     }
 
-    /// Unix milliseconds by the nodes' clocks.
-    pub(crate) fn unix_ms(&self) -> u64 {
-        self.time.unix_ms(None, self.clock.now())
+    /// Unix milliseconds by the clock of `partition`, or of the nodes.
+    pub(crate) fn unix_ms(&self, partition: Option<u32>) -> u64 {
+        self.time.unix_ms(partition, self.clock.now())
+    }
+
+    /// The partition of a name, as the map has it.
+    pub(crate) fn partition(&self, name: &[u8]) -> Option<u32> {
+        self.map.ranges.find(&Position::of_name(name)).map(|range| range.partition)
     }
 
     /// Takes a newer map over.

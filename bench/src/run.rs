@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use kahuna_client::blocking::Client;
+use kahuna_client::call::Stamped;
+use kahuna_client::core::ServerTime;
 use kahuna_client::wire::WireError;
-use kahuna_client::{CallOptions, ClientError, Options};
+use kahuna_client::{CallOptions, ClientError, Clock, Options};
+use kahuna_protocol::GroupId;
+use kahuna_protocol::key::KeyGet;
 use kahuna_protocol::meta::MapGet;
 
 use crate::driver::{Driver, Late, Tally};
@@ -48,8 +52,8 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
     if let Some(text) = plan.contradiction() {
         return Err(BenchError::Plan(text));
     }
-    wait_until_served(plan)?;
-    let mut drivers = connect(plan)?;
+    let time = wait_until_served(plan)?;
+    let mut drivers = connect(plan, &time)?;
     if let Some(job) = Job::preparation(plan.workload) {
         let tallies = phase(&mut drivers, job, &Budget::new(plan.keys, None), None, Instant::now())?;
         let Sum { latencies, errors, .. } = Sum::of(tallies);
@@ -72,8 +76,8 @@ pub fn run(plan: &Plan) -> Result<Report, BenchError> {
 }
 
 /// Reads one key of every partition: a cluster that just started is not measured while it elects, and its map names
-/// all leaders then.
-fn wait_until_served(plan: &Plan) -> Result<(), BenchError> {
+/// all leaders then. The time of each partition is known from then on, too.
+fn wait_until_served(plan: &Plan) -> Result<(Clock, ServerTime), BenchError> {
     let options = Options { timeout: PATIENCE, ..Options::new(plan.endpoints.clone()) };
     let unserved = |error: ClientError| BenchError::Unserved(error.to_string());
     let client = Client::new(options).map_err(|error| BenchError::Cluster(error.into()))?;
@@ -82,25 +86,31 @@ fn wait_until_served(plan: &Plan) -> Result<(), BenchError> {
     client.call_with(MapGet {}, within).map_err(unserved)?;
     // Before the first read is answered, the map may be empty.
     client.get(Job::name(0)).map_err(unserved)?;
-    let ranges = client.map().map_err(unserved)?.ranges;
+    let (clock, mut time) = (Clock::default(), ServerTime::default());
+    let (map, stamp) = client.call(Stamped(MapGet {})).map_err(unserved)?;
+    time.told(stamp, clock.now());
+    let ranges = map.ranges;
     let mut unseen: BTreeSet<u32> = ranges.ranges.iter().map(|range| range.partition).collect();
     for key in 0..NAMES_TRIED {
         let name = Job::name(key);
-        if ranges.owner(&name).is_some_and(|owner| unseen.remove(&owner.0)) {
-            client.get(name).map_err(unserved)?;
+        if let Some(GroupId(partition)) = ranges.owner(&name).filter(|owner| unseen.remove(&owner.0)) {
+            let get = KeyGet { key: name, revision: None, as_of: None };
+            let (_, stamp) = client.call(Stamped(get)).map_err(unserved)?;
+            time.answered(stamp, partition, clock.now());
         }
         if unseen.is_empty() {
             break;
         }
     }
-    Ok(())
+    Ok((clock, time))
 }
 
-fn connect(plan: &Plan) -> Result<Vec<Driver<'_>>, BenchError> {
+fn connect<'a>(plan: &'a Plan, time: &(Clock, ServerTime)) -> Result<Vec<Driver<'a>>, BenchError> {
     let session = RandomState::new().hash_one(std::process::id()) | 1 << 32;
     let share =
         |index: usize| plan.in_flight / plan.connections + usize::from(index < plan.in_flight % plan.connections);
-    let connect = |index| Driver::connect(plan, index, share(index), session.wrapping_add((index as u64) << 32).max(1));
+    let session = |index: usize| session.wrapping_add((index as u64) << 32).max(1);
+    let connect = |index| Driver::connect(plan, index, share(index), session(index), time.clone());
     Ok((0..plan.connections).map(connect).collect::<Result<_, _>>()?)
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use kahuna_bench::{Plan, Stop, Workload};
 use kahuna_client::call::{AcquireAnswer, InfoAnswer};
+use kahuna_protocol::ReadLevel;
 use kahuna_protocol::lock::{LockAcquire, LockInfo};
 
 use super::nodes::{Cluster, PATIENCE};
@@ -52,6 +54,23 @@ fn check(cluster: &Cluster, names: &[String], when: &str) {
     }
 }
 
+/// Writes all over the partitions.
+fn bench(cluster: &Cluster) -> Plan {
+    Plan {
+        endpoints: vec![cluster.nodes[0].client_address.clone()],
+        workload: Workload::Set,
+        in_flight: 16,
+        connections: 2,
+        value_bytes: 8,
+        keys: 400,
+        stop: Stop::Ops(400),
+        warmup: Duration::ZERO,
+        rate: None,
+        read: ReadLevel::Linearizable,
+        timeout: PATIENCE,
+    }
+}
+
 /// Claim: while one node's clock is an hour ahead or behind, and after it was set right, every name takes writes and no
 /// lease of anybody ends early; the node says that its clock is off.
 #[test]
@@ -80,7 +99,7 @@ fn a_clock_that_is_off_ends_no_lease_and_refuses_no_write() {
 }
 
 /// Claim: a node that was alone with a clock an hour ahead takes the first write of every client as soon as it is restarted
-/// with its clock set right, and its leases end by their time to live, not an hour later.
+/// with its clock set right, from the bench as well, and its leases end by their time to live, not an hour later.
 #[test]
 fn a_lone_node_whose_clock_was_ahead_refuses_no_write_once_it_is_right() {
     let mut cluster = Cluster::new(1, 2, 8);
@@ -93,6 +112,8 @@ fn a_lone_node_whose_clock_was_ahead_refuses_no_write_once_it_is_right() {
     cluster.kill(0);
     start_off_by(&mut cluster, 0, 0);
     check(&cluster, &names, "set right");
+    let report = kahuna_bench::run(&bench(&cluster)).expect("it measures");
+    assert_eq!((report.ops, &report.error_kinds), (400, &Vec::new()), "{report:?}");
     let (client, until) = (cluster.client(), Instant::now() + PATIENCE);
     while let AcquireAnswer::Held(held) = client.call(short(b"b")).expect("served") {
         assert!(Instant::now() < until, "half a second goes on: {held:?}");

@@ -41,7 +41,7 @@ impl Reading {
 const MOST_SKEW_MS: u64 = 10_000;
 
 /// What a client knows of the servers' clocks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServerTime {
     general: Option<Reading>,
     /// Partitions whose time is off the general clock by more than the skew.
