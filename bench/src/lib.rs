@@ -9,6 +9,6 @@ mod plan;
 mod report;
 mod run;
 
-pub use plan::{Plan, Stop, Workload};
+pub use plan::{MAX_TIME, Plan, Stop, Workload};
 pub use report::Report;
 pub use run::{BenchError, run};

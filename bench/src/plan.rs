@@ -71,7 +71,8 @@ const MAX_IN_FLIGHT: usize = 1 << 20;
 const MAX_CONNECTIONS: usize = 4_096;
 const MAX_VALUE_BYTES: usize = 256 << 20;
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e9;
-const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
+/// Longest time that a plan may have.
+pub const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
 
 impl Plan {
     /// Why nobody can measure that; `None` if one can.
@@ -99,7 +100,7 @@ impl Plan {
             return Some(format!("{keys} keys for {in_flight} locks at once: each needs its own"));
         }
         let rate = self.rate.filter(|rate| !RATES.contains(rate))?;
-        Some(format!("a rate of {rate} is not from {} to {}", RATES.start(), RATES.end()))
+        Some(format!("a rate of {rate:?} is not from {} to {}", RATES.start(), RATES.end()))
     }
 }
 

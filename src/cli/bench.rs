@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use kahuna::units::Span;
-use kahuna_bench::{BenchError, Plan, Report, Stop, Workload};
+use kahuna_bench::{BenchError, MAX_TIME, Plan, Report, Stop, Workload};
 
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
@@ -69,7 +69,8 @@ pub fn run(args: BenchArgs, client: &ClientArgs) -> Result<Exit, Failure> {
         Work::Seq => Workload::Seq,
     };
     let seconds = args.seconds.unwrap_or(10.0);
-    let time = Duration::try_from_secs_f64(seconds).map_err(|error| Failure::Usage(format!("--seconds: {error}")))?;
+    let no_time = |_| Failure::Usage(format!("--seconds {seconds:?} is not from 0 to {}", MAX_TIME.as_secs()));
+    let time = Duration::try_from_secs_f64(seconds).map_err(no_time)?;
     let stop = args.ops.map_or(Stop::After(time), Stop::Ops);
     let keys = args.keys.unwrap_or(if workload == Workload::Seq { 16 } else { 10_000 });
     let plan = Plan {

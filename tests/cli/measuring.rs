@@ -1,6 +1,6 @@
 //! `bench`.
 
-use super::support::Node;
+use super::support::{Ended, Node, kahuna};
 
 /// Claim: the fields of the JSON output are there, and every workload runs without errors.
 #[test]
@@ -46,6 +46,26 @@ fn contradictions_are_refused() {
     assert_eq!(node.run("bench set --connections 2 --in-flight 1").code, 2);
     assert_eq!(node.run("bench set --ops 1 --seconds 1").code, 2);
     assert_eq!(node.run("bench set --seconds -1").code, 2);
+}
+
+/// Claim: what no machine can do is a usage error that names the bound, before anybody is asked.
+#[test]
+fn what_is_out_of_bounds_is_refused() {
+    for (flags, bound) in [
+        ("--seconds 1e19", "31622400"),
+        ("--seconds 1e300", "31622400"),
+        ("--seconds nan", "31622400"),
+        ("--rate 1e-300", "0.001"),
+        ("--rate inf", "1000000000"),
+        ("--rate nan", "1000000000"),
+        ("--in-flight 1000000000000", "1048576"),
+        ("--value-bytes 5000000000", "268435456"),
+        ("--connections 100000 --in-flight 100000", "4096"),
+    ] {
+        let output = kahuna().args(["bench", "set"]).args(flags.split(' ')).output();
+        let ended = Ended::of(output.expect("the binary runs"));
+        assert!(ended.code == 2 && ended.err.contains(bound) && ended.err.len() < 120, "{flags}: {ended:?}");
+    }
 }
 
 /// Claim: an open loop has under way what its rate needs; one that may not have so much under way says, in every format,
