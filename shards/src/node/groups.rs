@@ -41,6 +41,11 @@ impl<E: Env> Runner<E> {
         if recovered.report.torn {
             crate::say!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
         }
+        if !recovered.report.strays.is_empty() {
+            let (id, dir) = (self.shard.id, manifest.log_dir(&self.config.data_dir, self.shard.id.0));
+            let strays = recovered.report.strays.join(", ");
+            crate::say!("shard {id}: {} holds files that are not the log's, left alone: {strays}", dir.display());
+        }
         // Before anybody can make a group: one that the log knows must not be made again, it would forget its votes.
         self.made.borrow_mut().extend(recovered.groups.keys().map(|&group| GroupId(group)));
         *self.shard.log.borrow_mut() = Some(log.clone());

@@ -24,6 +24,7 @@ use super::creation::Creation;
 use super::manifest::Manifest;
 use super::runner::Runner;
 use crate::env::{Env, ExitCode};
+use crate::raft::snapshot::is_own_name;
 
 /// Between two looks, and while nothing is lost.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -239,8 +240,7 @@ impl<E: Env> Runner<E> {
                 let dir = Manifest::snapshot_dir(&self.config.data_dir, replacement.group, replica);
                 // Not there any more, or never was; what cannot be removed now is tried again by the next start.
                 let Ok(files) = self.disk.list(&dir).await else { continue };
-                let ours = |name: &str| [".snap", ".tmp"].iter().any(|end| name.ends_with(end));
-                for file in files.iter().filter(|file| ours(&file.name)) {
+                for file in files.iter().filter(|file| is_own_name(&file.name)) {
                     let _ = self.disk.remove(&dir.join(&file.name)).await;
                 }
             }

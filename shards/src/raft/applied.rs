@@ -13,7 +13,9 @@ use openraft::rt::{Mutex as _, Watch, WatchSender as _};
 
 use super::entries::cost;
 use super::log_store::LogStore;
-use super::snapshot::{Builder, Header, Pointer, Shortage, SnapshotFault, SnapshotFile, Source, file_name, load};
+use super::snapshot::{
+    Builder, Header, Pointer, Shortage, SnapshotFault, SnapshotFile, Source, file_name, is_own_name, load,
+};
 use super::types::{Entry, LogId, Outcomes, Payload, Proposal, SnapshotMeta, StoredMembership};
 use crate::clock::Clock;
 use crate::env::local::{LocalMutex, LocalWatch, WatchReceiver, WatchSender};
@@ -21,6 +23,9 @@ use crate::env::{Env, ExitCode};
 
 /// No snapshot for fewer entries than this, however long they are.
 const MIN_SNAPSHOT_ENTRIES: u64 = 16;
+
+/// What the name of a file ends with that was set aside.
+const DAMAGED: &str = ".damaged";
 
 /// The machine and how far it came. Shared by openraft's worker, which alone changes it, and everybody who reads.
 pub struct Applied<E: Env> {
@@ -162,9 +167,14 @@ impl<E: Env> Applied<E> {
         let current = self.snapshot().map(|file| file.path.clone());
         for entry in self.disk.list(&self.dir).await.map_err(SnapshotFault::io(&self.dir))? {
             let path = self.dir.join(&entry.name);
-            let ours = [".snap", ".tmp"].iter().any(|end| entry.name.ends_with(end));
-            if ours && Some(&path) != current.as_ref() {
-                self.disk.remove(&path).await.map_err(SnapshotFault::io(&path))?;
+            if !is_own_name(&entry.name) && !entry.name.ends_with(DAMAGED) {
+                crate::say!("group {}: {} is no snapshot of this node's; it is left alone", self.group, path.display());
+            } else if is_own_name(&entry.name) && Some(&path) != current.as_ref() {
+                match self.disk.remove(&path).await {
+                    // Somebody was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(SnapshotFault::io(&path))?,
+                }
             }
         }
         Ok(())
@@ -449,7 +459,7 @@ impl<E: Env> Applied<E> {
 /// Where a damaged file is kept.
 pub fn damaged_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".damaged");
+    name.push(DAMAGED);
     name.into()
 }
 

@@ -27,6 +27,6 @@ mod writer;
 pub use append::Appended;
 pub use handle::Log;
 pub use index::{EntryPlace, Hole, Index};
-pub use prepare::{segment_of, segment_path};
+pub use prepare::{is_own, segment_of, segment_path};
 pub use space::Space;
 pub use stats::LogStats;

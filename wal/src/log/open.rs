@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::judge::{Judged, Reader};
-use super::prepare::{SPARE_SUFFIX, UNFINISHED_SUFFIX, generation_of, segment_of, segment_path};
+use super::prepare::{generation_of, is_spare, is_unfinished, segment_of, segment_path};
 use super::queue::Queue;
 use super::release::Release;
 use super::space::Pool;
@@ -26,6 +26,8 @@ struct Files {
     spares: Vec<PathBuf>,
     /// Never finished, or spares of another length.
     useless: Vec<PathBuf>,
+    /// Names of files that are not the log's.
+    strays: Vec<String>,
     /// Bytes of the segments and the spares.
     bytes: u64,
 }
@@ -62,6 +64,7 @@ pub async fn open<D: Disk>(
         records: end.records,
         end: end.position,
         torn: end.torn,
+        strays: files.strays.clone(),
     };
     let tail_bytes = judged.tail.map_or(options.segment_bytes, |header| header.segment_bytes);
     let queue = Queue::new(end.position, end.next_sequence, tail_bytes, options.segment_bytes, options.max_batch_bytes);
@@ -82,11 +85,13 @@ async fn list<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Fil
         if let Some(segment) = segment_of(&name) {
             files.segments.push(segment);
             files.bytes += len;
-        } else if name.ends_with(SPARE_SUFFIX) && len == options.segment_bytes {
+        } else if is_spare(&name) && len == options.segment_bytes {
             files.spares.push(dir.join(name));
             files.bytes += len;
-        } else if name.ends_with(SPARE_SUFFIX) || name.ends_with(UNFINISHED_SUFFIX) {
+        } else if is_spare(&name) || is_unfinished(&name) {
             files.useless.push(dir.join(name));
+        } else {
+            files.strays.push(name);
         }
     }
     files.segments.sort_unstable();
@@ -137,7 +142,7 @@ impl<D: Disk> Shared<D> {
             self.state().add_prepared(&header, file);
         }
         for path in &files.useless {
-            self.disk.remove(path).await.map_err(OpenError::io("remove", path))?;
+            self.remove_if_there(path).await.map_err(OpenError::io("remove", path))?;
         }
         for path in &files.spares {
             self.state().add_spare(path.clone());
@@ -149,8 +154,16 @@ impl<D: Disk> Shared<D> {
     async fn remove_excess_spares(&self) -> Result<(), OpenError> {
         loop {
             let Some(path) = self.state().pool.take_excess() else { return Ok(()) };
-            self.disk.remove(&path).await.map_err(OpenError::io("remove", &path))?;
+            self.remove_if_there(&path).await.map_err(OpenError::io("remove", &path))?;
             self.state().pool.allocated_bytes -= self.options.segment_bytes;
+        }
+    }
+
+    /// Removes a file of no use, unless somebody else did.
+    async fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.disk.remove(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
         }
     }
 

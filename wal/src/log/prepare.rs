@@ -1,9 +1,11 @@
 //! Segment files: their names, and having the next one ready before it is needed.
 //!
 //! A file gets its segment name only when its header is durable, so a named segment with an unreadable header was damaged.
-//! Names: `<sequence, 20 digits>.seg` is a segment, `*.spare` waits for reuse, `*.tmp` was never finished.
+//! Names: `<sequence, 20 digits>.seg` is a segment, `<generation, 16 hexadecimal digits>.spare` waits for reuse, and
+//! `<generation>.tmp` was never finished. A file of another name is somebody else's, and stays as it is.
 
 use std::future::poll_fn;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Poll;
@@ -15,7 +17,7 @@ use crate::{AlignedBuf, Disk, DiskFile, Durability, LogError, OpenMode};
 
 const SEGMENT_SUFFIX: &str = ".seg";
 pub const SPARE_SUFFIX: &str = ".spare";
-pub const UNFINISHED_SUFFIX: &str = ".tmp";
+const UNFINISHED_SUFFIX: &str = ".tmp";
 
 /// The file of a segment.
 pub fn segment_path(dir: &Path, segment: u64) -> PathBuf {
@@ -25,7 +27,29 @@ pub fn segment_path(dir: &Path, segment: u64) -> PathBuf {
 /// The segment that a file name stands for.
 pub fn segment_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    let is_plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    // The first segment is 1, and the last one must have a next one.
+    is_plain.then(|| digits.parse().ok()).flatten().filter(|&segment| segment != 0 && segment != u64::MAX)
+}
+
+/// Whether the log names its spares so.
+pub fn is_spare(name: &str) -> bool {
+    has_generation(name, SPARE_SUFFIX)
+}
+
+/// Whether the log names so what it has not finished.
+pub fn is_unfinished(name: &str) -> bool {
+    has_generation(name, UNFINISHED_SUFFIX)
+}
+
+/// Whether the log may have made a file of this name.
+pub fn is_own(name: &str) -> bool {
+    segment_of(name).is_some() || is_spare(name) || is_unfinished(name)
+}
+
+fn has_generation(name: &str, suffix: &str) -> bool {
+    let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    name.strip_suffix(suffix).is_some_and(|digits| digits.len() == 16 && digits.bytes().all(is_digit))
 }
 
 /// The number within its run that names a spare, when it is one of `run`.
@@ -110,16 +134,34 @@ impl<D: Disk> Shared<D> {
     }
 
     async fn unused_file(&self) -> Result<Option<(PathBuf, D::File)>, LogError> {
-        let mut spare = self.state().pool.take();
-        if spare.is_none() {
-            if let Some(new) = self.new_file().await? {
-                return Ok(Some(new));
+        loop {
+            let mut spare = self.state().pool.take();
+            if spare.is_none() {
+                if let Some(new) = self.new_file().await? {
+                    return Ok(Some(new));
+                }
+                spare = self.state().pool.take();
             }
-            spare = self.state().pool.take();
+            let Some(path) = spare else { return Ok(None) };
+            if let Some(file) = self.open_spare(&path).await? {
+                return Ok(Some((path, file)));
+            }
+            self.state().pool.allocated_bytes -= self.options.segment_bytes;
         }
-        let Some(path) = spare else { return Ok(None) };
-        let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(LogError::failed("open", &path))?;
-        Ok(Some((path, file)))
+    }
+
+    /// A spare, if it is still as it was put there. One that was cut by somebody else is removed.
+    async fn open_spare(&self, path: &Path) -> Result<Option<D::File>, LogError> {
+        let file = match self.disk.open(path, OpenMode::WriteDirect).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(LogError::failed("open", path))?,
+        };
+        if file.len().await.map_err(LogError::failed("stat", path))? == self.options.segment_bytes {
+            return Ok(Some(file));
+        }
+        drop(file);
+        self.disk.remove(path).await.map_err(LogError::failed("remove", path))?;
+        Ok(None)
     }
 }
 

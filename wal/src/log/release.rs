@@ -9,6 +9,8 @@
 //!
 //! Each step waits for the one before: a crash between any two leaves files that recovery either needs or ignores.
 
+use std::io;
+
 use super::state::{Shared, State};
 use crate::{Disk, DiskFile, LogError, OpenMode};
 
@@ -104,7 +106,15 @@ impl<D: Disk> Shared<D> {
     /// Gives the file of one segment free.
     pub async fn free_segment(&self, segment: u64) -> Result<(), LogError> {
         let path = self.segment_path(segment);
-        let file = self.disk.open(&path, OpenMode::Read).await.map_err(LogError::failed("open", &path))?;
+        let file = match self.disk.open(&path, OpenMode::Read).await {
+            // Somebody was faster; nothing in it was needed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut state = self.state();
+                state.pool.allocated_bytes = state.pool.allocated_bytes.saturating_sub(self.options.segment_bytes);
+                return Ok(());
+            }
+            opened => opened.map_err(LogError::failed("open", &path))?,
+        };
         let bytes = file.len().await.map_err(LogError::failed("stat", &path))?;
         drop(file);
         // The log may have been opened with segments of another length before.

@@ -69,4 +69,6 @@ pub struct RecoveryReport {
     pub end: Position,
     /// Whether bytes behind `end` looked like an unfinished write and were cut off.
     pub torn: bool,
+    /// Names of files in the directory that are not the log's. They were left alone.
+    pub strays: Vec<String>,
 }

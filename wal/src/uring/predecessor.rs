@@ -16,14 +16,16 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::log::is_own;
+
 /// Marks `file` as one that may have writes in flight.
 pub(super) fn hold_while_writing(file: impl AsFd) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockShared)?)
 }
 
-/// Returns when no write to a file of `dir` is in flight any more, whoever submitted it. Blocks the thread: call it before
-/// [`Log::open`](crate::Log::open), under a lock that keeps other processes from opening the same log. A directory that
-/// is not there has no writers.
+/// Returns when no write to a file of the log in `dir` is in flight any more, whoever submitted it. Blocks the thread: call it
+/// before [`Log::open`](crate::Log::open), under a lock that keeps other processes from opening the same log. A directory
+/// that is not there has no writers; files that are not the log's are not looked at.
 ///
 /// # Errors
 /// What the system said about the directory or a file in it.
@@ -34,8 +36,13 @@ pub fn wait_for_writers(dir: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            flock(File::open(entry.path())?, FlockOperation::LockExclusive)?;
+        if !entry.file_name().to_str().is_some_and(is_own) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        match File::open(entry.path()) {
+            // Removed since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => flock(opened?, FlockOperation::LockExclusive)?,
         }
     }
     Ok(())
@@ -49,7 +56,7 @@ mod tests {
     #[test]
     fn a_file_open_for_writing_is_held_until_it_closes() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("segment");
+        let path = dir.path().join("00000000000000000001.seg");
         let disk = UringDisk::new(8).expect("io_uring");
         let file = block_on(&disk, disk.open(&path, OpenMode::CreateDirect)).expect("a new file");
         let rival = File::open(&path).expect("readable");
@@ -58,5 +65,13 @@ mod tests {
         drop((file, rival));
         wait_for_writers(dir.path()).expect("nobody writes");
         wait_for_writers(&dir.path().join("missing")).expect("nobody can write there");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_logs_is_nothing_to_wait_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let stray = File::create(dir.path().join("notes.seg")).expect("a new file");
+        flock(&stray, FlockOperation::NonBlockingLockExclusive).expect("nobody else holds it");
+        wait_for_writers(dir.path()).expect("nobody writes to the log");
     }
 }

@@ -132,6 +132,19 @@ pub fn file_name(last: &LogId) -> String {
     format!("{}-{}.snap", last.index, last.leader_id.term)
 }
 
+/// Whether files that this software makes in a directory of snapshots have such names, finished or not: `<index>-<term>.snap`
+/// or `.tmp`, or `<index>-<term>-<transfer, 16 hexadecimal digits>.tmp`. A file of another name is somebody else's.
+pub fn is_own_name(name: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_transfer = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let Some((stem, end)) = name.rsplit_once('.') else { return false };
+    match (stem.split('-').collect::<Vec<_>>().as_slice(), end) {
+        ([index, term], "snap" | "tmp") => is_number(index) && is_number(term),
+        ([index, term, transfer], "tmp") => is_number(index) && is_number(term) && is_transfer(transfer),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -156,6 +169,24 @@ mod tests {
         let pointer = Pointer { last: log_id(3, 900), file_bytes: 12_345 };
         assert_eq!(Pointer::read(&pointer.encode()), Ok(pointer));
         assert_eq!(file_name(&pointer.last), "900-3.snap");
+    }
+
+    #[test]
+    fn files_of_other_names_are_not_ours() {
+        for (name, ours) in [
+            ("900-3.snap", true),
+            ("900-3.tmp", true),
+            ("900-3-00000000000000ff.tmp", true),
+            ("900-3-00000000000000ff.snap", false),
+            ("900-3-ff.tmp", false),
+            ("900-3.snap.damaged", false),
+            ("before-the-upgrade.snap", false),
+            ("-.snap", false),
+            ("notes.tmp", false),
+            ("snap", false),
+        ] {
+            assert_eq!(is_own_name(name), ours, "{name}");
+        }
     }
 
     #[test]

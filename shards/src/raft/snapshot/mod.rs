@@ -33,7 +33,7 @@ mod writer;
 
 pub use build::{Builder, free, write_file};
 pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};
-pub use header::{Header, PROBE_BYTES, Pointer, file_name};
+pub use header::{Header, PROBE_BYTES, Pointer, file_name, is_own_name};
 pub use inspect::{BlockView, View};
 pub use read::{BlockReader, load};
 pub use receive::Incoming;
