@@ -68,9 +68,11 @@ impl Pool {
         if self.spares.len() > self.most { self.spares.pop() } else { None }
     }
 
-    /// A file for the next segment: one beyond the reserve, or any while the disk gives none.
+    /// A file for the next segment: one beyond the reserve, or any while the disk gives none. The one that waited longest,
+    /// so that none is held that went long ago.
     pub fn take(&mut self) -> Option<PathBuf> {
-        if self.spares.len() > self.reserve || self.refused { self.spares.pop() } else { None }
+        let gives = !self.spares.is_empty() && (self.spares.len() > self.reserve || self.refused);
+        gives.then(|| self.spares.remove(0))
     }
 
     /// Whether a file for the next segment can be had, as far as is known.
