@@ -21,6 +21,10 @@ pub const SHARD_IN_FLIGHT_BYTES: u64 = 256 << 20;
 /// Most bytes of answers that one shard has sent to the others of its node and that they have not taken yet.
 pub const SHARD_CROSSING_BYTES: usize = 64 << 20;
 
+/// Most bytes of answers that one partition keeps for repeats of the commands of sessions, each counted as 320 and the bytes
+/// in it; a command that finds more is refused.
+pub const PARTITION_ANSWER_BYTES: u64 = 64 << 20;
+
 /// What a node accepts. Every error that hits one names the field.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]

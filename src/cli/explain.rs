@@ -84,7 +84,10 @@ fn meaning(code: ErrorCode) -> &'static str {
         ErrorCode::Unsupported => "The node does not do this yet. Leave the option out, or upgrade the cluster.",
         ErrorCode::WrongCluster => "The address belongs to another cluster. Correct --endpoints.",
         ErrorCode::Busy => "Too much is in flight here. Wait as the hint says, send less at once.",
-        ErrorCode::Overloaded => "A memory budget or the session limit is reached. Delete data, or add nodes.",
+        ErrorCode::Overloaded => {
+            "The partition has as many client sessions, idempotency keys, or bytes of answers kept for repeats, as it takes. \
+             The text says which. Wait: they go as answers are acknowledged and expire."
+        }
         ErrorCode::NotReady => {
             "The node opens its logs, waits for its peers, or is to be fed again after damage to its disk. `kahuna status` says what it misses."
         }

@@ -1,8 +1,8 @@
 //! `limits`: what the cluster accepts, and what a shard holds at most for all who use it together.
 
 use kahuna_client::protocol::limits::{
-    MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_VALID_FOR_MS, SHARD_CONNECTIONS, SHARD_CROSSING_BYTES, SHARD_IN_FLIGHT,
-    SHARD_IN_FLIGHT_BYTES,
+    MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_VALID_FOR_MS, PARTITION_ANSWER_BYTES, SHARD_CONNECTIONS, SHARD_CROSSING_BYTES,
+    SHARD_IN_FLIGHT, SHARD_IN_FLIGHT_BYTES,
 };
 use kahuna_client::wire::{ConnectOptions, Connection};
 
@@ -47,6 +47,7 @@ fn record(connection: &Connection) -> Record {
         .field("shard_crossing_bytes", SHARD_CROSSING_BYTES)
         .field("shard_link_unsent_bytes", links.shard_queue_bytes())
         .field("shard_link_unread_bytes", links.shard_unread_bytes())
+        .field("partition_answer_bytes", PARTITION_ANSWER_BYTES)
         .field("max_valid_for_ms", MAX_VALID_FOR_MS)
         .field("max_clock_skew_ms", limits.max_clock_skew_ms)
         .field("dedupe_grace_ms", limits.dedupe_grace_ms)

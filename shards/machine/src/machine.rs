@@ -63,6 +63,12 @@ impl Machine {
         self.state.answers.len()
     }
 
+    /// What those answers count together, in bytes: see
+    /// [`PARTITION_ANSWER_BYTES`](kahuna_protocol::limits::PARTITION_ANSWER_BYTES).
+    pub fn answer_bytes(&self) -> u64 {
+        self.index.answer_bytes
+    }
+
     /// What the meta group keeps; empty in any other group.
     pub fn meta(&self) -> &Meta {
         &self.state.meta

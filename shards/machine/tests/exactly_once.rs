@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use kahuna_machine::Range;
 use kahuna_protocol::key::Set;
-use kahuna_protocol::limits::MAX_VALID_FOR_MS;
+use kahuna_protocol::limits::{MAX_VALID_FOR_MS, PARTITION_ANSWER_BYTES};
 use kahuna_protocol::meta::{Settings, Tick};
 use kahuna_protocol::{ErrorCode, Outcome, RequestPrelude};
 
@@ -155,6 +155,50 @@ fn beyond_the_session_limit_new_sessions_are_refused_and_old_ones_served() {
     bench.pass(1_000 + GRACE_MS + 1);
     let until = bench.clock_ms + 1_000;
     assert_eq!(bench.run_as(call(3, 1, until), set("k", "v")), Set { revision: 4 }.into(), "the old ones have ended");
+}
+
+/// Claim: beyond the bytes that a partition keeps of answers a session's command is refused before anything is decided, on a
+/// replica that was restored as well; what has a recorded answer gets it, and room comes back with what is acknowledged.
+#[test]
+fn beyond_the_bytes_of_answers_commands_of_sessions_are_refused_and_repeats_answered() {
+    let mut bench = Bench::new();
+    let owner = "o".repeat(256);
+    bench.acquire("l", &owner, 3_600_000);
+    let until = START_MS + 500_000;
+    let held = 320 + 256;
+    let last = u64::div_ceil(PARTITION_ANSWER_BYTES, held);
+    let mut number = 0;
+    while number < last {
+        let count = (last - number).min(1_024);
+        let requests = (1..=count).map(|more| (call(7, number + more, until), acquire("l", "b", 1_000).into()));
+        let outcomes = bench.machine.apply(&batch(bench.clock_ms, requests)).expect("readable").outcomes;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Held(_))));
+        number += count;
+    }
+    assert_eq!((bench.machine.answers() as u64, bench.machine.answer_bytes()), (last, last * held));
+    let mut twin = Bench { machine: restored(&blocks(&bench.machine)), ..Bench::new() };
+    for bench in [&mut bench, &mut twin] {
+        for session in [7, 8] {
+            match bench.run_as(call(session, last + 1, until), set("k", "v")) {
+                Outcome::Error(reply) => {
+                    assert_eq!((reply.code(), reply.retry_after_ms > 0), (ErrorCode::Overloaded, true));
+                    assert!(reply.text.contains("partition_answer_bytes"), "{}", reply.text);
+                    assert!(reply.text.contains(&PARTITION_ANSWER_BYTES.to_string()), "{}", reply.text);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(bench.value("k").is_none(), "nothing was applied");
+        assert!(matches!(bench.run_as(call(7, 1, until), acquire("l", "b", 1_000)), Outcome::Held(_)), "a repeat");
+        assert!(matches!(bench.run(acquire("l", "b", 1_000)), Outcome::Held(_)), "in no session");
+        let refused = bench.run_as(acknowledging(2, call(7, last + 1, until)), set("k", "v"));
+        assert_eq!(code(&refused), Some(ErrorCode::Overloaded), "it comes before its own acknowledgement");
+        assert_eq!(bench.run_as(call(8, 1, until), set("k", "v")), Set { revision: 1 }.into(), "room for one more");
+    }
+    assert_eq!(
+        (bench.machine.answer_bytes(), bench.machine.hash()),
+        (twin.machine.answer_bytes(), twin.machine.hash())
+    );
 }
 
 #[test]

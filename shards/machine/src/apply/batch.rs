@@ -133,7 +133,8 @@ impl Machine {
         }
         self.is_in_time(command, now)?;
         validate(request, limits)?;
-        self.admit_session(command)
+        self.admit_session(command)?;
+        self.admit_answer(command)
     }
 
     /// Decides one command. An `Err` is a refusal that leaves no trace; it may be repeated under the same number.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use kahuna_protocol::Outcome;
 use kahuna_protocol::batch::Command;
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
-use kahuna_protocol::limits::MAX_VALID_FOR_MS;
+use kahuna_protocol::limits::{MAX_VALID_FOR_MS, PARTITION_ANSWER_BYTES};
 
 use super::Now;
 use crate::Machine;
@@ -18,7 +18,7 @@ use crate::state::{Answer, Session};
 
 /// The most acknowledged answers that one command drops.
 const MAX_ACKNOWLEDGED: usize = 256;
-/// What a client is told to wait while the session table is full.
+/// What a client is told to wait while there is no room for its session or its answer.
 const OVERLOADED_RETRY_MS: u32 = 1_000;
 
 impl Machine {
@@ -71,6 +71,18 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether there is room for the answer that a command of a session leaves. The last one may exceed the limit.
+    pub(super) fn admit_answer(&self, command: &Command<'_>) -> Result<(), ErrorReply> {
+        let kept = self.index.answer_bytes;
+        if command.session == 0 || kept < PARTITION_ANSWER_BYTES {
+            return Ok(());
+        }
+        Err(overloaded(format!(
+            "the partition keeps {kept} bytes of answers for repeats, its limit is {PARTITION_ANSWER_BYTES} \
+             (partition_answer_bytes); acknowledge answers, or wait until they expire"
+        )))
+    }
+
     /// Whether the command's session has, or gets, a place in the table.
     pub(super) fn admit_session(&self, command: &Command<'_>) -> Result<(), ErrorReply> {
         let limit = self.state.settings.max_sessions as usize;
@@ -80,13 +92,7 @@ impl Machine {
         {
             return Ok(());
         }
-        Err(ErrorReply {
-            retry_after_ms: OVERLOADED_RETRY_MS,
-            ..ErrorReply::new(
-                ErrorCode::Overloaded,
-                format!("the partition has {limit} client sessions, the most it takes (max_sessions); wait"),
-            )
-        })
+        Err(overloaded(format!("the partition has {limit} client sessions, the most it takes (max_sessions); wait")))
     }
 
     /// Keeps the answer for repeats.
@@ -101,6 +107,7 @@ impl Machine {
         session.valid_until_ms = session.valid_until_ms.max(valid_until_ms);
         self.state.sessions.insert(id, session);
         let answer = Answer { digest, valid_until_ms, outcome: outcome.clone() };
+        self.index.answer_bytes += answer.bytes();
         let before = self.state.answers.insert((id, command.number), Rc::new(answer));
         debug_assert!(before.is_none(), "a recorded answer was decided again");
         self.index.answers.insert((self.state.answer_expiry_ms(valid_until_ms), id, command.number));
@@ -126,6 +133,7 @@ impl Machine {
     /// Removes one recorded answer.
     pub(super) fn drop_answer(&mut self, id: u64, number: u64) {
         let Some(answer) = self.state.answers.remove(&(id, number)) else { return };
+        self.index.answer_bytes -= answer.bytes();
         self.index.answers.remove(&(self.state.answer_expiry_ms(answer.valid_until_ms), id, number));
         let Some(session) = self.state.sessions.get_mut(&id) else { return };
         session.answers -= 1;
@@ -141,4 +149,8 @@ impl Machine {
             self.index.sessions.remove(&(self.state.answer_expiry_ms(session.valid_until_ms), id));
         }
     }
+}
+
+fn overloaded(text: String) -> ErrorReply {
+    ErrorReply { retry_after_ms: OVERLOADED_RETRY_MS, ..ErrorReply::new(ErrorCode::Overloaded, text) }
 }

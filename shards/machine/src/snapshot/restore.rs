@@ -189,6 +189,7 @@ impl Restore {
             return Err(Fault::Order("answers"));
         }
         index.answers.insert((state.answer_expiry_ms(answer.valid_until_ms), key.0, key.1));
+        index.answer_bytes += answer.bytes();
         state.answers.insert(key, Rc::new(answer));
         Ok(())
     }

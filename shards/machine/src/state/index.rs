@@ -13,6 +13,8 @@ pub struct Index {
     pub endings: BTreeSet<(u64, Position)>,
     /// (expiry, session, number) of each recorded answer.
     pub answers: BTreeSet<(u64, u64, u64)>,
+    /// What the recorded answers count together, in bytes.
+    pub answer_bytes: u64,
     /// (expiry, session) of each session without a recorded answer.
     pub sessions: BTreeSet<(u64, u64)>,
     /// (expiry, draw) of each draw under an idempotency key.

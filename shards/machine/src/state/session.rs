@@ -24,3 +24,19 @@ pub struct Answer {
     /// What it came to.
     pub outcome: Outcome,
 }
+
+/// What an answer takes beside the bytes in it, in bytes: itself and its places in the tables. Part of what replicas agree
+/// on: another value needs another version of the log.
+const ANSWER_BYTES: u64 = 320;
+
+impl Answer {
+    /// What it counts, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let inside = match &self.outcome {
+            Outcome::Held(held) => held.owner.len(),
+            Outcome::NotOwner(not_owner) => not_owner.owner.len(),
+            _ => 0,
+        };
+        ANSWER_BYTES + inside as u64
+    }
+}
