@@ -76,11 +76,10 @@ impl<E: Env> Group<E> {
         self.replica.machine().borrow().time()
     }
 
-    /// Returns once this replica may stamp: the clocks were judged, or no other node has a say in the group. Until then its
-    /// own clock may be the wrong one.
+    /// Returns once this replica may stamp: the clocks were judged, on a node that is alone in its cluster when it starts.
+    /// Until then its own clock may be the wrong one.
     pub(super) async fn may_stamp(&self) {
-        let alone = || self.replica.voters().iter().all(|(id, _)| *id == self.replica.id());
-        self.clock.wait_until(|| self.clock.is_judged() || self.stopped.get() || alone()).await;
+        self.clock.wait_until(|| self.clock.is_judged() || self.stopped.get()).await;
     }
 }
 

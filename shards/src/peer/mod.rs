@@ -17,7 +17,6 @@
 
 mod accept;
 mod addresses;
-mod alarm;
 mod call;
 mod dial;
 mod failover;

@@ -275,11 +275,10 @@ impl<E: Env> Peers<E> {
         true
     }
 
-    /// How many clocks were heard since the previous call of [`take_offsets`](Self::take_offsets), and how many there are
-    /// beside this node's.
-    pub(super) fn clocks_heard(&self) -> (usize, usize) {
-        let remotes = self.remotes.borrow();
-        (remotes.iter().filter(|remote| remote.has_offset()).count(), remotes.len())
+    /// The other nodes' clocks that were heard since the previous call of [`take_offsets`](Self::take_offsets), which takes
+    /// them.
+    pub(super) fn offsets(&self) -> Vec<Offset> {
+        self.remotes.borrow().iter().filter_map(|remote| remote.offset()).collect()
     }
 
     /// The other nodes' clocks, as pulses showed them since the previous call.

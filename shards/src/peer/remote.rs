@@ -112,9 +112,9 @@ impl Remote {
         self.offset.set(Some(offset));
     }
 
-    /// Whether its clock was heard since the previous call of [`take_offset`](Self::take_offset).
-    pub(super) fn has_offset(&self) -> bool {
-        self.offset.get().is_some()
+    /// What was heard of its clock since the previous call of [`take_offset`](Self::take_offset).
+    pub(super) fn offset(&self) -> Option<Offset> {
+        self.offset.get()
     }
 
     /// What the last pulse since the previous call showed of its clock.

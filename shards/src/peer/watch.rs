@@ -22,6 +22,8 @@ use crate::env::{Env, UnixNanos};
 
 /// Between two judgements of the clocks.
 const CLOCKS_EVERY: Duration = Duration::from_secs(1);
+/// How long a node that starts waits for a third one, if its clock and that of the only one heard differ.
+const IN_DOUBT: Duration = Duration::from_secs(3);
 /// How long the first answer of a node may take while no clock was heard: on the slowest wires, too, a node comes to know
 /// the time.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
@@ -53,7 +55,7 @@ pub async fn watch_nodes<E: Env>(
         let now = E::boot_clock();
         let due = match skew.agreed() {
             Some(_) => Some(clocks_at),
-            None => first_judgement(peers.clocks_heard(), &mut first_heard, now, peers.timing.election_max),
+            None => first_judgement(&peers, &skew, &mut first_heard, now),
         };
         let pause = due.map_or(CLOCKS_EVERY, |due| due.saturating_sub(now));
         if E::timeout(pause, peers.to_watch.wait()).await.is_some() || due.is_none() {
@@ -65,9 +67,10 @@ pub async fn watch_nodes<E: Env>(
         let own = wall_minus_boot::<E>();
         let first = skew.agreed().is_none();
         let alarm = if is_alone && peers.nodes().is_empty() {
-            skew.alone(own, E::boot_clock())
+            skew.alone(own);
+            None
         } else {
-            skew.judge(own, &peers.take_offsets(), E::boot_clock())
+            skew.judge(own, &peers.take_offsets(), peers.nodes().len(), E::boot_clock())
         };
         if let Some(agreed) = skew.agreed() {
             peers.clock.judge(agreed);
@@ -82,19 +85,24 @@ pub async fn watch_nodes<E: Env>(
 }
 
 /// When the clocks are judged for the first time: once all were heard, or a little after the first one. Who judged by that
-/// alone might take a wrong clock for half of the truth.
-fn first_judgement(
-    (heard, others): (usize, usize),
+/// alone might take a wrong clock for half of the truth; if the two differ, a third one is waited for longer.
+fn first_judgement<E: Env>(
+    peers: &Peers<E>,
+    skew: &Skew,
     first_heard: &mut Option<Duration>,
     now: Duration,
-    patience: Duration,
 ) -> Option<Duration> {
-    if heard == others {
+    let (heard, others) = (peers.offsets(), peers.nodes().len());
+    if heard.len() == others {
         return Some(now);
     }
-    if heard > 0 {
+    if !heard.is_empty() {
         first_heard.get_or_insert(now);
     }
+    let patience = match heard.as_slice() {
+        [other] if skew.is_in_doubt(wall_minus_boot::<E>(), other) => IN_DOUBT,
+        _ => peers.timing.election_max,
+    };
     first_heard.map(|heard_at| heard_at + patience)
 }
 
@@ -170,10 +178,14 @@ impl<E: Env> Watcher<E> {
     fn heard_clock(&self, pulse: &Pulse, asked_at: Duration, now: Duration) {
         let round_trip = now - asked_at;
         let read_at = asked_at + round_trip / 2;
+        // A node that does not belong to the cluster yet gave nobody a lease.
+        let is_member = pulse.cluster == self.peers.local().cluster.0;
         self.remote.set_offset(Offset {
             node: self.remote.node,
             minus_boot: minus_boot(UnixNanos(pulse.wall_ns), read_at),
-            agreed: (pulse.agreed_ns != 0).then(|| minus_boot(UnixNanos(pulse.agreed_ns), read_at)),
+            agreed: Some(pulse.agreed_ns)
+                .filter(|ns| is_member && *ns != 0)
+                .map(|ns| minus_boot(UnixNanos(ns), read_at)),
             round_trip,
         });
         if !self.peers.clock.is_judged() {

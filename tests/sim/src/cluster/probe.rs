@@ -70,9 +70,9 @@ impl Probe {
         !self.0.borrow().is_empty()
     }
 
-    /// Whether it knows which clock it goes by.
-    pub fn knows_time(&self) -> bool {
-        self.0.borrow().first().is_some_and(|shard| shard.clock.is_judged())
+    /// The clock that it goes by, in nanoseconds since 1970, once it knows which.
+    pub fn agreed_clock(&self) -> Option<u64> {
+        self.0.borrow().first().and_then(|shard| shard.clock.agreed()).map(|agreed| agreed.0)
     }
 
     /// Where a node is for its peers, by the meta group's record that was applied here.

@@ -51,9 +51,8 @@ pub struct Nemesis<'a> {
     struck: Rc<RefCell<Vec<Struck>>>,
     /// Nodes whose process or disk some fault has in hand.
     taken: Rc<RefCell<BTreeSet<NodeId>>>,
-    /// What each wall clock is off, in nanoseconds, and what all are.
+    /// What each wall clock is off, in nanoseconds, beside what all are.
     pub(super) clocks: Rc<RefCell<BTreeMap<NodeId, i64>>>,
-    pub(super) all_clocks: Rc<Cell<i64>>,
     /// Nodes that ended themselves because of a fault: number and time of the end.
     pub(super) excused: Rc<RefCell<BTreeSet<(NodeId, u64)>>>,
     /// Nodes that did not do what they were asked in time.
@@ -81,7 +80,6 @@ impl<'a> Nemesis<'a> {
             struck: Rc::default(),
             taken: Rc::default(),
             clocks: Rc::default(),
-            all_clocks: Rc::default(),
             excused: Rc::default(),
             late: Rc::default(),
         }
@@ -162,7 +160,7 @@ impl<'a> Nemesis<'a> {
             | Fault::ClockJump
             | Fault::ClockDrift
             | Fault::ClockBeyond => self.strike_host(fault).await,
-            Fault::ClocksSet => self.set_all_clocks(),
+            Fault::ClocksSetBack => self.set_all_clocks_back(),
             Fault::LogLost | Fault::LogRots | Fault::SnapshotRots | Fault::DiskFull => self.strike_storage(fault).await,
             Fault::RotInMajority => self.rot_in_majority().await,
             fault if fault.is_of_terms() => self.strike_terms(fault).await,
@@ -179,20 +177,13 @@ impl<'a> Nemesis<'a> {
     pub(super) fn take(&self) -> Option<NodeId> {
         let mut taken = self.taken.borrow_mut();
         let node = self.draw_node(|node| !taken.contains(&node))?;
-        self.may_take(&taken).then(|| taken.insert(node))?;
+        taken.insert(node);
         Some(node)
     }
 
     /// The node, if no other fault has it in hand.
     pub(super) fn take_this(&self, node: NodeId) -> Option<NodeId> {
-        let mut taken = self.taken.borrow_mut();
-        (self.may_take(&taken) && taken.insert(node)).then_some(node)
-    }
-
-    /// Whether one more node may be taken in hand. Where all clocks were set, only if all nodes know the time.
-    fn may_take(&self, taken: &BTreeSet<NodeId>) -> bool {
-        let knows_time = |node| self.cluster.probe(node).is_some_and(|probe| probe.knows_time());
-        self.limits != Clocks::Set || (taken.is_empty() && self.cluster.shape().numbers().all(knows_time))
+        self.taken.borrow_mut().insert(node).then_some(node)
     }
 
     /// All nodes, if no other fault has any of them in hand.

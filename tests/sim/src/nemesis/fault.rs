@@ -67,8 +67,8 @@ pub enum Fault {
     /// A wall clock is off by more than is allowed, by a second up to ten minutes; it is set right later. Of one node in a
     /// run.
     ClockBeyond,
-    /// All wall clocks are set forward or back together, by a second up to ten minutes, and stay so.
-    ClocksSet,
+    /// All wall clocks are set back together, by a second up to ten minutes, and stay so.
+    ClocksSetBack,
     /// A new leader is cut off, and those who elected it lose their power at once.
     VotersLosePower,
     /// Followers start again while the lease that they gave lasts, beside one that gave none.
@@ -115,7 +115,7 @@ impl Fault {
         (Self::SnapshotRots, 2),
         (Self::DiskFull, 3),
         (Self::ClockBeyond, 2),
-        (Self::ClocksSet, 2),
+        (Self::ClocksSetBack, 2),
         (Self::VotersLosePower, 3),
         (Self::RestartInLease, 3),
         (Self::LeaderAfterLeader, 3),

@@ -189,10 +189,9 @@ impl Nemesis<'_> {
         self.cluster.start(node);
     }
 
-    /// All nodes' clocks are set; every other time the clients' too.
-    pub(super) fn set_all_clocks(&self) -> bool {
-        let off = self.draw_beyond();
-        let by = off - self.all_clocks.replace(off);
+    /// All nodes' clocks are set back; every other time the clients' too.
+    pub(super) fn set_all_clocks_back(&self) -> bool {
+        let by = -self.draw_beyond().abs();
         let clients = if self.rng.below(2) == 0 { self.clients.count } else { 0 };
         let hosts = self.cluster.shape().numbers().chain((0..clients).map(Cluster::client_node));
         hosts.for_each(|host| self.cluster.world().jump_wall_clock(host, by));

@@ -9,8 +9,7 @@
 //!
 //! **The budget.** What was durable stays durable: a power loss takes only what was not. Logs and snapshots are lost or
 //! damaged on one node alone, the run's victim. Wall clocks stay within half of the allowed skew of true time; in some runs
-//! the clock of one node is off by minutes, and in some all of them are set together: there one node at a time is down, and
-//! the next one once that knows the time. Everything else may happen to all nodes at once: then nothing is served, and
+//! the clock of one node is off by minutes, and in some all of them are set back together. Everything else may happen to all nodes at once: then nothing is served, and
 //! nothing may be lost either. When the nemesis has ended, nothing but the clocks is broken any more, and the cluster must
 //! serve.
 

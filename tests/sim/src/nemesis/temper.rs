@@ -10,9 +10,9 @@ pub enum Clocks {
     Near,
     /// This node's is off by anything up to ten minutes now and then.
     Wild(NodeId),
-    /// All nodes' are set together, by anything up to ten minutes. Then no two nodes may start at one moment: only who hears
-    /// a node that has run on knows what the nodes go by.
-    Set,
+    /// All nodes' are set back together, by anything up to ten minutes. Forward would end leases early by as much: what most
+    /// clocks say counts.
+    SetBack,
 }
 
 impl Clocks {
@@ -20,10 +20,7 @@ impl Clocks {
     fn allow(self, fault: Fault) -> bool {
         match fault {
             Fault::ClockBeyond => matches!(self, Self::Wild(_)),
-            Fault::ClocksSet => self == Self::Set,
-            Fault::KillAll | Fault::PowerLossAll | Fault::PowerLossAtAck | Fault::MoveAll | Fault::RotInMajority => {
-                self != Self::Set
-            }
+            Fault::ClocksSetBack => self == Self::SetBack,
             _ => true,
         }
     }
@@ -52,7 +49,7 @@ impl Temper {
         };
         let mut kinds = Fault::ALL.to_vec();
         kinds.retain(|(fault, _)| match fault {
-            Fault::ClockBeyond | Fault::ClocksSet => true,
+            Fault::ClockBeyond | Fault::ClocksSetBack => true,
             fault if fault.is_of_terms() => false,
             _ => rng.below(2) == 0 || all,
         });

@@ -29,6 +29,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How long clients may take to come to an end, and replicas to agree.
 const END_LIMIT: Duration = Duration::from_secs(30);
 const AGREE_LIMIT: Duration = Duration::from_secs(60);
+/// What clocks may seem apart for want of a fast network.
+const CLOCK_BLUR: Duration = Duration::from_millis(25);
 /// More than there are places for clients.
 const PLACES: u64 = 100;
 /// Between two looks.
@@ -207,6 +209,11 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
     }
     if !reached(AGREE_LIMIT, || watch.look_at_states()).await {
         problems.push(late(format!("the replicas do not come to agree: {}", watch.describe())));
+    }
+    // Each is within half of the skew of their median, as well as a round trip shows it.
+    let near = plan.clock_bounds().skew + CLOCK_BLUR;
+    if !reached(AGREE_LIMIT, || watch.clocks_apart().is_some_and(|apart| apart <= near)).await {
+        problems.push(late(format!("the clocks that the nodes go by differ by {:?}", watch.clocks_apart())));
     }
     if !reached(AGREE_LIMIT, || watch.leaders_are_told()).await {
         problems.push(late(format!("nodes do not tell their clients who leads: {}", watch.describe_told())));

@@ -27,7 +27,7 @@ const THINK_MS: [u64; 4] = [40, 60, 100, 160];
 /// Longer than any run.
 const ANY_TIME: Duration = Duration::from_secs(86_400);
 
-/// Of so many runs one has a node with a clock that nobody can trust, and one has clocks that are set together.
+/// Of so many runs one has a node with a clock that nobody can trust, and one has clocks that are set back together.
 const WRONG_CLOCKS_ONE_IN: u64 = 6;
 
 /// A run before it runs.
@@ -71,7 +71,7 @@ impl Plan {
         let think_ms = THINK_MS[rng.below(THINK_MS.len() as u64) as usize];
         let clocks = match rng.below(WRONG_CLOCKS_ONE_IN) {
             0 => Clocks::Wild(rng.between(1, shape.nodes)),
-            1 => Clocks::Set,
+            1 => Clocks::SetBack,
             _ => Clocks::Near,
         };
         Self {

@@ -137,6 +137,13 @@ impl<'a> Watch<'a> {
         nodes().flat_map(|node| probe(node).told_leaders()).all(|(group, told)| leading.get(&group) == Some(&told))
     }
 
+    /// What the clocks that the nodes go by differ by at most; nothing unless all nodes go by one.
+    pub fn clocks_apart(&self) -> Option<Duration> {
+        let clock = |node| self.cluster.probe(node).unwrap_or_default().agreed_clock();
+        let clocks: Vec<u64> = self.cluster.shape().numbers().map(clock).collect::<Option<_>>()?;
+        Some(Duration::from_nanos(clocks.iter().max()? - clocks.iter().min()?))
+    }
+
     /// Which groups' replicas differ now, for a person.
     pub fn describe(&self) -> String {
         let nodes = self.cluster.shape().numbers();
