@@ -12,6 +12,9 @@ use kahuna_protocol::{Limits, NodeId};
 /// it, and each costs time while it is idle.
 pub const MAX_PARTITIONS: u32 = 2048;
 
+/// Data partitions of a fresh cluster for which nothing else is said.
+pub const DEFAULT_PARTITIONS: u32 = 16;
+
 /// A node of the first cluster, as `--peers` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerSpec {

@@ -23,7 +23,7 @@ use crate::group::Group;
 use crate::lanes::{Control, Detached, Lanes, Outlet, ShardStatus};
 use crate::node::manifest::Manifest;
 use crate::peer::{NodeEvent, Peers};
-use crate::serve::{Load, adopt_client};
+use crate::serve::{Admission, Load, adopt_client};
 use crate::unread::ReadBuffer;
 
 /// Most that is read from a client at once.
@@ -72,6 +72,8 @@ pub struct Shard<E: Env> {
     pub unsent: Rc<Budget>,
     /// What clients sent of frames that are not whole yet.
     pub(crate) client_reads: Rc<ReadBuffer>,
+    /// Who is let in, counted over all shards of the node.
+    pub(crate) admission: Arc<Admission>,
     /// Open client connections.
     pub connections: Cell<u32>,
     /// What the node found that it waits for, for a person; what the groups show comes on top of it.
@@ -111,6 +113,7 @@ impl<E: Env> Shard<E> {
         clock: Rc<Clock<E>>,
         peers: Rc<Peers<E>>,
         lanes: Rc<Lanes<E>>,
+        admission: Arc<Admission>,
     ) -> Rc<Self> {
         let unsent_bytes = config.limits.shard_unsent_bytes();
         let unread = Budget::new(config.limits.shard_unread_bytes(), config.limits.max_frame_bytes as usize);
@@ -133,6 +136,7 @@ impl<E: Env> Shard<E> {
             questions: Load::new(QUESTIONS, u64::MAX),
             unsent: Budget::new(unsent_bytes, unsent_bytes / SMALL_PART),
             client_reads: ReadBuffer::new(READ_BYTES, unread),
+            admission,
             connections: Cell::new(0),
             waiting: RefCell::default(),
             placed: Cell::new(0),
@@ -241,8 +245,8 @@ impl<E: Env> Shard<E> {
     /// False once the node stops.
     fn on_control(self: &Rc<Self>, message: Control<E>, handler: &Rc<dyn ControlHandler<E>>) -> bool {
         match message {
-            Control::HandOver { connection, hello, request_id, unread } => {
-                adopt_client(self, connection, hello, request_id, unread);
+            Control::HandOver { connection, hello, request_id, unread, admitted } => {
+                adopt_client(self, connection, hello, request_id, unread, admitted);
             }
             Control::PeerHandOver { connection, unread } => handler.adopt_peer(connection, unread),
             Control::LeaderChanged { group, leader } => {

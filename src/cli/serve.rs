@@ -60,9 +60,11 @@ fn refusal(error: StartError) -> Failure {
             ..
         } => Exit::DataDamaged,
         StartError::Reshard { .. } => Exit::Internal,
-        StartError::DataDir(_) | StartError::Locked(_) | StartError::Listen { .. } | StartError::Shard(_) => {
-            Exit::HostNotFit
-        }
+        StartError::DataDir(_)
+        | StartError::OpenFiles { .. }
+        | StartError::Locked(_)
+        | StartError::Listen { .. }
+        | StartError::Shard(_) => Exit::HostNotFit,
     };
     Failure::Other(exit, error.to_string())
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kahuna_shards::config::NodeConfig;
+use kahuna_shards::config::{DEFAULT_PARTITIONS, NodeConfig};
+use kahuna_shards::serve::{FEWEST_CLIENTS, own_files};
 
 use super::finding::Finding;
 use super::{data_dir, ports, resources, uring};
@@ -22,6 +23,8 @@ pub struct Needs {
     pub log_bytes: u64,
     /// The addresses that shall be listened on, each with the flag that sets it.
     pub listen: Vec<(&'static str, SocketAddr)>,
+    /// How many descriptors it takes, with those of some clients.
+    pub open_files: u64,
     /// Whether data in memory is accepted.
     pub allow_tmpfs: bool,
 }
@@ -34,6 +37,8 @@ impl Needs {
             data_dir: config.data_dir.clone(),
             log_bytes: u64::from(config.shards) * config.segment_bytes * LOG_SEGMENTS,
             listen: vec![("--listen", config.listen), ("--peer-listen", config.peer_listen)],
+            open_files: own_files(config.shards, config.peers.len(), config.partitions.unwrap_or(DEFAULT_PARTITIONS))
+                + FEWEST_CLIENTS,
             allow_tmpfs,
         }
     }
@@ -47,7 +52,7 @@ pub fn check(needs: &Needs) -> Vec<Finding> {
     let has_ring = ring.as_ref().is_some_and(|finding| finding.result.is_ok());
     let has_dir = dir.result.is_ok();
     let mut findings: Vec<Finding> = ring.into_iter().collect();
-    findings.extend([memlock, resources::open_files(needs.shards), dir]);
+    findings.extend([memlock, resources::open_files(needs.shards, needs.open_files), dir]);
     findings.push(data_dir::durable(&needs.data_dir, needs.allow_tmpfs));
     if has_dir {
         findings.push(data_dir::direct(&needs.data_dir, needs.allow_tmpfs));

@@ -6,9 +6,6 @@ use super::finding::{Finding, Trouble};
 
 /// Below this a shard's executor refuses to start; with this much for each, its buffers are registered as well.
 const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
-/// Sockets of clients and peers, and files of all logs, with room.
-const OPEN_FILES: u64 = 1024;
-const OPEN_FILES_PER_SHARD: u64 = 64;
 
 /// Memory that io_uring may register.
 pub(super) fn memlock(shards: u16) -> Finding {
@@ -28,8 +25,7 @@ pub(super) fn memlock(shards: u16) -> Finding {
 }
 
 /// Descriptors.
-pub(super) fn open_files(shards: u16) -> Finding {
-    let needed = OPEN_FILES + OPEN_FILES_PER_SHARD * u64::from(shards);
+pub(super) fn open_files(shards: u16, needed: u64) -> Finding {
     let result = match raise(Resource::Nofile) {
         None => Ok("unlimited".to_owned()),
         Some(limit) if limit >= needed => Ok(format!("{limit}, {needed} needed")),

@@ -18,7 +18,7 @@ use super::nodes::Cluster;
 /// Far above any answer, far below for ever: a server that neither answers nor closes fails the test by this.
 const HANG: Duration = Duration::from_secs(60);
 
-fn hello() -> Vec<u8> {
+pub fn hello() -> Vec<u8> {
     let hello = Hello { min_version: 1, max_version: 1, shard: ANY_SHARD, cluster: [0; 16], client_name: "t".into() };
     let mut frame = Vec::new();
     encode_frame(&mut frame, KIND_HELLO, 0, 1, Hlc::ZERO, |out| kahuna_protocol::frame::archive_into(&hello, out));

@@ -10,6 +10,7 @@ mod progress;
 
 mod chaos;
 mod clocks;
+mod crowd;
 mod damage;
 mod disk_fails;
 mod disk_full;

@@ -45,13 +45,19 @@ pub struct FileEntry {
     pub len: u64,
 }
 
+/// Whether the system refused to open a file, or a directory for [`Disk::sync_dir`], for want of descriptors or memory. That
+/// passes, and nothing was changed.
+pub fn cannot_open(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// A cheap handle to a storage device; clones share it. Used by one thread; all paths are absolute.
 #[allow(async_fn_in_trait, reason = "a shard is single-threaded: no future of a disk is ever sent to another thread")]
 pub trait Disk: Clone + 'static {
     /// An open file of this disk.
     type File: DiskFile;
 
-    /// Opens a file. Errors are those of the system: `NotFound` for a missing one in the modes that need it.
+    /// Opens a file. Errors are those of the system: `NotFound` for a missing one in the modes that need it; see [`cannot_open`].
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Self::File>;
 
     /// The regular files of `dir`, sorted by name.
@@ -66,7 +72,7 @@ pub trait Disk: Clone + 'static {
     /// Removes a file; durable after [`Disk::sync_dir`].
     async fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes every name in `dir` durable.
+    /// Makes every name in `dir` durable. After an error for which [`cannot_open`] holds it may be asked again.
     async fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Whether a file or directory of that name exists.

@@ -12,7 +12,7 @@ pub mod recovery;
 mod uring;
 
 pub use aligned::AlignedBuf;
-pub use disk::{Disk, DiskFile, Durability, FileEntry, OpenMode};
+pub use disk::{Disk, DiskFile, Durability, FileEntry, OpenMode, cannot_open};
 pub use error::{LogError, OpenError};
 pub use format::record::{ENTRY_META_BYTES, EntryMeta, GroupId, Record};
 pub use format::{BLOCK_BYTES, FORMAT_VERSION, Position};

@@ -61,6 +61,11 @@ pub trait Env: 'static + Sized {
     /// Time since boot, suspended time included: what leases and timers are measured with. Never goes back.
     fn boot_clock() -> Duration;
 
+    /// How many descriptors this process may have; `None` for no limit.
+    fn most_open_files() -> Option<u64> {
+        None
+    }
+
     /// Runs `future` on this shard until it ends. Nobody waits for it and nothing cancels it, except the end of the shard.
     fn spawn(future: impl Future<Output = ()> + 'static);
 

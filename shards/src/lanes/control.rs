@@ -12,6 +12,7 @@ use kahuna_protocol::{GroupId, NodeId, ShardId};
 use crate::env::{Env, Net};
 use crate::node::manifest::Manifest;
 use crate::peer::NodeEvent;
+use crate::serve::Admitted;
 
 /// A connection on its way to another shard.
 pub type Detached<E> = <<E as Env>::Net as Net>::Detached;
@@ -49,6 +50,8 @@ pub enum Control<E: Env> {
         request_id: u64,
         /// What was read beyond it.
         unread: Bytes,
+        /// Its room among the node's clients.
+        admitted: Admitted,
     },
     /// A peer's connection that belongs to this shard.
     PeerHandOver {

@@ -2,6 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::{BootClock, Runtime, Tcp, clock, pulse};
 use crate::env::{Clock, Env, ExitCode, UnixNanos, flush_said, say_in_background};
 
@@ -24,6 +26,10 @@ impl Env for Linux {
 
     fn boot_clock() -> Duration {
         Duration::from_nanos(BootClock::now_nanos())
+    }
+
+    fn most_open_files() -> Option<u64> {
+        getrlimit(Resource::Nofile).current
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) {

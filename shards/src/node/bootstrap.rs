@@ -22,14 +22,13 @@ use rkyv::Archived;
 use super::groups::OPENING;
 use super::losses::make_log;
 use super::manifest::{Founding, Manifest};
+use crate::config::DEFAULT_PARTITIONS;
 use crate::env::{Env, ExitCode};
 use crate::peer::{PeerView, Peers};
 use crate::shard::Shard;
 
 /// Peer frame: asks for the founding; the answer is an archived [`Founding`] under the same number with the top bit set.
 pub const KIND_FOUNDING: u16 = 0x1005;
-/// Data partitions of a cluster whose nodes were not told a number.
-const DEFAULT_PARTITIONS: u32 = 16;
 
 const POLL: Duration = Duration::from_millis(20);
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);

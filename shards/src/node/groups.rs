@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kahuna_machine::Meta;
 use kahuna_protocol::{GroupId, ReplicaId};
-use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record, Space};
+use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record, Space, cannot_open};
 
 use super::creation::Creation;
 use super::duties::Duties;
@@ -145,10 +145,10 @@ impl<E: Env> Runner<E> {
         while !self.stopping.get() {
             match self.disk.create_dir_all(&dir).await {
                 Ok(()) => return true,
-                Err(error) if is_full(&error) => {
+                Err(error) if is_full(&error) || cannot_open(&error) => {
                     if !std::mem::replace(&mut told, true) {
                         let (group, dir) = (creation.group(), dir.display());
-                        crate::say!("{group}: {dir}: {error}: it is made once there is room on that disk");
+                        crate::say!("{group}: {dir}: {error}: it is made once that passes");
                     }
                 }
                 Err(error) => E::abort(ExitCode::DiskFailed, &format!("{}: {error}", dir.display())),
@@ -220,7 +220,7 @@ impl<E: Env> Runner<E> {
             log.retry_allocation();
             let now = log.space();
             if now != space {
-                self.tell_space(now);
+                self.tell_space(now, &log.refusal());
                 space = now;
             }
             let pinned = log.pinned();
@@ -240,11 +240,17 @@ impl<E: Env> Runner<E> {
     }
 
     /// One line for the operator.
-    fn tell_space(&self, space: Space) {
+    fn tell_space(&self, space: Space, refusal: &str) {
         let what = match space {
-            Space::Plenty => "has room for the log again; writes are taken again",
-            Space::Reserve => "is full: the log lives on its reserve, and writes that grow are refused",
-            Space::Exhausted => "is full, and the log's reserve is used up: nothing is written until there is room",
+            Space::Plenty => "has room for the log again; writes are taken again".to_owned(),
+            Space::Reserve => {
+                format!("gives the log no file ({refusal}): it lives on its reserve, and writes that grow are refused")
+            }
+            Space::Exhausted => {
+                format!(
+                    "gives the log no file ({refusal}), and its reserve is used up: nothing is written until it does"
+                )
+            }
         };
         crate::say!("shard {}: the disk of {} {what}", self.shard.id, self.config.data_dir.display());
     }

@@ -34,7 +34,7 @@ use crate::peer::{
     AddressSource, Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers,
     listen_to_peers, watch_nodes, watch_reach,
 };
-use crate::serve::{Signal, listen_to_clients};
+use crate::serve::{Admission, Signal, listen_to_clients};
 use crate::shard::{ControlHandler, Shard};
 
 /// Between two counts of the shard's progress.
@@ -60,6 +60,8 @@ pub struct Setup<E: Env> {
     pub progress: Arc<[AtomicU64]>,
     /// The clock that the nodes agree on: shard 0 judges it.
     pub agreed: Arc<AgreedClock>,
+    /// The clients of all shards.
+    pub admission: Arc<Admission>,
     /// Told once, when the shard listens, or why it cannot.
     pub listening: mpsc::Sender<std::io::Result<()>>,
     /// Says when the node shall stop; shard 0 passes it on.
@@ -90,7 +92,8 @@ pub struct Runner<E: Env> {
 impl<E: Env> Runner<E> {
     /// Begins to listen and to serve; `None` if that cannot be, which was said then.
     pub fn start(setup: Setup<E>, disk: E::Disk) -> Option<Rc<Self>> {
-        let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, agreed, listening, stop } = setup;
+        let Setup { id, config, manifest, boot_id, mint, info, lanes, progress, agreed, admission, listening, stop } =
+            setup;
         let clock = Rc::new(Clock::agreeing(config.limits.max_clock_skew_ms, agreed));
         // From the first handshake on: a node that was wiped must not take this one for a pending one.
         let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
@@ -108,8 +111,8 @@ impl<E: Env> Runner<E> {
         let peers = Peers::new(local, clock.clone(), config.timing, PeerLimits::for_clients(&config.limits));
         let (lanes, outlet) = Lanes::open(lanes);
         let incarnation = Incarnation(manifest.incarnation);
-        let shard =
-            Shard::new(id, incarnation, Rc::new(NodeConfig::clone(&config)), clock, peers.clone(), lanes.clone());
+        let own_config = Rc::new(NodeConfig::clone(&config));
+        let shard = Shard::new(id, incarnation, own_config, clock, peers.clone(), lanes.clone(), admission);
         if manifest.founding.is_some() {
             *shard.waiting.borrow_mut() = OPENING.to_owned();
         }

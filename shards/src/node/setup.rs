@@ -10,9 +10,10 @@ use kahuna_protocol::{ClusterId, ShardId};
 use super::manifest::Manifest;
 use super::runner::Setup;
 use crate::clock::AgreedClock;
-use crate::config::NodeConfig;
+use crate::config::{DEFAULT_PARTITIONS, NodeConfig};
 use crate::env::Env;
 use crate::lanes::lanes;
+use crate::serve::{Admission, own_files};
 
 /// Numbers that nobody else may have: random on a real host, from the seed in a simulated one.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,8 @@ pub fn setups<E: Env>(
         shards: config.shards,
     };
     let progress: Arc<[AtomicU64]> = (0..config.shards).map(|_| AtomicU64::new(0)).collect();
+    let own = files_of(&config, &manifest);
+    let admission = Arc::new(Admission::new(config.shards, E::most_open_files(), own));
     let agreed = Arc::new(AgreedClock::default());
     let setup = |(id, lanes)| Setup {
         id: ShardId(id),
@@ -51,10 +54,18 @@ pub fn setups<E: Env>(
         lanes,
         progress: progress.clone(),
         agreed: agreed.clone(),
+        admission: admission.clone(),
         listening: listening.clone(),
         stop: stop.clone(),
     };
     (0..config.shards).zip(lanes::<E>(config.shards)).map(setup).collect()
+}
+
+/// Descriptors that the node needs for its own files and links.
+pub fn files_of(config: &NodeConfig, manifest: &Manifest) -> u64 {
+    let founded = manifest.founding.as_ref().map(|founding| founding.partitions);
+    let partitions = founded.or(config.partitions).unwrap_or(DEFAULT_PARTITIONS);
+    own_files(config.shards, manifest.peers.len(), partitions)
 }
 
 /// Where this node says that its peers reach it: what the flags of this start say wins over what was listed at the founding.

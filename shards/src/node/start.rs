@@ -9,16 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use kahuna_protocol::{ClusterId, NodeId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::data_dir::{DataDirError, open_or_format};
 use super::lock::DirLock;
 use super::manifest::Manifest;
 use super::ports::OwnedPort;
 use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
-use super::setup::{BootNumbers, setups};
+use super::setup::{BootNumbers, files_of, setups};
 use crate::config::{MAX_PARTITIONS, NodeConfig, TimingError};
 use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
+use crate::serve::FEWEST_CLIENTS;
 
 /// Entries of each shard's own ring.
 const RING_ENTRIES: u32 = 256;
@@ -37,6 +40,17 @@ pub enum StartError {
     /// Raft would not start with these times.
     #[error(transparent)]
     Timing(#[from] TimingError),
+    /// The process may not open as many files as the node itself needs.
+    #[error(
+        "the limit of open files is {limit}, and this node needs {needed}; set LimitNOFILE={needed} in a systemd unit, or run \
+         `sudo prlimit --pid $$ --nofile={needed}:{needed}` in this shell"
+    )]
+    OpenFiles {
+        /// Of the process.
+        limit: u64,
+        /// By the node, with some clients.
+        needed: u64,
+    },
     /// Another process holds the data directory.
     #[error("{0} is in use by another process; stop it, or give another --data-dir")]
     Locked(String),
@@ -132,6 +146,10 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
         _ => io_error(&dir, error),
     })?;
     let manifest = Arc::new(prepare(&config)?);
+    let needed = files_of(&config, &manifest) + FEWEST_CLIENTS;
+    if let Some(limit) = raise_open_files().filter(|&limit| limit < needed) {
+        return Err(StartError::OpenFiles { limit, needed });
+    }
     set_wall_clock_offset_ms(config.wall_clock_offset_ms);
     let own = |address| OwnedPort::take(address).map_err(|source| StartError::Listen { address, source });
     let (client_port, peer_port) = (own(config.listen)?, own(config.peer_listen)?);
@@ -156,6 +174,14 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, StartError> {
     drop((client_port, peer_port));
     let shards = Mutex::new(shards);
     Ok(NodeHandle { node: config.node, client_address, peer_address, stop, shards, _lock: lock })
+}
+
+/// Raises the soft limit of open files to the hard one; returns what holds then, `None` for no limit.
+fn raise_open_files() -> Option<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where that is not allowed the soft limit counts.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    Linux::most_open_files()
 }
 
 async fn run_shard(setup: Setup<Linux>) {

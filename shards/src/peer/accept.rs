@@ -23,8 +23,10 @@ use crate::env::{Env, Listener, Net, Socket, Stream, WriteHalf};
 const HELLO_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection that was refused may take to notice.
 const LINGER: Duration = Duration::from_secs(1);
-/// Connections that may be introducing themselves at once; one more is closed.
+/// Connections to a node that may be introducing themselves at once; of a shard one more than its part is closed.
 const MAX_STRANGERS: usize = 256;
+/// No shard's part is smaller.
+const FEWEST_STRANGERS: usize = 16;
 /// Links of other nodes to one shard; one more is refused.
 const MAX_LINKS: usize = 4096;
 /// Descriptors ran out, or the like: wait before the next attempt.
@@ -94,8 +96,9 @@ impl Accepted {
 struct Stranger<'a>(&'a Cell<usize>);
 
 impl<'a> Stranger<'a> {
-    fn admit(count: &'a Cell<usize>) -> Option<Self> {
-        (count.get() < MAX_STRANGERS).then(|| {
+    fn admit(count: &'a Cell<usize>, shards: u16) -> Option<Self> {
+        let most = (MAX_STRANGERS / usize::from(shards)).max(FEWEST_STRANGERS);
+        (count.get() < most).then(|| {
             count.set(count.get() + 1);
             Self(count)
         })
@@ -157,7 +160,8 @@ impl<E: Env> Peers<E> {
     }
 
     async fn let_in(self: Rc<Self>, stream: StreamOf<E>, unread: Bytes) {
-        let Some(stranger) = Stranger::admit(&self.accepted.strangers) else { return };
+        let shards = self.local.borrow().shards;
+        let Some(stranger) = Stranger::admit(&self.accepted.strangers, shards) else { return };
         if self.closed.get() {
             return;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kahuna_machine::{Machine, Remains};
 use kahuna_protocol::GroupId;
-use kahuna_wal::{Disk, LogError};
+use kahuna_wal::{Disk, LogError, cannot_open};
 use openraft::rt::{Mutex as _, Watch, WatchSender as _};
 
 use super::entries::cost;
@@ -165,7 +165,9 @@ impl<E: Env> Applied<E> {
     /// Removes what a crash left: files that are not the current snapshot.
     async fn clear_dir(&self) -> Result<(), SnapshotFault> {
         let current = self.snapshot().map(|file| file.path.clone());
-        for entry in self.disk.list(&self.dir).await.map_err(SnapshotFault::io(&self.dir))? {
+        let entries =
+            self.insist(async || self.disk.list(&self.dir).await.map_err(SnapshotFault::io(&self.dir))).await?;
+        for entry in entries {
             let path = self.dir.join(&entry.name);
             if !is_own_name(&entry.name) && !entry.name.ends_with(DAMAGED) {
                 crate::say!("group {}: {} is no snapshot of this node's; it is left alone", self.group, path.display());
@@ -272,9 +274,11 @@ impl<E: Env> Applied<E> {
         {
             self.set_aside(&before.path).await?;
         }
+        // Opened before anything changes: there may be no descriptor for it.
+        let opened = SnapshotFile::open(&self.disk, path).await?;
         self.disk.rename(path, &durable).await.map_err(SnapshotFault::io(&durable))?;
-        self.disk.sync_dir(&self.dir).await.map_err(SnapshotFault::failed(&self.dir))?;
-        let file = Rc::new(SnapshotFile::open(&self.disk, &durable).await?);
+        self.sync_names().await?;
+        let file = Rc::new(SnapshotFile { path: durable.clone(), ..opened });
         let pointer = Pointer { last: header.last, file_bytes: file.bytes };
         self.log.save_snapshot_pointer(pointer.encode()).await.map_err(SnapshotFault::failed(&durable))?;
         self.snapshot.replace(Some(file));
@@ -288,6 +292,15 @@ impl<E: Env> Applied<E> {
             crate::say!("group {}: there is room for snapshots again", self.group);
         }
         Ok(())
+    }
+
+    /// Makes the names in the group's directory durable, as soon as it may be opened.
+    async fn sync_names(&self) -> Result<(), SnapshotFault> {
+        let attempt = async || match self.disk.sync_dir(&self.dir).await {
+            Err(error) if cannot_open(&error) => Err(SnapshotFault::io(&self.dir)(error)),
+            done => done.map_err(SnapshotFault::failed(&self.dir)),
+        };
+        self.insist(attempt).await
     }
 
     /// Removes the snapshots that were replaced, if nobody reads them any more: the disk's handles close, and their blocks are
@@ -423,7 +436,7 @@ impl<E: Env> Applied<E> {
     }
 
     /// Repeats `attempt` until it finds room.
-    async fn insist(&self, attempt: impl AsyncFn() -> Result<(), SnapshotFault>) -> Result<(), SnapshotFault> {
+    async fn insist<T>(&self, attempt: impl AsyncFn() -> Result<T, SnapshotFault>) -> Result<T, SnapshotFault> {
         loop {
             match attempt().await {
                 Err(fault @ SnapshotFault::NoRoom { .. }) => E::sleep(self.found_no_room(&fault)).await,

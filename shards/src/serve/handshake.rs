@@ -11,6 +11,7 @@ use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
 
+use super::admission::Admitted;
 use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
 use super::outbox::full;
@@ -62,7 +63,8 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
     }
     // A descriptor that cannot be duplicated closes the connection: the client connects again.
     if let Ok(connection) = stream.detach() {
-        shard.lanes.control(wish, Control::HandOver { connection, hello, request_id, unread });
+        let admitted = open.into_admitted();
+        shard.lanes.control(wish, Control::HandOver { connection, hello, request_id, unread, admitted });
     }
 }
 
@@ -73,13 +75,14 @@ pub fn adopt_client<E: Env>(
     hello: Hello,
     request_id: u64,
     unread: Bytes,
+    admitted: Admitted,
 ) {
     debug_assert_eq!(hello.shard, shard.id.0, "handed to the shard it wished for");
     if shard.connections.get() >= SHARD_CONNECTIONS {
         return;
     }
     if let Ok(stream) = E::Net::adopt(connection) {
-        let open = OpenConnection::count(shard);
+        let open = OpenConnection::count(shard, admitted);
         E::spawn(welcome(shard.clone(), stream, request_id, unread, open));
     }
 }

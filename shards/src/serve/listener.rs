@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 
+use super::admission::Admitted;
 use super::handshake::greet_client;
 use crate::env::{Env, Listener, Net};
 use crate::shard::Shard;
@@ -18,26 +19,45 @@ pub async fn listen_to_clients<E: Env>(shard: Rc<Shard<E>>, mut listener: <E::Ne
         match listener.accept().await {
             // A connection over the limit is closed at once: the client tries another node.
             Ok(_) if shard.connections.get() >= SHARD_CONNECTIONS => {}
-            Ok(stream) => {
-                let open = OpenConnection::count(&shard);
-                E::spawn(greet_client(shard.clone(), stream, open));
-            }
+            Ok(stream) => match shard.admission.admit() {
+                Some(admitted) => {
+                    let open = OpenConnection::count(&shard, admitted);
+                    E::spawn(greet_client(shard.clone(), stream, open));
+                }
+                None => {
+                    drop(stream);
+                    if let Some(news) = shard.admission.news(E::boot_clock()) {
+                        crate::say!("node {}: {news}", shard.config.node);
+                    }
+                }
+            },
             Err(_) => E::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
 /// Counts one client connection while it lives.
-pub(super) struct OpenConnection<E: Env>(Rc<Shard<E>>);
+pub(super) struct OpenConnection<E: Env> {
+    _counted: Counted<E>,
+    admitted: Admitted,
+}
 
 impl<E: Env> OpenConnection<E> {
-    pub(super) fn count(shard: &Rc<Shard<E>>) -> Self {
+    pub(super) fn count(shard: &Rc<Shard<E>>, admitted: Admitted) -> Self {
         shard.connections.set(shard.connections.get() + 1);
-        Self(shard.clone())
+        Self { _counted: Counted(shard.clone()), admitted }
+    }
+
+    /// The shard counts it no more; the node does, wherever it goes.
+    pub(super) fn into_admitted(self) -> Admitted {
+        self.admitted
     }
 }
 
-impl<E: Env> Drop for OpenConnection<E> {
+/// One among the connections of a shard.
+struct Counted<E: Env>(Rc<Shard<E>>);
+
+impl<E: Env> Drop for Counted<E> {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
     }

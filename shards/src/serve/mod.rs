@@ -11,6 +11,7 @@
 //! connection and its shard from there to its answer ([`Load`]), and every way it can take ends in its [`Reply`], which
 //! cannot be lost: dropping it answers `Unknown`.
 
+mod admission;
 mod call;
 mod connection;
 mod dispatch;
@@ -25,6 +26,7 @@ mod reply;
 mod signal;
 mod system_requests;
 
+pub use admission::{Admission, Admitted, FEWEST_CLIENTS, own_files};
 pub use call::{Call, Work};
 pub use handshake::adopt_client;
 pub use listener::listen_to_clients;

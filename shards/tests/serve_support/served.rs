@@ -15,7 +15,7 @@ use kahuna_shards::lanes::{Detached, Lanes, lanes};
 use kahuna_shards::linux::{Linux, ShardHandle, ShardOptions, Tcp, spawn_shard};
 use kahuna_shards::node::manifest::Manifest;
 use kahuna_shards::peer::{LocalNode, NodeEvent, PeerLimits, Peers};
-use kahuna_shards::serve::listen_to_clients;
+use kahuna_shards::serve::{Admission, listen_to_clients};
 use kahuna_shards::shard::{ControlHandler, Shard};
 use tempfile::TempDir;
 
@@ -75,6 +75,7 @@ where
     let (listening, address) = mpsc::channel();
     let start = move || async move {
         let config = config(shards, limits);
+        let admission = Arc::new(Admission::new(shards, None, 0));
         let all: Vec<_> = lanes::<Linux>(shards)
             .into_iter()
             .zip(0..)
@@ -94,7 +95,8 @@ where
                 let limits = PeerLimits::for_clients(&config.limits);
                 let peers = Peers::new(local, clock.clone(), config.timing, limits);
                 let (lanes, outlet) = Lanes::open(ends);
-                let shard = Shard::new(ShardId(id), INCARNATION, Rc::new(config.clone()), clock, peers, lanes);
+                let config = Rc::new(config.clone());
+                let shard = Shard::new(ShardId(id), INCARNATION, config, clock, peers, lanes, admission.clone());
                 let running = shard.clone();
                 Linux::spawn(running.run_lanes(outlet, Rc::new(Alone)));
                 shard

@@ -13,6 +13,7 @@ mod index;
 mod judge;
 mod mover;
 mod open;
+mod patience;
 mod prepare;
 mod queue;
 mod release;

@@ -180,7 +180,7 @@ impl<D: Disk> Shared<D> {
 
     async fn open_source(&self, segment: u64) -> Result<Source<D::File>, LogError> {
         let path = self.segment_path(segment);
-        let file = self.disk.open(&path, OpenMode::Read).await.map_err(LogError::failed("open", &path))?;
+        let file = self.open_file(&path, OpenMode::Read, "open").await?;
         let block = file.read_at(0, BLOCK_BYTES).await.map_err(LogError::failed("read", &path))?;
         match SegmentHeader::decode(&block) {
             Ok(header) if header.sequence == segment => Ok(Source { header, path, file }),

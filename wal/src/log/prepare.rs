@@ -102,7 +102,7 @@ impl<D: Disk> Shared<D> {
             if work || state.finished {
                 return Poll::Ready(Ok(()));
             }
-            if state.closing && state.is_exhausted() && state.in_flight.is_empty() {
+            if state.gives_up_waiting() {
                 // What still waits was never written.
                 return Poll::Ready(Err(LogError::Closed));
             }
@@ -128,7 +128,7 @@ impl<D: Disk> Shared<D> {
         file.write_at(0, block, Durability::Durable).await.map_err(LogError::failed("write", &path))?;
         let name = self.segment_path(segment);
         self.disk.rename(&path, &name).await.map_err(LogError::failed("rename", &path))?;
-        self.disk.sync_dir(&self.dir).await.map_err(LogError::failed("sync directory", &self.dir))?;
+        self.sync_names().await?;
         self.state().add_prepared(&header, file);
         Ok(true)
     }
@@ -152,9 +152,9 @@ impl<D: Disk> Shared<D> {
 
     /// A spare, if it is still as it was put there. One that was cut by somebody else is removed.
     async fn open_spare(&self, path: &Path) -> Result<Option<D::File>, LogError> {
-        let file = match self.disk.open(path, OpenMode::WriteDirect).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(LogError::failed("open", path))?,
+        let file = match self.open_file(path, OpenMode::WriteDirect, "open").await {
+            Err(LogError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
         };
         if file.len().await.map_err(LogError::failed("stat", path))? == self.options.segment_bytes {
             return Ok(Some(file));

@@ -106,14 +106,14 @@ impl<D: Disk> Shared<D> {
     /// Gives the file of one segment free.
     pub async fn free_segment(&self, segment: u64) -> Result<(), LogError> {
         let path = self.segment_path(segment);
-        let file = match self.disk.open(&path, OpenMode::Read).await {
+        let file = match self.open_file(&path, OpenMode::Read, "open").await {
             // Somebody was faster; nothing in it was needed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(LogError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let mut state = self.state();
                 state.pool.allocated_bytes = state.pool.allocated_bytes.saturating_sub(self.options.segment_bytes);
                 return Ok(());
             }
-            opened => opened.map_err(LogError::failed("open", &path))?,
+            opened => opened?,
         };
         let bytes = file.len().await.map_err(LogError::failed("stat", &path))?;
         drop(file);

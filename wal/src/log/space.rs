@@ -43,6 +43,10 @@ pub struct Pool {
     full: bool,
     /// It refused, and was not asked since.
     refused: bool,
+    /// No file could be opened, and that was not tried since.
+    unopenable: bool,
+    /// Why the last file was refused.
+    why: String,
     /// Bytes of all files of the log: segments, needed or prepared, and spares.
     pub allocated_bytes: u64,
 }
@@ -50,7 +54,16 @@ pub struct Pool {
 impl Pool {
     pub fn new(options: &LogOptions) -> Self {
         let (reserve, most) = (options.reserve_segments, options.reserve_segments + options.spare_segments);
-        Self { spares: Vec::new(), reserve, most, full: false, refused: false, allocated_bytes: 0 }
+        Self {
+            spares: Vec::new(),
+            reserve,
+            most,
+            full: false,
+            refused: false,
+            unopenable: false,
+            why: String::new(),
+            allocated_bytes: 0,
+        }
     }
 
     /// Takes a file in.
@@ -77,7 +90,7 @@ impl Pool {
 
     /// Whether a file for the next segment can be had, as far as is known.
     pub fn gives(&self) -> bool {
-        !self.refused || !self.spares.is_empty()
+        !self.unopenable && (!self.refused || !self.spares.is_empty())
     }
 
     /// Whether the reserve lacks a file, and the disk may be asked for it.
@@ -86,22 +99,40 @@ impl Pool {
     }
 
     /// The disk has refused to allocate a file.
-    pub fn refuse(&mut self) {
+    pub fn refuse(&mut self, why: &impl ToString) {
         self.full = true;
         self.refused = true;
+        self.why = why.to_string();
+    }
+
+    /// The system has refused to open a file.
+    pub fn refuse_opening(&mut self, why: &io::Error) {
+        self.refuse(why);
+        self.unopenable = true;
+    }
+
+    /// Whether no file could be opened, and that was not tried since.
+    pub fn is_unopenable(&self) -> bool {
+        self.unopenable
     }
 }
 
-/// Whether the system says that there is no room, on the disk or in the quota.
-fn is_full(error: &LogError) -> bool {
-    let LogError::Failed { source, .. } = error else { return false };
-    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// What the system says, if that is that there is no room, on the disk or in the quota.
+fn fullness(error: &LogError) -> Option<&io::Error> {
+    let LogError::Failed { source, .. } = error else { return None };
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded).then_some(source)
 }
 
 impl<D: Disk> Log<D> {
     /// How much room the log has, as far as it was told by the disk.
     pub fn space(&self) -> Space {
         self.shared.state().space()
+    }
+
+    /// What the system said when it refused a file the last time, for a person; empty if it never did. It is worth a look while
+    /// there is not plenty.
+    pub fn refusal(&self) -> String {
+        self.shared.state().pool.why.clone()
     }
 
     /// For the shard's timer: lets [`Log::run`] ask a full disk for room once more. Does nothing while there is plenty.
@@ -129,6 +160,7 @@ impl<D: Disk> State<D> {
     pub fn retry_allocation(&mut self) {
         if self.pool.refused {
             self.pool.refused = false;
+            self.pool.unopenable = false;
             self.wake();
         }
     }
@@ -145,7 +177,13 @@ impl<D: Disk> State<D> {
         if self.pool.full && ready && self.pool.spares.len() >= self.pool.reserve {
             self.pool.full = false;
             self.pool.refused = false;
+            self.pool.unopenable = false;
         }
+    }
+
+    /// Whether what waits for a file waits in vain: the log was closed, and all else is written.
+    pub fn gives_up_waiting(&self) -> bool {
+        self.closing && self.is_exhausted() && self.in_flight.is_empty()
     }
 
     /// The files held ready: those beyond the reserve, and the reserve.
@@ -167,19 +205,20 @@ impl<D: Disk> Shared<D> {
                 self.state().pool.allocated_bytes += self.options.segment_bytes;
                 Ok(Some((path, file)))
             }
-            Err(error) if is_full(&error) => {
-                if self.disk.exists(&path).await.map_err(LogError::failed("look for", &path))? {
-                    self.disk.remove(&path).await.map_err(LogError::failed("remove", &path))?;
+            Err(error) => {
+                let Some(why) = fullness(&error) else { return Err(error) };
+                match self.disk.remove(&path).await {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(LogError::failed("remove", &path))?,
                 }
-                self.state().pool.refuse();
+                self.state().pool.refuse(why);
                 Ok(None)
             }
-            Err(error) => Err(error),
         }
     }
 
     async fn allocate(&self, path: &std::path::Path) -> Result<D::File, LogError> {
-        let file = self.disk.open(path, OpenMode::CreateDirect).await.map_err(LogError::failed("create", path))?;
+        let file = self.open_file(path, OpenMode::CreateDirect, "create").await?;
         file.allocate_zeroed(self.options.segment_bytes).await.map_err(LogError::failed("allocate", path))?;
         file.sync().await.map_err(LogError::failed("sync", path))?;
         Ok(file)
@@ -191,7 +230,7 @@ impl<D: Disk> Shared<D> {
             drop(file);
             let spare = path.with_extension(&SPARE_SUFFIX[1..]);
             self.disk.rename(&path, &spare).await.map_err(LogError::failed("rename", &path))?;
-            self.disk.sync_dir(&self.dir).await.map_err(LogError::failed("sync directory", &self.dir))?;
+            self.sync_names().await?;
             self.state().add_spare(spare);
         }
         Ok(())
@@ -214,7 +253,7 @@ mod tests {
         let pool = Pool::new(&options);
         let mut state = State::new(queue, Index::default(), Position::first_in(3), 0, Release::new(3), pool);
         state.prepared_upto = prepared_upto;
-        state.pool.refuse();
+        state.pool.refuse(&"full");
         state
     }
 
@@ -241,7 +280,7 @@ mod tests {
         assert_eq!((excess.len(), pool.spares.len()), (2, 4));
         let given: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!((given.len(), pool.spares.len(), pool.gives()), (2, 2, true));
-        pool.refuse();
+        pool.refuse(&"full");
         let given: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!((given.len(), pool.gives(), pool.wants_refill()), (2, false, false));
     }

@@ -52,6 +52,10 @@ impl UringDisk {
         self.ring.wait()
     }
 
+    async fn open_dir(&self, dir: &Path) -> io::Result<UringFile> {
+        self.opened(dir, libc::O_RDONLY | libc::O_DIRECTORY).await
+    }
+
     async fn opened(&self, path: &Path, flags: i32) -> io::Result<UringFile> {
         let fd: OwnedFd = names::open(&self.ring, path, flags).await?;
         let file = Descriptor::new(fd, Rc::downgrade(&self.ring)).into();
@@ -104,12 +108,17 @@ impl Disk for UringDisk {
         }
         // One after the other: whatever is there when one fails has a durable name, so that the next attempt may rest on it.
         for missing in missing.into_iter().rev() {
+            // Open before anything is made: if that cannot be, the next attempt finds nothing whose name is not durable.
+            let parent = match missing.parent() {
+                Some(parent) => Some(self.open_dir(parent).await?),
+                None => None,
+            };
             match names::make_dir(&self.ring, missing).await {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
-            if let Some(parent) = missing.parent() {
-                self.sync_dir(parent).await?;
+            if let Some(parent) = parent {
+                parent.sync_names().await?;
             }
         }
         Ok(())
@@ -124,8 +133,7 @@ impl Disk for UringDisk {
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        self.opened(dir, flags).await?.flush(types::FsyncFlags::empty()).await
+        self.open_dir(dir).await?.sync_names().await
     }
 
     async fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -152,6 +160,14 @@ impl UringFile {
         // SAFETY: the entry names no memory, and the file's own descriptor.
         let flushed = unsafe { self.ring.submit(&self.file, None, |_, _| opcode::Fsync::new(fd).flags(flags).build()) };
         outcome(flushed.await.result()).map(drop)
+    }
+
+    /// Of a directory. A flush that lacked memory says so in other words than an opening that did: it must not be repeated.
+    async fn sync_names(&self) -> io::Result<()> {
+        self.flush(types::FsyncFlags::empty()).await.map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOMEM) => io::Error::new(io::ErrorKind::OutOfMemory, format!("flush: {error}")),
+            _ => error,
+        })
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Fault {
     Lose,
     /// A write says that it is done, and is there: file name (if there is one of that name) and offset.
     Misdirect(String, u64),
+    /// This error of the system, this once; nothing is changed.
+    Refuse(i32),
     /// A read gives half of what there is.
     ShortRead,
 }
@@ -228,6 +230,7 @@ impl Shared {
     fn admit(&self, op: Op) -> io::Result<()> {
         match self.step(op)? {
             Some(Fault::Fail | Fault::PowerOff) => Err(eio()),
+            Some(Fault::Refuse(code)) => Err(io::Error::from_raw_os_error(code)),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use kahuna_machine::{Fault, Machine, SnapshotError};
-use kahuna_wal::{Disk, DiskFile, OpenMode};
+use kahuna_wal::{Disk, DiskFile, OpenMode, cannot_open};
 
 use super::header::{FORMAT, Header, PROBE_BYTES};
 use crate::env::Env;
@@ -24,7 +24,7 @@ pub enum SnapshotFault {
         /// The system's answer.
         source: io::Error,
     },
-    /// The disk is full.
+    /// The disk is full, or the process may open no more files for now.
     #[error("{}: {source}", path.display())]
     NoRoom {
         /// On which file.
@@ -83,6 +83,7 @@ impl SnapshotFault {
         let path = path.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { path, source },
+            _ if cannot_open(&source) => Self::NoRoom { path, source },
             _ => Self::Io { path, source },
         }
     }

@@ -29,7 +29,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether it did.
 const STOP_LOOK: Duration = Duration::from_millis(20);
 /// What a node says whose log needs room that is not there.
-const SAYS_FULL: &str = "is full: the log lives on its reserve";
+const SAYS_FULL: &str = ": it lives on its reserve";
 /// What it says once there is room again.
 const SAYS_ROOM: &str = "has room for the log again";
 /// What stands in a node's log before each of its starts.

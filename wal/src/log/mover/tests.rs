@@ -62,7 +62,7 @@ fn an_entry_that_is_too_long_for_a_copy_holds_up_no_other_segment() {
 fn on_a_full_disk_copies_take_at_most_half_of_what_they_give_back() {
     let fill = |state: &mut State<UringDisk>, prepared_upto| {
         state.prepared_upto = prepared_upto;
-        state.pool.refuse();
+        state.pool.refuse(&"full");
     };
     assert_eq!([SEGMENT / 2, SEGMENT / 2 + 1].map(|live| moves(log(9, live), |state| fill(state, 10))), [true, false]);
     assert!(moves(log(9, SEGMENT / 2 + 1), nothing), "while there is room all is moved");
