@@ -197,7 +197,7 @@ fn refusal(error: RecoverError) -> Failure {
         | RecoverError::Pending(_)
         | RecoverError::Unfit(_)
         | RecoverError::DataDir(DataDirError::OtherNode { .. }) => Exit::Usage,
-        RecoverError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_)))
+        RecoverError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_) | ManifestError::Unsound { .. }))
         | RecoverError::Log(OpenError::Foreign { .. }) => Exit::DataDamaged,
         RecoverError::Locked(_)
         | RecoverError::DataDir(_)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kahuna::host::{self, Finding, Needs};
 use kahuna_shards::env::{announce, say_in_background};
+use kahuna_shards::node::manifest::ManifestError;
 use kahuna_shards::node::{DataDirError, ReshardError, StartError, start};
 use kahuna_wal::OpenError;
 
@@ -46,7 +47,7 @@ pub fn exit_of(findings: &[Finding]) -> Exit {
 /// What a failed start says and how it exits.
 fn refusal(error: StartError) -> Failure {
     let exit = match &error {
-        StartError::DataDir(DataDirError::Manifest(kahuna_shards::node::manifest::ManifestError::Damaged(_))) => {
+        StartError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_) | ManifestError::Unsound { .. })) => {
             Exit::DataDamaged
         }
         StartError::OneDoor(_)

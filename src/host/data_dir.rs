@@ -197,7 +197,7 @@ pub(super) fn format(dir: &Path) -> Finding {
             format!("{} cannot be read: {source}", path.display()),
             format!("run `sudo chown -R \"$USER\" '{}'`, or {choose}", dir.display()),
         )),
-        Err(error @ ManifestError::Damaged(_)) => {
+        Err(error @ (ManifestError::Damaged(_) | ManifestError::Unsound { .. })) => {
             Err(Trouble { damaged: true, ..Trouble::new(error.to_string(), format!("or {choose}")) })
         }
         Err(error @ ManifestError::Newer { .. }) => Err(Trouble::new(error.to_string(), format!("or {choose}"))),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use common::memory::{MemoryDisk, spin};
-use common::{IDENTITY, beside, disk, entry, temp_dir, yield_once};
+use common::{IDENTITY, beside, disk, entry, recover, segments, temp_dir, write_log, yield_once};
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, Log, LogOptions, OpenMode, Record, Recovered, block_on};
 
 fn open(disk: &MemoryDisk) -> (Log<MemoryDisk>, Recovered) {
@@ -121,4 +121,22 @@ fn a_directory_can_be_listed_while_files_go() {
             block_on(&ring, ring.list(&path)).expect("the directory can be listed");
         }
     });
+}
+
+/// Claim: a segment file of whatever length takes no more memory than its header says. (A terabyte could not be had.)
+#[test]
+fn a_segment_that_was_made_longer_is_read_as_far_as_its_header_says() {
+    let (dir, options) = (temp_dir(), LogOptions::small());
+    let appends: Vec<_> = (1..=20).map(|index| (1, entry(index, vec![7; 9000]))).collect();
+    write_log(dir.path(), &options, &appends, true);
+    for segment in segments(dir.path()) {
+        let file = std::fs::OpenOptions::new().write(true).open(&segment).expect("our own file");
+        file.set_len(1 << 40).expect("a file may be that long");
+    }
+    let ring = disk();
+    let salvaged = block_on(&ring, Log::salvage(&ring, dir.path(), IDENTITY)).expect("it is our log");
+    assert_eq!((salvaged.groups[&1].last_index(), salvaged.damage), (Some(20), None));
+    let recovered = recover(dir.path(), &options).expect("the log is whole");
+    assert_eq!(recovered.groups[&1].last_index(), Some(20));
+    assert_eq!(recover(dir.path(), &options).expect("and stays so").groups, recovered.groups);
 }

@@ -167,6 +167,9 @@ impl<E: Env> Bootstrap<E> {
             return Err("a peer's founding record does not validate; are all nodes of the same version?".into());
         };
         let founding: Founding = to_owned(archived);
+        if let Err(why) = founding.check() {
+            return Err(format!("a peer's founding record cannot be followed: {why}; see that node's manifest"));
+        }
         let named = founding.members.iter().any(|member| member.incarnation == self.manifest.incarnation);
         if !named {
             return Err(format!(

@@ -62,14 +62,16 @@ impl<E: Env> Runner<E> {
         E::spawn(self.clone().care_for_log(log.clone()));
         for (group, content) in recovered.groups {
             let Some(created) = &content.created else {
+                let way = way_out(&manifest, &self.config.data_dir, self.shard.id.0);
                 let text = format!("the log of shard {}: group {group} has records but was never made", self.shard.id);
-                E::abort(ExitCode::DataDamaged, &text);
+                E::abort(ExitCode::DataDamaged, &format!("{text}; {way}"));
             };
             match Creation::decode(created) {
                 Ok(creation) => self.open_group(&log, creation, content).await,
                 Err(error) => {
+                    let way = way_out(&manifest, &self.config.data_dir, self.shard.id.0);
                     let text = format!("the log of shard {}: group {group}: {error}", self.shard.id);
-                    E::abort(ExitCode::DataDamaged, &text);
+                    E::abort(ExitCode::DataDamaged, &format!("{text}; {way}"));
                 }
             }
         }
@@ -175,6 +177,11 @@ impl<E: Env> Runner<E> {
         match opened {
             Ok(replica) => self.shard.insert_group(Group::new(group, replica, &self.shard)),
             Err(error @ ReplicaError::SnapshotLost { .. }) => self.give_up_group(log, group, &error.to_string()).await,
+            Err(error @ ReplicaError::Log { .. }) => {
+                let manifest = self.manifest.borrow().clone();
+                let way = way_out(&manifest, &self.config.data_dir, self.shard.id.0);
+                E::abort(error.exit_code(), &format!("cannot open group {group}: {error}; {way}"));
+            }
             Err(error) => E::abort(error.exit_code(), &format!("cannot open group {group}: {error}")),
         }
     }
@@ -288,17 +295,29 @@ pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: u16) ->
         OpenError::Io { operation: "read", .. } => "if the disk does not give it back any more",
         _ => return String::new(),
     };
-    let (log, dir) = (manifest.log_dir(dir, shard), dir.display());
-    let log = log.display();
-    let alone = manifest.founding.as_ref().is_none_or(|founding| founding.members.len() < 2);
     let way = match error {
-        _ if !alone => format!("move {log} away and start again: the other nodes feed its groups"),
-        OpenError::Foreign { .. } => {
-            format!("move {log} away: `kahuna recover --data-dir {dir}` keeps what the others hold")
+        OpenError::Foreign { .. } if is_alone(manifest) => {
+            let (log, dir) = (manifest.log_dir(dir, shard), dir.display());
+            format!("move {} away: `kahuna recover --data-dir {dir}` keeps what the others hold", log.display())
         }
-        _ => format!("`kahuna recover --data-dir {dir}` keeps what can be read"),
+        _ => way_out(manifest, dir, shard),
     };
     format!("; {first}, {way}")
+}
+
+/// What can be done about a log of `shard` that is of no use any more.
+fn way_out(manifest: &Manifest, dir: &Path, shard: u16) -> String {
+    if is_alone(manifest) {
+        format!("`kahuna recover --data-dir {}` keeps what can be read", dir.display())
+    } else {
+        let log = manifest.log_dir(dir, shard);
+        format!("move {} away and start again: the other nodes feed its groups", log.display())
+    }
+}
+
+/// Whether no other node holds the data.
+fn is_alone(manifest: &Manifest) -> bool {
+    manifest.founding.as_ref().is_none_or(|founding| founding.members.len() < 2)
 }
 
 fn is_full(error: &io::Error) -> bool {

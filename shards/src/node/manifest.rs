@@ -29,6 +29,8 @@ use rkyv::{Archive, Archived, Deserialize, Serialize};
 const MAGIC: &[u8; 8] = b"KHNADATA";
 const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 20;
+/// No manifest is longer: a million lost logs take less.
+const MAX_BYTES: u64 = 16 << 20;
 /// The manifest's name in the data directory.
 pub const MANIFEST: &str = "manifest";
 /// Its copy's name.
@@ -134,9 +136,60 @@ pub enum ManifestError {
          the node cannot come back, and the others go on as long as they are a majority"
     )]
     Damaged(PathBuf),
+    /// It is whole, and says what no program of this version writes.
+    #[error(
+        "{path}: the manifest is whole, but {why}; the copy beside it is no better. Put back a backup of either, unless a log \
+         was lost or --shards was changed since it was made"
+    )]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be.
+        why: String,
+    },
+}
+
+impl Founding {
+    /// Whether a cluster can have been made so.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn check(&self) -> Result<(), String> {
+        if self.partitions == 0 {
+            return Err("its cluster has no partitions".to_owned());
+        }
+        if self.members.is_empty() {
+            return Err("its cluster has no members".to_owned());
+        }
+        for (at, member) in self.members.iter().enumerate() {
+            let Replica { replica, node, incarnation } = *member;
+            let twice =
+                |other: &Replica| other.node == node || other.replica == replica || other.incarnation == incarnation;
+            if replica == 0 || self.members[..at].iter().any(twice) {
+                return Err(format!(
+                    "its cluster has node {node}, or replica {replica}, or data directory {incarnation:016x}, twice, or a \
+                     replica 0"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Manifest {
+    /// Whether a node can have written it.
+    fn check(&self) -> Result<(), String> {
+        if self.shards == 0 {
+            return Err("its logs are cut for no shard".to_owned());
+        }
+        let Some(founding) = &self.founding else { return Ok(()) };
+        founding.check()?;
+        if founding.members.iter().all(|member| member.incarnation != self.incarnation) {
+            return Err("its cluster does not name this data directory".to_owned());
+        }
+        Ok(())
+    }
+
     /// Reads the manifest of `dir`, or its copy if that is all that can be read; `None` if there is neither.
     ///
     /// # Errors
@@ -184,9 +237,10 @@ impl Manifest {
             return Ok(None);
         }
         let file = disk.open(path, OpenMode::Read).await.map_err(failed)?;
-        let len = usize::try_from(file.len().await.map_err(failed)?);
-        let len = len.map_err(|_| ManifestError::Damaged(path.to_owned()))?;
-        let bytes = file.read_at(0, len).await.map_err(failed)?;
+        let len = file.len().await.map_err(failed)?;
+        // One that is too long shows what it is by its first bytes.
+        let read = if len > MAX_BYTES { HEADER_BYTES } else { len as usize };
+        let bytes = file.read_at(0, read).await.map_err(failed)?;
         Self::decode(&bytes, path).map(Some)
     }
 
@@ -270,10 +324,17 @@ impl Manifest {
         }
         if word(8) == 1 {
             let first: First = to_owned(access::<Archived<First>>(0, body).map_err(|_| damaged())?);
-            return Ok(first.into());
+            return Self::from(first).checked(path);
         }
         let archived = access::<Archived<Self>>(0, body).map_err(|_| damaged())?;
-        Ok(to_owned(archived))
+        to_owned::<Self, _>(archived).checked(path)
+    }
+
+    fn checked(self, path: &Path) -> Result<Self, ManifestError> {
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err(why) => Err(ManifestError::Unsound { path: path.to_owned(), why }),
+        }
     }
 }
 
@@ -382,6 +443,57 @@ mod tests {
         std::fs::remove_file(dir.path().join(MANIFEST_COPY)).expect("our own file");
         let read = block_on(&disk, Manifest::read(&disk, dir.path()));
         assert!(matches!(read, Err(ManifestError::Io { path: failed, .. }) if failed == path));
+    }
+
+    /// Claim: what no node writes is refused though it verifies, and told; nothing of it is acted on.
+    #[test]
+    fn a_manifest_that_cannot_be_is_refused_and_told() {
+        let member = |replica, node, incarnation| Replica { replica, node, incarnation };
+        let with = |members: &[Replica], partitions| Manifest {
+            founding: Some(Founding {
+                cluster: [1; 16],
+                members: members.to_vec(),
+                partitions,
+                settings: Settings::default(),
+            }),
+            ..manifest()
+        };
+        let (one, two) = (member(1, 1, 76), member(2, 2, 77));
+        let good = [one.clone(), two.clone()];
+        let path = Path::new("/d/manifest");
+        let read = |manifest: &Manifest| Manifest::decode(&manifest.encode(), path);
+        assert_eq!(read(&with(&good, 1)).expect("sound"), with(&good, 1));
+        for (unsound, reason) in [
+            (with(&good, 0), "no partitions"),
+            (with(&[], 4), "no members"),
+            (with(&[one.clone(), member(2, 1, 77)], 4), "node 1"),
+            (with(&[one.clone(), member(1, 2, 77)], 4), "replica 1"),
+            (with(&[member(1, 1, 77), two.clone()], 4), "data directory"),
+            (with(&[member(0, 1, 76), two], 4), "replica 0"),
+            (with(&[one, member(2, 2, 78)], 4), "does not name this data directory"),
+            (Manifest { shards: 0, ..manifest() }, "no shard"),
+        ] {
+            let error = read(&unsound).expect_err(reason);
+            assert!(matches!(&error, ManifestError::Unsound { why, .. } if why.contains(reason)), "{reason}: {error}");
+            assert!(error.to_string().contains("/d/manifest"), "{error}");
+        }
+    }
+
+    /// Claim: a manifest of whatever length takes no more memory than a manifest can need. (One terabyte could not be had.)
+    #[test]
+    fn a_manifest_that_is_too_long_is_damaged_and_the_copy_stands_in() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = UringDisk::new(8).expect("io_uring is allowed here");
+        block_on(&disk, manifest().write(&disk, dir.path())).expect("there is room");
+        let extend = |name: &str| {
+            let file = std::fs::OpenOptions::new().write(true).open(dir.path().join(name)).expect("our own file");
+            file.set_len(1 << 40).expect("a file may be that long");
+        };
+        extend(MANIFEST);
+        assert_eq!(block_on(&disk, Manifest::read(&disk, dir.path())).expect("the copy is whole"), Some(manifest()));
+        extend(MANIFEST_COPY);
+        let read = block_on(&disk, Manifest::read(&disk, dir.path()));
+        assert!(matches!(read, Err(ManifestError::Damaged(path)) if path.ends_with(MANIFEST)));
     }
 
     #[test]

@@ -245,8 +245,8 @@ pub fn entry(term: u64, index: u64, kind: u8, payload: Bytes) -> Result<Entry, M
 /// The entry that the log holds at `index`.
 pub fn stored_entry(index: u64, meta: &EntryMeta, payload: Bytes) -> Result<Entry, Malformed> {
     let mut reader = Reader::new(meta, "entry");
-    let (term, kind) = (reader.u64()?, reader.u8()?);
-    if reader.take(7)? != [0; 7] {
+    let (term, kind) = (reader.count()?, reader.u8()?);
+    if index > MOST || reader.take(7)? != [0; 7] {
         return Err(reader.malformed());
     }
     entry(term, index, kind, payload)
@@ -291,9 +291,13 @@ mod tests {
                     assert!(stored_entry(77, &meta, bytes.slice(..cut)).is_err(), "cut at {cut}");
                 }
             }
+            assert!(stored_entry(MOST + 1, &meta, bytes.clone()).is_err());
             let mut unknown = meta;
             unknown[8] = 9;
-            assert!(stored_entry(77, &unknown, bytes).is_err());
+            assert!(stored_entry(77, &unknown, bytes.clone()).is_err());
+            let mut late = meta;
+            late[7] = 0x80;
+            assert!(stored_entry(77, &late, bytes).is_err());
         }
     }
 

@@ -53,7 +53,11 @@ impl<E: Env> LogStore<E> {
         let log_id = |bytes: &Bytes| Reader::new(bytes, "log id").log_id();
         let vote = recovered.vote.map(|bytes| Reader::new(&bytes, "vote").vote()).transpose()?;
         let committed = recovered.committed.as_ref().map(log_id).transpose()?.flatten();
-        let purged = recovered.purged.as_ref().map(|(_, bytes)| log_id(bytes)).transpose()?.flatten();
+        let purged = recovered.purged.map(|mark| purge_mark(&mark)).transpose()?;
+        let first = recovered.entries.front().map(|entry| entry.index);
+        if first.is_some_and(|first| first != purged.map_or(0, |purged| purged.index + 1)) {
+            return Err(Malformed("first entry behind its purge mark"));
+        }
         let entries = recovered.entries.into_iter().map(|entry| stored_entry(entry.index, &entry.meta, entry.payload));
         let entries = Entries::new(purged, entries.collect::<Result<Vec<_>, _>>()?);
         let shared = Shared {
@@ -110,6 +114,12 @@ impl<E: Env> LogStore<E> {
         let outcome = self.shared.log.append_durable(self.shared.group.0, records).await;
         self.shared.judge(outcome)
     }
+}
+
+/// The log id of a purge mark, which is that of the last entry that was purged.
+fn purge_mark((upto, bytes): &(u64, Bytes)) -> Result<LogId, Malformed> {
+    let id = Reader::new(bytes, "purge mark").log_id()?;
+    id.filter(|id| id.index == *upto).ok_or(Malformed("purge mark"))
 }
 
 impl<E: Env> Shared<E> {
@@ -217,5 +227,23 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::log_id;
+    use super::*;
+
+    #[test]
+    fn a_purge_mark_is_the_log_id_of_its_last_entry() {
+        let mark = |upto, id: Option<&LogId>| purge_mark(&(upto, log_id_bytes(id)));
+        let last = log_id(3, 900);
+        assert_eq!(mark(900, Some(&last)), Ok(last));
+        for (upto, id) in [(901, Some(&last)), (899, Some(&last)), (900, None), (0, None)] {
+            assert_eq!(mark(upto, id), Err(Malformed("purge mark")), "{upto}");
+        }
+        let beyond = log_id(3, u64::MAX);
+        assert!(mark(u64::MAX, Some(&beyond)).is_err());
     }
 }

@@ -6,6 +6,9 @@ use crate::LogIdentity;
 const MAGIC: [u8; 8] = *b"KAHUNAWL";
 const CRC_AT: usize = BLOCK_BYTES - 4;
 
+/// No segment is longer: it is read into memory as a whole. A header that says more is not believed.
+pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+
 /// The header block of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
@@ -94,6 +97,13 @@ impl SegmentHeader {
     }
 }
 
+/// How many bytes of a segment file of `len` bytes there are to read, by its first block: what its header says, or no more than
+/// the header if that says nothing.
+pub fn bytes_to_read(len: u64, head: &[u8]) -> u64 {
+    let stated = SegmentHeader::decode(head).map_or(BLOCK_BYTES as u64, |header| header.segment_bytes);
+    len.min(stated).min(MAX_SEGMENT_BYTES)
+}
+
 fn le_array(block: &[u8]) -> [u8; 16] {
     block[16..32].try_into().expect("sixteen bytes")
 }
@@ -144,6 +154,16 @@ mod tests {
     fn copies_stand_in_segments_of_version_2_and_behind_the_last_of_version_1() {
         let of = |version| SegmentHeader { version, ..header() }.first_with_moved();
         assert_eq!((of(1), of(2)), (6, 5));
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_header_says_and_a_segment_can_have() {
+        let of = |segment_bytes| SegmentHeader { segment_bytes, ..header() }.encode();
+        assert_eq!(bytes_to_read(1 << 40, &of(1 << 16)), 1 << 16);
+        assert_eq!(bytes_to_read(1 << 15, &of(1 << 16)), 1 << 15);
+        assert_eq!(bytes_to_read(1 << 40, &of(u64::MAX)), 1 << 30);
+        assert_eq!(bytes_to_read(1 << 40, &[0; BLOCK_BYTES]), BLOCK_BYTES as u64);
+        assert_eq!(bytes_to_read(100, &[0; 100]), 100);
     }
 
     #[test]

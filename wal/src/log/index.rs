@@ -231,7 +231,7 @@ impl GroupIndex {
     fn hole(&self) -> Option<(u64, u64, EntryPlace)> {
         let (first, place) = self.entries.first()?;
         let mark = self.purged.as_ref().map(|mark| mark.value.0);
-        let behind_mark = mark.filter(|mark| mark + 1 < first).map(|mark| (mark, first, place));
+        let behind_mark = mark.filter(|mark| mark.saturating_add(1) < first).map(|mark| (mark, first, place));
         behind_mark.or_else(|| self.entries.hole())
     }
 

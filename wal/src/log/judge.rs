@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use super::prepare::segment_path;
-use crate::format::FORMAT_VERSION;
-use crate::format::segment::SegmentHeader;
+use crate::format::segment::{SegmentHeader, bytes_to_read};
+use crate::format::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::recovery::{Refusal, Scan, Survey, Whole, check_header, claims_or_empty, survey};
 use crate::{AlignedBuf, Disk, DiskFile, LogIdentity, OpenError, OpenMode};
 
@@ -28,6 +28,8 @@ pub struct Reader<'a, D: Disk> {
     pub disk: &'a D,
     pub dir: &'a Path,
     pub identity: LogIdentity,
+    /// The length of a segment as it is made now. One of another length is looked at before it is read.
+    pub usual_bytes: u64,
 }
 
 impl<D: Disk> Reader<'_, D> {
@@ -84,6 +86,11 @@ impl<D: Disk> Reader<'_, D> {
         let path = segment_path(self.dir, segment);
         let file = self.disk.open(&path, OpenMode::Read).await.map_err(OpenError::io("open", &path))?;
         let len = file.len().await.map_err(OpenError::io("stat", &path))?;
+        let len = if len == self.usual_bytes {
+            len
+        } else {
+            bytes_to_read(len, &file.read_at(0, BLOCK_BYTES).await.map_err(OpenError::io("read", &path))?)
+        };
         let len = usize::try_from(len).expect("a segment is far smaller than the address space");
         let bytes = file.read_at(0, len).await.map_err(OpenError::io("read", &path))?;
         let header = check_header(&self.identity, segment, &bytes).map_err(|refusal| self.refused(refusal))?;

@@ -44,7 +44,7 @@ pub async fn open<D: Disk>(
     if files.segments.is_empty() && !options.create {
         return Err(OpenError::Missing { dir: dir.to_owned() });
     }
-    let reader = Reader { disk: &disk, dir, identity };
+    let reader = Reader { disk: &disk, dir, identity, usual_bytes: options.segment_bytes };
     let judged = reader.judge(&files.segments).await?;
     if !found {
         disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
@@ -55,6 +55,10 @@ pub async fn open<D: Disk>(
         // The opening that made it did not return before a batch was durable.
         let Position { segment, offset } = end.position;
         return Err(OpenError::Corrupt { file: segment_path(dir, segment), offset, why: NO_BATCH.to_owned() });
+    }
+    if run == u64::MAX {
+        let (file, why) = (segment_path(dir, end.position.segment), "its run has no next one".to_owned());
+        return Err(OpenError::Corrupt { file, offset: 0, why });
     }
     let report = RecoveryReport {
         fresh,

@@ -49,7 +49,10 @@ pub fn is_own(name: &str) -> bool {
 
 fn has_generation(name: &str, suffix: &str) -> bool {
     let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
-    name.strip_suffix(suffix).is_some_and(|digits| digits.len() == 16 && digits.bytes().all(is_digit))
+    let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 16 && digits.bytes().all(is_digit));
+    let generation = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    // No run comes near the last number, and there must be a next one.
+    generation.is_some_and(|generation| generation as u32 <= u32::MAX / 2)
 }
 
 /// The number within its run that names a spare, when it is one of `run`.

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::prepare::{segment_of, segment_path};
+use crate::format::BLOCK_BYTES;
+use crate::format::segment::{MAX_SEGMENT_BYTES, bytes_to_read};
 use crate::recovery::{Prefix, Refusal, Salvage, Salvaged};
 use crate::{AlignedBuf, Disk, DiskFile, Log, LogIdentity, OpenError, OpenMode};
 
@@ -50,7 +52,11 @@ impl<D: Disk> Log<D> {
 async fn read<D: Disk>(disk: &D, path: &Path) -> AlignedBuf {
     let whole = async {
         let file = disk.open(path, OpenMode::Read).await?;
-        let len = usize::try_from(file.len().await?).unwrap_or(0);
+        let mut len = file.len().await?;
+        if len > MAX_SEGMENT_BYTES {
+            len = bytes_to_read(len, &file.read_at(0, BLOCK_BYTES).await?);
+        }
+        let len = usize::try_from(len).unwrap_or(0);
         let bytes = file.read_at(0, len).await;
         Ok::<_, io::Error>((file, len, bytes))
     };

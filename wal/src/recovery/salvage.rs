@@ -14,11 +14,8 @@ use super::scan::{End, MISSING, NO_BATCH, Refusal, Scan, check_header};
 use super::survey::{Survey, header_at, place, survey};
 use crate::LogIdentity;
 use crate::format::record::{GroupId, RawRecord, kind};
-use crate::format::segment::SegmentHeader;
+use crate::format::segment::{MAX_SEGMENT_BYTES, SegmentHeader};
 use crate::format::{BLOCK_BYTES, Position};
-
-/// No segment is longer: a header that says more is not believed.
-const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 
 /// Where a log's valid prefix ends, if not at the log's own end.
 #[derive(Clone, Debug, PartialEq, Eq)]

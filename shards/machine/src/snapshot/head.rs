@@ -104,7 +104,7 @@ fn read_meta(reader: &mut Reader<'_>, version: u16) -> Option<Meta> {
         let replacement: Replacement = to_owned(access::<ArchivedReplacement>(0, reader.bytes()?).ok()?);
         replacements.push(replacement);
     }
-    Some(Meta { settings, map, placements, replacements, nodes, next_replica })
+    Some(Meta { settings, map, placements, replacements, nodes, next_replica }).filter(Meta::is_sound)
 }
 
 #[cfg(test)]

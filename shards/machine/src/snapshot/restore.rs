@@ -19,10 +19,39 @@ pub struct Restore {
     machine: Option<Machine>,
     /// The key whose versions are coming, without those that have come.
     key: Option<(Position, Option<Key>)>,
+    /// What the sessions say of their answers.
+    tally: Tally,
     number: u32,
     items: u64,
     hash: u64,
     complete: bool,
+}
+
+/// Compares how many answers each session says it has with those that came. They come session by session.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Answers that the sessions say they have, and that have not come.
+    owed: u64,
+    /// The session whose answers are coming, and how many more it says it has.
+    current: Option<(u64, u64)>,
+}
+
+impl Tally {
+    /// Takes the next answer, of `session`, which says it has `stated`. Whether it can be.
+    fn take(&mut self, session: u64, stated: u64) -> bool {
+        let left = match self.current {
+            Some((current, left)) if current == session => left,
+            Some((_, 1..)) => return false,
+            _ => stated,
+        };
+        match (left.checked_sub(1), self.owed.checked_sub(1)) {
+            (Some(left), Some(owed)) => {
+                (self.current, self.owed) = (Some((session, left)), owed);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Restore {
@@ -91,6 +120,9 @@ impl Restore {
         }
         if hash != self.hash {
             return Err(Fault::Hash { stated: hash, computed: self.hash });
+        }
+        if self.tally.owed != 0 {
+            return Err(Fault::Content("session"));
         }
         self.complete = true;
         Ok(())
@@ -171,6 +203,8 @@ impl Restore {
 
     fn take_session(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let (id, session) = items::read_session(reader).ok_or(Fault::Content("session"))?;
+        let owed = self.tally.owed.checked_add(session.answers);
+        self.tally.owed = owed.filter(|_| self.tally.current.is_none()).ok_or(Fault::Content("session"))?;
         let Machine { state, index } = self.parts()?;
         if state.sessions.get_max().is_some_and(|(last, _)| *last >= id) {
             return Err(Fault::Order("sessions"));
@@ -184,7 +218,11 @@ impl Restore {
 
     fn take_answer(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let (key, answer) = items::read_answer(reader).ok_or(Fault::Content("answer"))?;
-        let Machine { state, index } = self.parts()?;
+        let Self { machine, tally, .. } = self;
+        let Machine { state, index } = machine.as_mut().ok_or(Fault::Kind(BlockKind::Items as u8))?;
+        if !state.sessions.get(&key.0).is_some_and(|session| tally.take(key.0, session.answers)) {
+            return Err(Fault::Content("answer"));
+        }
         if state.answers.get_max().is_some_and(|(last, _)| *last >= key) {
             return Err(Fault::Order("answers"));
         }
@@ -225,6 +263,28 @@ mod tests {
             let (stamp, commit_stamp) = (Hlc(stamp), Hlc(stamp));
             restore.take_version(Version { revision, value: None, stamp, commit_stamp, deadline_ms: None, gap: false })
         })
+    }
+
+    #[test]
+    fn each_session_has_as_many_answers_as_it_says() {
+        type Case<'a> = (&'a [(u64, u64)], &'a [u64], bool);
+        // What each session says it has, and the sessions of the answers that come.
+        let cases: [Case<'_>; 7] = [
+            (&[(1, 2), (2, 0), (3, 1)], &[1, 1, 3], true),
+            (&[(1, 0)], &[], true),
+            (&[(1, 1)], &[], false),
+            (&[(1, 1)], &[1, 1], false),
+            (&[(1, 2), (2, 1)], &[1, 2, 2], false),
+            (&[(1, 1), (2, 2)], &[1, 1, 2], false),
+            (&[(1, 1), (2, u64::MAX)], &[1], false),
+        ];
+        for (sessions, answers, sound) in cases {
+            let owed = sessions.iter().try_fold(0_u64, |owed, (_, answers)| owed.checked_add(*answers));
+            let mut tally = Tally { owed: owed.unwrap_or(u64::MAX), current: None };
+            let stated = |id: &u64| sessions.iter().find(|(session, _)| session == id).map_or(0, |(_, stated)| *stated);
+            let taken = answers.iter().all(|id| tally.take(*id, stated(id)));
+            assert_eq!(taken && tally.owed == 0, sound, "{sessions:?} {answers:?}");
+        }
     }
 
     #[test]

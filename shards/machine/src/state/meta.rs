@@ -32,6 +32,23 @@ impl Meta {
         !self.placements.is_empty()
     }
 
+    /// Whether it can have come about by what this type does: for what was read from a file.
+    pub fn is_sound(&self) -> bool {
+        let Self { map, placements, replacements, nodes, next_replica, .. } = self;
+        if !nodes.is_sorted_by(|one, next| one.node < next.node) {
+            return false;
+        }
+        if !self.is_placed() {
+            return map.ranges.is_empty() && replacements.is_empty();
+        }
+        let is_known = |line: &Replacement| self.placement(line.group).is_some() && line.replica < *next_replica;
+        placements.is_sorted_by(|one, next| one.group < next.group)
+            && check_map(map, placements).is_ok()
+            && check_replicas(placements, 1).is_ok_and(|lowest| lowest <= *next_replica)
+            && replacements.is_sorted_by(|one, next| place_of(one) < place_of(next))
+            && replacements.iter().all(is_known)
+    }
+
     /// Takes the first placement; a second one changes nothing. Whether anything changed.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl Pointer {
         if reader.take(8)? != [POINTER_FORMAT, 0, 0, 0, 0, 0, 0, 0] {
             return Err(reader.malformed());
         }
-        let (term, index, file_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let (term, index, file_bytes) = (reader.count()?, reader.count()?, reader.u64()?);
         reader.end()?;
         Ok(Self { last: log_id(term, index), file_bytes })
     }
@@ -169,6 +169,9 @@ mod tests {
         let pointer = Pointer { last: log_id(3, 900), file_bytes: 12_345 };
         assert_eq!(Pointer::read(&pointer.encode()), Ok(pointer));
         assert_eq!(file_name(&pointer.last), "900-3.snap");
+        for last in [log_id(3, u64::MAX), log_id(u64::MAX, 3)] {
+            assert!(Pointer::read(&Pointer { last, ..pointer }.encode()).is_err());
+        }
     }
 
     #[test]
