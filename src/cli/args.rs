@@ -38,8 +38,8 @@ enum Verb {
     /// Run a node
     ///
     /// Signals: INT and TERM drain (hand leaderships over, answer what is in flight, seal the logs), a second one stops at
-    /// once. HUP drains, unless the node was started with it ignored, as nohup does. USR1 says on stderr how the node
-    /// stands. USR2, ALRM, VTALRM, PROF, IO and PIPE do nothing.
+    /// once. HUP drains, unless the node was started with it ignored, as nohup does. A node that has not started yet ends at
+    /// once instead of draining. USR1 says on stderr how the node stands. USR2, ALRM, VTALRM, PROF, IO and PIPE do nothing.
     Serve(NodeArgs),
     /// Run a throw-away durable cluster on loopback, with a prompt
     Demo(DemoArgs),

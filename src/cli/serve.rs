@@ -23,13 +23,13 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
         return Err(Failure::Other(exit_of(&findings), failed.join("\nkahuna: ")));
     }
     let internal = |error| Failure::Other(Exit::Internal, format!("cannot watch for signals: {error}"));
-    // Before the node starts, so that a signal during the start is not lost.
+    // Before the node starts: a start may wait for another process, and must end when it is told to.
     let signals = Watch::begin().map_err(internal)?;
     announce(format_args!("node {}, data in {}", config.node, config.data_dir.display()));
     let node = Arc::new(start(config).map_err(refusal)?);
     let (clients, peers) = (node.client_address(), node.peer_address());
     announce(format_args!("listening on {clients} for clients, on {peers} for peers"));
-    signals.obey(node.clone()).map_err(internal)?;
+    signals.started(node.clone());
     node.wait();
     Ok(Exit::Ok)
 }

@@ -2,7 +2,7 @@
 //!
 //! | signal | what a node does |
 //! |---|---|
-//! | `INT`, `TERM` | drains; a second one stops it at once |
+//! | `INT`, `TERM` | drains; a second one stops it at once. Before the node has started it ends at once, with 0 |
 //! | `HUP` | drains, unless it was started with the signal ignored, as `nohup` does |
 //! | `USR1` | says on stderr how it stands |
 //! | `USR2`, `ALRM`, `VTALRM`, `PROF`, `IO` | nothing: they would end it by default, and nobody who sends one means that |
@@ -10,7 +10,7 @@
 //! | any other | what the system does by default |
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kahuna_client::blocking::Client;
@@ -28,10 +28,12 @@ const HARMLESS: [i32; 5] = [SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO];
 /// How long the node may take to say how it stands: a signal that comes meanwhile waits as long.
 const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
-/// The signals from here on, whether somebody obeys them already or not.
-pub struct Watch(Signals);
+/// A thread that obeys the signals.
+pub struct Watch(Arc<OnceLock<Arc<NodeHandle>>>);
 
 impl Watch {
+    /// Obeys from here on, though there is no node yet: a start may take long, or wait.
+    ///
     /// # Errors
     /// When the system refuses.
     pub fn begin() -> io::Result<Self> {
@@ -40,36 +42,44 @@ impl Watch {
         if !is_ignored(SIGHUP) {
             signals.add_signal(SIGHUP)?;
         }
-        Ok(Self(signals))
+        let node = Arc::new(OnceLock::new());
+        let watched = node.clone();
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || obey(signals, &watched))?;
+        Ok(Self(node))
     }
 
-    /// Does to `node` what each signal asks for, on a thread of its own.
-    ///
-    /// # Errors
-    /// When there is no thread.
-    pub fn obey(self, node: Arc<NodeHandle>) -> io::Result<()> {
-        let obey = move || {
-            let Self(mut signals) = self;
-            let mut draining = false;
-            for signal in signals.forever() {
-                match signal {
-                    SIGUSR1 => tell_state(&node),
-                    SIGINT | SIGTERM if draining => {
-                        flush_said();
-                        std::process::exit(128 + signal);
-                    }
-                    // The end of a terminal comes once from it and once from its shell.
-                    SIGHUP if draining => {}
-                    SIGHUP | SIGINT | SIGTERM => {
-                        draining = true;
-                        kahuna_shards::say!("draining; a second signal stops at once");
-                        node.begin_shutdown();
-                    }
-                    _ => {}
-                }
+    /// The node has started: it is what the signals mean.
+    pub fn started(&self, node: Arc<NodeHandle>) {
+        // There is one node in a process.
+        let _ = self.0.set(node);
+    }
+}
+
+fn obey(mut signals: Signals, node: &OnceLock<Arc<NodeHandle>>) {
+    let mut draining = false;
+    for signal in signals.forever() {
+        match (signal, node.get()) {
+            (SIGUSR1, Some(node)) => tell_state(node),
+            (SIGUSR1, None) => kahuna_shards::say!("the node has not started yet"),
+            (SIGINT | SIGTERM, _) if draining => {
+                flush_said();
+                std::process::exit(128 + signal);
             }
-        };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(obey).map(drop)
+            // The end of a terminal comes once from it and once from its shell.
+            (SIGHUP, _) if draining => {}
+            (SIGHUP | SIGINT | SIGTERM, Some(node)) => {
+                draining = true;
+                kahuna_shards::say!("draining; a second signal stops at once");
+                node.begin_shutdown();
+            }
+            // Nobody was served, so there is nothing to drain; what is on disk is as after any other end.
+            (SIGHUP | SIGINT | SIGTERM, None) => {
+                kahuna_shards::say!("stopped before the node had started");
+                flush_said();
+                std::process::exit(0);
+            }
+            _ => {}
+        }
     }
 }
 

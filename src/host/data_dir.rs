@@ -5,10 +5,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use kahuna_shards::node::LOCK_FILE;
 use kahuna_shards::node::manifest::{MANIFEST, Manifest, ManifestError, UNFINISHED_MANIFEST};
+use kahuna_shards::node::{DirLock, LOCK_FILE};
 use kahuna_wal::{AlignedBuf, BLOCK_BYTES, UringDisk, block_on};
-use rustix::fs::{Access, FlockOperation, FsWord, access, flock, statfs, statvfs};
+use rustix::fs::{Access, FsWord, access, statfs, statvfs};
 
 use super::finding::{Finding, Trouble};
 
@@ -158,15 +158,14 @@ fn write_directly(dir: &Path) -> io::Result<()> {
 
 /// No other process has it.
 pub(super) fn unlocked(dir: &Path) -> Finding {
-    let held = match File::open(dir.join(LOCK_FILE)) {
-        Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK),
-        Err(_) => false,
-    };
-    let result = if held {
-        let file = dir.join(LOCK_FILE);
+    let result = if DirLock::is_held(dir) {
+        let (file, there) = (dir.join(LOCK_FILE), dir.display());
         Err(Trouble::new(
-            format!("{} is in use by another process", dir.display()),
-            format!("find it with `fuser '{}'` and stop it, or choose another one with --data-dir", file.display()),
+            format!("{there} is in use by another process"),
+            format!(
+                "find it with `fuser '{there}' '{}'` and stop it, or choose another one with --data-dir",
+                file.display()
+            ),
         ))
     } else {
         Ok("nobody else has the directory".to_owned())

@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::nodes::Cluster;
@@ -139,6 +140,41 @@ fn sigterm_drains() {
     cluster.start(0);
     let read = cluster.get_from(0, "drained", super::nodes::PATIENCE);
     assert_eq!(read, Ok(Some(b"again".to_vec())));
+}
+
+/// Claim: a start that waits for somebody who holds a file of the log says so, and SIGTERM ends it with 0; nothing is lost.
+#[test]
+fn a_start_that_waits_says_for_what_and_can_be_ended() {
+    let mut cluster = Cluster::running(1, 1, 2);
+    cluster.client().set("kept", "yes", None).expect("served");
+    cluster.kill(0);
+    let log = cluster.nodes[0].data_dir.join("logs-0/shard-0/00000000000000000001.seg");
+    let file = std::fs::File::open(&log).expect("the first segment");
+    flock(&file, FlockOperation::LockExclusive).expect("its writers end");
+    cluster.start(0);
+    while !cluster.printed(0).contains("waiting for whoever holds") {
+        assert!(!cluster.has_ended(0), "{}", cluster.printed(0));
+        std::thread::yield_now();
+    }
+    assert!(cluster.printed(0).contains(&log.display().to_string()), "{}", cluster.printed(0));
+    assert_eq!(cluster.terminate(0), Some(0), "{}", cluster.printed(0));
+    cluster.start(0);
+    drop(file);
+    let answer = cluster.client().get("kept").expect("it starts once nobody holds the file");
+    assert!(matches!(answer, kahuna_client::call::GetAnswer::Value(read) if read.value == b"yes"));
+}
+
+/// Claim: a data directory whose lock file was removed still takes one node only.
+#[test]
+fn a_removed_lock_file_lets_no_second_node_in() {
+    let first = Cluster::running(1, 1, 2);
+    std::fs::remove_file(first.nodes[0].data_dir.join("lock")).expect("the node made it");
+    let mut second = Cluster::new(1, 1, 2);
+    second.nodes[0].data_dir.clone_from(&first.nodes[0].data_dir);
+    second.start(0);
+    assert_eq!(second.wait_for_exit(0), Some(78), "{}", second.printed(0));
+    assert!(second.printed(0).contains("in use by another process"), "{}", second.printed(0));
+    first.client().set("still", "served", None).expect("served");
 }
 
 /// Claim: of two nodes of two clusters that are started at one moment with one client port, one serves and the other ends

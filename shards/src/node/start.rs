@@ -205,12 +205,20 @@ fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
     let disk = UringDisk::new(RING_ENTRIES).map_err(StartError::Shard)?;
     let manifest = block_on(&disk, open_or_format(&disk, config, rand::random::<u64>().max(1)))?;
     for shard in 0..manifest.shards {
-        wait_for_writers(&manifest.log_dir(dir, shard)).map_err(|source| io_error(dir, source))?;
+        wait_for_writers(&manifest.log_dir(dir, shard), say_held).map_err(|source| io_error(dir, source))?;
     }
     remove_other_log_sets(dir, &manifest).map_err(|source| io_error(dir, source))?;
     let fitted = block_on(&disk, fit_shards(&disk, config, manifest))?;
     remove_other_log_sets(dir, &fitted).map_err(|source| io_error(dir, source))?;
     Ok(fitted)
+}
+
+/// Says what the start, or a recovery, waits for.
+pub(super) fn say_held(file: &Path) {
+    let file = file.display();
+    crate::say!(
+        "waiting for whoever holds {file}: writes of a process that was killed, or a program that locked it (`fuser {file}`)"
+    );
 }
 
 /// Removes what an interrupted founding or move left: every set of logs but the valid one, and all of a pending node's.

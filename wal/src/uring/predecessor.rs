@@ -13,10 +13,16 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::log::is_own;
+
+/// Between two looks at a file that is held.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// So many looks after each time that the caller was told, it is told again: about a second.
+const LOOKS_UNTOLD: u32 = 200;
 
 /// Marks `file` as one that may have writes in flight.
 pub(super) fn hold_while_writing(file: impl AsFd) -> io::Result<()> {
@@ -27,9 +33,12 @@ pub(super) fn hold_while_writing(file: impl AsFd) -> io::Result<()> {
 /// before [`Log::open`](crate::Log::open), under a lock that keeps other processes from opening the same log. A directory
 /// that is not there has no writers; files that are not the log's are not looked at.
 ///
+/// Whatever else holds such a lock is waited for as well, without a bound: `held` hears which file it is, at once and then
+/// every second.
+///
 /// # Errors
 /// What the system said about the directory or a file in it.
-pub fn wait_for_writers(dir: &Path) -> io::Result<()> {
+pub fn wait_for_writers(dir: &Path, mut held: impl FnMut(&Path)) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -42,10 +51,32 @@ pub fn wait_for_writers(dir: &Path) -> io::Result<()> {
         match File::open(entry.path()) {
             // Removed since it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => flock(opened?, FlockOperation::LockExclusive)?,
+            opened => {
+                let (file, path) = (opened?, entry.path());
+                wait_until_free(&file, || held(&path))?;
+            }
         }
     }
     Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no shard runs yet, and nothing else tells when a lock ends without blocking on it"
+)]
+fn wait_until_free(file: &File, mut held: impl FnMut()) -> io::Result<()> {
+    let mut looks = 0;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            locked => return Ok(locked?),
+        }
+        if looks == 0 {
+            held();
+        }
+        looks = (looks + 1) % LOOKS_UNTOLD;
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 #[cfg(test)]
@@ -62,9 +93,19 @@ mod tests {
         let rival = File::open(&path).expect("readable");
         let busy = flock(&rival, FlockOperation::NonBlockingLockExclusive).expect_err("held by the writer");
         assert_eq!(busy, rustix::io::Errno::WOULDBLOCK);
-        drop((file, rival));
-        wait_for_writers(dir.path()).expect("nobody writes");
-        wait_for_writers(&dir.path().join("missing")).expect("nobody can write there");
+        drop(rival);
+        // It is told once at least, and then the writer ends.
+        let mut writer = Some(file);
+        let mut told = Vec::new();
+        let held = |held: &Path| {
+            told.push(held.to_owned());
+            drop(writer.take());
+        };
+        wait_for_writers(dir.path(), held).expect("nobody writes any more");
+        assert_eq!(told.first(), Some(&path));
+        let nobody = |held: &Path| panic!("{} is held", held.display());
+        wait_for_writers(dir.path(), nobody).expect("nobody writes");
+        wait_for_writers(&dir.path().join("missing"), nobody).expect("nobody can write there");
     }
 
     #[test]
@@ -72,6 +113,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let stray = File::create(dir.path().join("notes.seg")).expect("a new file");
         flock(&stray, FlockOperation::NonBlockingLockExclusive).expect("nobody else holds it");
-        wait_for_writers(dir.path()).expect("nobody writes to the log");
+        let nobody = |held: &Path| panic!("{} is held", held.display());
+        wait_for_writers(dir.path(), nobody).expect("nobody writes to the log");
     }
 }

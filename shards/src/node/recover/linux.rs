@@ -16,6 +16,7 @@ use crate::linux::{Linux, ShardOptions, drive_disk, spawn_shard};
 use crate::node::data_dir::DataDirError;
 use crate::node::lock::DirLock;
 use crate::node::manifest::{MANIFEST, MANIFEST_COPY, Manifest};
+use crate::node::start::say_held;
 
 const RING_ENTRIES: u32 = 256;
 
@@ -71,7 +72,7 @@ pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
     let manifest = read_manifest(&names.dir, asked.node)?;
     for shard in 0..manifest.shards {
         let log = manifest.log_dir(&names.dir, shard);
-        wait_for_writers(&log).map_err(RecoverError::io(log))?;
+        wait_for_writers(&log, say_held).map_err(RecoverError::io(log))?;
     }
     let mut job = Job {
         dir: names.dir.clone(),
