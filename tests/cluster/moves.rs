@@ -80,3 +80,28 @@ fn nodes_that_all_move_at_once_are_found() {
     }
     cluster.wait_until_led();
 }
+
+/// Claim: a node that is killed and starts again elsewhere, without a list, finds those that moved before, wherever the list of
+/// the founding says that they were: it remembers where it reached the others.
+#[test]
+fn a_node_that_was_killed_finds_those_that_moved_without_a_list() {
+    let mut cluster = Cluster::running(3, 2, 4);
+    let start = |cluster: &mut Cluster, at: usize| {
+        let command = without(&cluster.command(at, 2), "--peers");
+        cluster.spawn(at, command);
+    };
+    for moved in 0..3 {
+        let (same, next) = ((moved + 1) % 3, (moved + 2) % 3);
+        cluster.kill(moved);
+        cluster.nodes[moved].peer_address = free_address();
+        start(&mut cluster, moved);
+        cluster.wait_until_reached(moved);
+        [same, next].into_iter().for_each(|at| cluster.kill(at));
+        cluster.nodes[next].peer_address = free_address();
+        start(&mut cluster, same);
+        start(&mut cluster, next);
+        (0..3).for_each(|at| cluster.wait_until_reached(at));
+        cluster.wait_until_led();
+    }
+    serves_without(&mut cluster, 0, "without node 1");
+}

@@ -5,6 +5,7 @@
 //!   Runner ─▶ Bootstrap (once) ─▶ log and groups ─▶ Duties of the meta group ─▶ drain
 //! ```
 
+mod addresses;
 mod bootstrap;
 pub mod creation;
 mod data_dir;

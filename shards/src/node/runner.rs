@@ -22,6 +22,7 @@ use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, GroupId, Header, Incarnation, NodeId, ShardId};
 use openraft::rt::Mutex as _;
 
+use super::addresses::{keep_addresses, recall_addresses};
 use super::bootstrap::{Bootstrap, KIND_FOUNDING};
 use super::groups::OPENING;
 use super::manifest::Manifest;
@@ -144,6 +145,7 @@ impl<E: Env> Runner<E> {
             return None;
         }
         E::spawn(shard.run_lanes(outlet, runner.clone()));
+        E::spawn(runner.clone().remember_addresses());
         if id == ShardId(0) {
             peers.set_progress(progress.clone());
             E::spawn(watch_reach(peers.clone()));
@@ -194,6 +196,16 @@ impl<E: Env> Runner<E> {
                     peer.address
                 );
             }
+        }
+    }
+
+    /// Takes up where the other nodes were last. Shard 0, which dials them all, keeps that.
+    async fn remember_addresses(self: Rc<Self>) {
+        let (peers, data_dir) = (self.shard.peers.clone(), self.config.data_dir.clone());
+        let keeps = self.shard.id == ShardId(0);
+        let kept = recall_addresses(&peers, &self.disk, &data_dir, keeps).await;
+        if keeps {
+            keep_addresses(peers, self.disk.clone(), data_dir, kept).await;
         }
     }
 

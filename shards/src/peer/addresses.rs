@@ -1,13 +1,14 @@
 //! Where another node may be: what it says itself, what the cluster has on record, what the operator says.
 //!
 //! ```text
-//!   introduced ─ recorded ─ told (--peers of this start) ─ listed (--peers of the founding)
+//!   introduced ─ recorded ─ told (--peers of this start) ─ reached, recorded before this start ─ listed (--peers of the founding)
 //!       └─ tried in this order, each second time where it was reached last; what was just learned comes next
 //! ```
 //! An address is a hint and nothing else: the handshake there judges node, cluster and data directory, so a wrong one costs
 //! one attempt. A change of addresses never touches a connection that is open.
 
 use kahuna_protocol::limits::MAX_NAME_BYTES;
+use kahuna_protocol::{Incarnation, NodeId};
 
 /// Who says where a node is. One address each; the order is the order of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +19,25 @@ pub enum AddressSource {
     Recorded,
     /// The operator, at this start.
     Told,
+    /// It was reached there before this start.
+    ReachedBefore,
+    /// The meta group, before this start.
+    RecordedBefore,
     /// The operator, when the cluster was founded.
     Listed,
+}
+
+/// Where a node was last, for its next start to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastAddresses {
+    /// The node.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Where it was reached last, `host:port`; empty if it never was.
+    pub reached: String,
+    /// What the meta group had on record last; empty if nothing was.
+    pub recorded: String,
 }
 
 /// The addresses of one node, each `host:port`, at most one of each source.
@@ -49,10 +67,24 @@ impl Addresses {
         self.known.retain(|(before, _)| *before != source);
         let at = self.known.partition_point(|(before, _)| *before < source);
         self.known.insert(at, (source, address.to_owned()));
-        if new {
+        // What is remembered does not come before what the operator says now.
+        let is_older = matches!(source, AddressSource::ReachedBefore | AddressSource::RecordedBefore)
+            && self.said_by(AddressSource::Told).is_some();
+        if new && !is_older {
             self.fresh = Some(address.to_owned());
         }
         new
+    }
+
+    fn said_by(&self, source: AddressSource) -> Option<&str> {
+        self.known.iter().find(|(known, _)| *known == source).map(|(_, address)| address.as_str())
+    }
+
+    /// Where the node was reached last, and what the meta group says, in this start or before; empty if it never was.
+    pub(super) fn last(&self) -> (&str, &str) {
+        let reached = self.reached.as_deref().or_else(|| self.said_by(AddressSource::ReachedBefore));
+        let recorded = self.said_by(AddressSource::Recorded).or_else(|| self.said_by(AddressSource::RecordedBefore));
+        (reached.unwrap_or_default(), recorded.unwrap_or_default())
     }
 
     /// Where to dial next; empty if nothing is known.
@@ -90,7 +122,7 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
-    use super::AddressSource::{Introduced, Listed, Recorded, Told};
+    use super::AddressSource::{Introduced, Listed, ReachedBefore, Recorded, RecordedBefore, Told};
     use super::*;
 
     /// The next `count` attempts, all of which fail.
@@ -142,6 +174,22 @@ mod tests {
         }
         assert_eq!(addresses.known.len(), 3);
         assert!(!addresses.put(Introduced, "") && !addresses.put(Introduced, &"x".repeat(MAX_NAME_BYTES + 1)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_tried_before_the_list_and_after_what_the_operator_says() {
+        let mut addresses = Addresses::default();
+        addresses.put(Listed, "listed:1");
+        addresses.put(RecordedBefore, "recorded:1");
+        addresses.put(ReachedBefore, "reached:1");
+        assert_eq!(addresses.last(), ("reached:1", "recorded:1"));
+        assert_eq!(attempts(&mut addresses, 3), ["reached:1", "reached:1", "recorded:1"]);
+        let mut addresses = Addresses::default();
+        addresses.put(Told, "told:1");
+        addresses.put(ReachedBefore, "reached:1");
+        assert_eq!(attempts(&mut addresses, 1), ["told:1"]);
+        addresses.worked("told:1");
+        assert_eq!(addresses.last(), ("told:1", ""));
     }
 
     /// Two links that fail together must not skip an address, for ever in step.

@@ -172,6 +172,7 @@ impl<E: Env> Peers<E> {
         }
         self.learn(remote, from, connection.serial);
         remote.addresses.borrow_mut().worked(address);
+        self.moved.notify();
         remote.complaints.borrow_mut().clear();
         match meant {
             true => Ok(greeted),

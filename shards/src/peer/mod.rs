@@ -37,7 +37,7 @@ mod view;
 mod watch;
 
 pub use accept::listen_to_peers;
-pub use addresses::AddressSource;
+pub use addresses::{AddressSource, LastAddresses};
 pub use call::{CallError, Calling, PeerReply};
 pub use failover::Failover;
 pub use handler::{PeerHandler, PeerIdentity, PeerReplier};

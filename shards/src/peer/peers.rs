@@ -17,7 +17,7 @@ use super::outgoing::Outgoing;
 use super::pulse::Pulse;
 use super::remote::Remote;
 use super::skew::Offset;
-use super::{AddressSource, LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
+use super::{AddressSource, LastAddresses, LocalNode, NodeEvent, PeerHandler, PeerLimits, PeerView};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::Timing;
@@ -55,6 +55,8 @@ pub struct Peers<E: Env> {
     /// A node was added, or, before the clocks were judged, one more clock was heard.
     pub(super) to_watch: Notice,
     pub(super) unreached: RefCell<Vec<NodeId>>,
+    /// A node was reached, or its address changed.
+    pub(super) moved: Notice,
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     said_at: Cell<Option<Duration>>,
@@ -85,6 +87,7 @@ impl<E: Env> Peers<E> {
             closed: Cell::new(false),
             to_watch: Notice::default(),
             unreached: RefCell::default(),
+            moved: Notice::default(),
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
             said_at: Cell::new(None),
@@ -137,11 +140,45 @@ impl<E: Env> Peers<E> {
                 remote.put_on_record(incarnation);
             }
             remote.addresses.borrow_mut().put(source, &address);
+            self.moved.notify();
             if other {
                 remote.close_links(0);
                 self.accepted.close_node(node);
             }
         }
+    }
+
+    /// Whether the cluster has this data directory on record for the node.
+    pub fn has_on_record(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.remote(node).is_some_and(|remote| remote.on_record() == Some(incarnation))
+    }
+
+    /// Where the nodes that the cluster has on record were last, ascending by node.
+    pub fn last_addresses(&self) -> Vec<LastAddresses> {
+        let last = |remote: &Rc<Remote>| {
+            let incarnation = remote.on_record()?;
+            let addresses = remote.addresses.borrow();
+            let (reached, recorded) = addresses.last();
+            let known = !(reached.is_empty() && recorded.is_empty());
+            known.then(|| LastAddresses {
+                node: remote.node,
+                incarnation,
+                reached: reached.to_owned(),
+                recorded: recorded.to_owned(),
+            })
+        };
+        self.remotes.borrow().iter().filter_map(last).collect()
+    }
+
+    /// Returns once [`last_addresses`](Self::last_addresses) may have changed since the previous call, or all links were
+    /// closed. For one task at a time.
+    pub async fn moved(&self) {
+        self.moved.wait().await;
+    }
+
+    /// Whether all links were ended for good.
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
     }
 
     /// What is known of a node; `None` before its first introduction.
@@ -220,6 +257,7 @@ impl<E: Env> Peers<E> {
         remotes.iter().for_each(|remote| remote.close_links(0));
         self.accepted.close_all();
         self.to_watch.notify();
+        self.moved.notify();
         remotes.iter().for_each(|remote| remote.disturbed.notify());
         let handler = self.handler.take();
         drop(handler);
