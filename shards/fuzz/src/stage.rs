@@ -81,6 +81,8 @@ struct Stage {
     replica: Rc<Replica<Sim>>,
     /// Messages without an answer.
     unanswered: Rc<Cell<usize>>,
+    /// A snapshot is whole, and about to be taken over.
+    installing: Rc<Cell<bool>>,
     /// What was committed: the term of each index.
     committed: RefCell<BTreeMap<u64, u64>>,
     transfers: Cell<u64>,
@@ -119,6 +121,7 @@ impl Stage {
         Self {
             replica,
             unanswered: Rc::default(),
+            installing: Rc::default(),
             committed: RefCell::default(),
             transfers: Cell::new(1),
             stamp: Cell::new(1),
@@ -126,6 +129,9 @@ impl Stage {
     }
 
     async fn play(&self, step: &Step) {
+        while self.installing.get() {
+            Sim::sleep(Duration::from_millis(5)).await;
+        }
         match step {
             Step::Append { from, vote, previous, entries, commit } => {
                 let body = self.append(*from, *vote, *previous, entries, *commit);
@@ -290,16 +296,30 @@ impl Stage {
         let sender = puppet(from);
         let sender = Sender { replica: ReplicaId(sender), incarnation: incarnation(sender) };
         let (replica, unanswered) = (self.replica.clone(), self.unanswered.clone());
+        let installing = self.installing.clone();
         unanswered.set(unanswered.get() + 1);
         Sim::spawn(async move {
             let parts =
                 [(SNAPSHOT_BEGIN, body), (SNAPSHOT_CHUNK, chunk), (SNAPSHOT_END, transfer.to_le_bytes().to_vec())];
             for (kind, body) in parts {
-                let ends = kind == SNAPSHOT_END && is_asserted_away(last, last_of(&replica));
-                if ends || replica.on_message(sender, kind, body.into()).await.is_err() {
+                if kind == SNAPSHOT_END {
+                    // Nothing else is under way meanwhile: it may end the log in a later term.
+                    installing.set(true);
+                    for _ in 0..50 {
+                        if unanswered.get() == 1 {
+                            break;
+                        }
+                        Sim::sleep(Duration::from_millis(20)).await;
+                    }
+                    if unanswered.get() > 1 || is_asserted_away(vote, last, last_of(&replica)) {
+                        break;
+                    }
+                }
+                if replica.on_message(sender, kind, body.into()).await.is_err() {
                     break;
                 }
             }
+            installing.set(false);
             unanswered.set(unanswered.get() - 1);
         });
     }
@@ -374,11 +394,12 @@ fn last_of(replica: &Rc<Replica<Sim>>) -> Option<LogId> {
     }
 }
 
-/// Whether a snapshot that ends with `last` lies behind a log that ends in a later term. That may come about: entries that were
-/// not committed, of a leader that never had the snapshot's. openraft drops them, but a debug assertion of its own says that
-/// there are none.
-fn is_asserted_away(last: LogId, own: Option<LogId>) -> bool {
-    own.is_some_and(|own| last.index > own.index && last.leader_id < own.leader_id)
+/// Whether a snapshot of `vote` that ends with `last` lies behind a log that ends, or may end when it is taken over, in a later
+/// term. That may come about: entries that were not committed, of a leader that never had the snapshot's, the replica itself for
+/// one. openraft drops them, but a debug assertion of its own says that there are none.
+fn is_asserted_away(vote: Vote, last: LogId, own: Option<LogId>) -> bool {
+    let lies_behind = own.is_none_or(|own| last.index > own.index);
+    lies_behind && last.leader_id.term < vote.leader_id.term
 }
 
 /// Mostly one of the two puppets; a stranger, the replica itself, nobody.
