@@ -191,7 +191,7 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
         }
         Judge::LeaderAppendOnly => {
             let second = replica(1, 1, true, 0, if broken { &[1, 1] } else { &[1, 1, 1, 1] });
-            logs(&[replica(1, 1, true, 0, &[1, 1, 1]), second.clone(), second])
+            logs(&[vec![replica(1, 1, true, 0, &[1, 1, 1])], vec![second; 100]].concat())
         }
         Judge::LeaderCompleteness => {
             let log: &[u64] = if broken { &[1, 1, 2] } else { &[1, 1, 1, 2] };
