@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kahuna_shards::config::{DEFAULT_PARTITIONS, NodeConfig};
+use kahuna_shards::config::{DEFAULT_PARTITIONS, MAX_PARTITIONS, NodeConfig};
 use kahuna_shards::serve::{FEWEST_CLIENTS, own_files};
 
 use super::finding::Finding;
@@ -32,13 +32,14 @@ pub struct Needs {
 impl Needs {
     /// What `config` needs.
     pub fn of(config: &NodeConfig, allow_tmpfs: bool) -> Self {
+        // More are refused by the start itself, with the reason.
+        let partitions = config.partitions.unwrap_or(DEFAULT_PARTITIONS).min(MAX_PARTITIONS);
         Self {
             shards: config.shards,
             data_dir: config.data_dir.clone(),
             log_bytes: u64::from(config.shards) * config.segment_bytes * LOG_SEGMENTS,
             listen: vec![("--listen", config.listen), ("--peer-listen", config.peer_listen)],
-            open_files: own_files(config.shards, config.peers.len(), config.partitions.unwrap_or(DEFAULT_PARTITIONS))
-                + FEWEST_CLIENTS,
+            open_files: own_files(config.shards, config.peers.len(), partitions) + FEWEST_CLIENTS,
             allow_tmpfs,
         }
     }

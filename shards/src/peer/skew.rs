@@ -9,8 +9,8 @@
 //! ```
 //! Fewer than a majority of the known nodes do not move a clock that is sure: a rack that was cut off with a time server of
 //! its own leads nothing either. Wall clock is compared with wall clock, never with the hybrid clock, which follows the
-//! fastest node. The slower of two ends no lease early. All clocks are given as what they are ahead of the boot clock: a jump of the host's clock between
-//! two judgements then spoils no measurement.
+//! fastest node. The slower of two ends no lease early. All clocks are given as what they are ahead of the boot clock: a
+//! jump of the host's clock between two judgements then spoils no measurement.
 
 use std::fmt;
 use std::time::Duration;
