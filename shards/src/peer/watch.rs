@@ -31,7 +31,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// Watches all nodes that `peers` has addresses of, until it is closed, and says to `tell` what happens to them. Also
 /// keeps the wall clock true, judges which clock the node goes by, and raises an alarm when the nodes' clocks are too far
 /// apart: `judged` hears of the first judgement, and of every alarm and its end. A node that `is_alone`, the only member of
-/// its cluster, has no other clocks to hear.
+/// its cluster, has no other clocks to hear, whoever else is listed.
 pub async fn watch_nodes<E: Env>(
     peers: Rc<Peers<E>>,
     is_alone: bool,
@@ -55,6 +55,7 @@ pub async fn watch_nodes<E: Env>(
         let now = E::boot_clock();
         let due = match skew.agreed() {
             Some(_) => Some(clocks_at),
+            None if is_alone => Some(now),
             None => first_judgement(&peers, &skew, &mut first_heard, now),
         };
         let pause = due.map_or(CLOCKS_EVERY, |due| due.saturating_sub(now));
@@ -66,7 +67,7 @@ pub async fn watch_nodes<E: Env>(
         E::resync_wall_clock();
         let own = wall_minus_boot::<E>();
         let first = skew.agreed().is_none();
-        let alarm = if is_alone && peers.nodes().is_empty() {
+        let alarm = if is_alone {
             skew.alone(own);
             None
         } else {
