@@ -174,7 +174,7 @@ impl PeerHello {
                 from.node, self.to_node, local.node, local.peer_address
             ));
         }
-        check_cluster(local, from, known)?;
+        check_cluster(local, from)?;
         if self.to_incarnation != 0 && self.to_incarnation != local.incarnation.0 {
             return refuse(format!(
                 "node {} wanted node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
@@ -221,29 +221,17 @@ impl PeerWelcome {
             let text = format!("wanted node {wanted} and reached node {} ({})", from.node, from.peer_address);
             return Err(ErrorReply::new(ErrorCode::BadRequest, text));
         }
-        check_cluster(local, from, known)?;
+        check_cluster(local, from)?;
         check_known(from, known)
     }
 }
 
-/// A pending node has no cluster yet and takes any. Of one that has a cluster, a pending node is let in only if it is a
-/// member that has not read the founding yet: those are on record, each with its data directory.
-fn check_cluster(local: &LocalNode, from: &Introduction, known: Option<Incarnation>) -> Result<(), ErrorReply> {
+/// Two clusters differ only when both are known: a pending node has none yet. It is let in to ask for the founding, which tells
+/// it whether it is a member, and for nothing else before its pulse names the cluster.
+fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorReply> {
     let cluster = ClusterId(from.cluster);
-    if local.cluster.is_none() || cluster == local.cluster {
+    if cluster.is_none() || local.cluster.is_none() || cluster == local.cluster {
         return Ok(());
-    }
-    if cluster.is_none() {
-        return match known {
-            Some(_) => Ok(()),
-            None => Err(ErrorReply::new(
-                ErrorCode::WrongCluster,
-                format!(
-                    "node {} belongs to no cluster yet, and is no member of cluster {}, which node {} belongs to",
-                    from.node, local.cluster, local.node
-                ),
-            )),
-        };
     }
     let text = format!(
         "node {} belongs to cluster {cluster}, node {} to {}; one of them runs on the data directory of another cluster",
