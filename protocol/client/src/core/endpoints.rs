@@ -167,6 +167,7 @@ mod tests {
         endpoints.works(left);
         assert_eq!(endpoints.of_node(2, PAUSE), Some(left), "it is back where the client was told");
     }
+
     #[test]
     fn only_what_is_given_named_or_in_use_stays_and_keeps_its_index() {
         let mut endpoints = Endpoints::default();
