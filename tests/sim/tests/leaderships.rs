@@ -58,7 +58,8 @@ fn groups_that_are_led_are_marked_so_together() {
         meta().is_some_and(|meta| !meta.placements.is_empty() && meta.placements.iter().all(|placement| placement.led))
     });
     let entries = cluster.probe(1).expect("it runs").log(GroupId::META, 0).len();
-    assert!(entries < MANY as usize / 2, "{entries} entries");
+    // One for each would be as many entries, and those of the founding.
+    assert!(entries < MANY as usize * 2 / 3, "{entries} entries");
 }
 
 /// Claim: a node that stops hands each group to whoever takes it, though the one that it asks first does not answer, and the

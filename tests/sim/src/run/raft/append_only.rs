@@ -9,7 +9,7 @@ use crate::cluster::{GroupView, LogEntry};
 /// So many looks in a row, a second or more, find a leader's last entry missing before it is to blame. What a replica says of
 /// its leadership is older than its log, which the next leader may have truncated: by what its disk takes for the new vote, the
 /// truncation and the new entries.
-const LOOKS: u32 = 100;
+pub(super) const LOOKS: usize = 100;
 
 /// The ends of the logs of leaders.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct LeaderAppendOnly {
     /// By replica that leads: its group, the term in which it leads, and the last entry of its log.
     ends: BTreeMap<ReplicaId, (GroupId, u64, LogEntry)>,
     /// Those whose last entry was missing at the last look, and at how many looks in a row.
-    suspects: BTreeMap<ReplicaId, u32>,
+    suspects: BTreeMap<ReplicaId, usize>,
 }
 
 impl LeaderAppendOnly {

@@ -84,7 +84,7 @@ impl Logs {
 pub(super) mod tests {
     use kahuna_protocol::GroupId;
 
-    use super::*;
+    use super::{append_only::LOOKS, *};
 
     /// A replica with a log of these terms from index 0 on, and as many entries applied as said.
     pub(in crate::run) fn replica(
@@ -143,9 +143,9 @@ pub(super) mod tests {
         let lacks_what_is_committed = [replica(1, 1, true, 2, &[1, 1, 1]), replica(2, 2, true, 0, &[1, 1, 2])];
         assert_eq!(judges(&lacks_what_is_committed), [Judge::LeaderCompleteness]);
         let shrunk = replica(1, 1, true, 0, &[1, 1]);
-        let shrinks = [replica(1, 1, true, 0, &[1, 1, 1]), shrunk.clone(), shrunk];
+        let shrinks = [vec![replica(1, 1, true, 0, &[1, 1, 1])], vec![shrunk; LOOKS]].concat();
         assert_eq!(judges(&shrinks), [Judge::LeaderAppendOnly]);
-        assert_eq!(judges(&shrinks[..2]), [], "it may have lost its leadership since");
+        assert_eq!(judges(&shrinks[..LOOKS]), [], "it may have lost its leadership since");
         let (view, mut entries) = replica(2, 1, false, 0, &[1, 1, 1]);
         entries[2].digest += 1;
         assert_eq!(judges(&[replica(1, 1, true, 0, &[1, 1, 1]), (view, entries)]), [Judge::LogMatching]);
