@@ -19,9 +19,10 @@ use kahuna_protocol::{ClusterId, Incarnation, NodeId};
 use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
+use super::founding::Founding;
 use super::groups::OPENING;
 use super::losses::make_log;
-use super::manifest::{Founding, Manifest};
+use super::manifest::Manifest;
 use crate::config::DEFAULT_PARTITIONS;
 use crate::env::{Env, ExitCode};
 use crate::peer::{PeerView, Peers};

@@ -16,7 +16,7 @@ use kahuna_machine::Meta;
 use kahuna_protocol::meta::{NodeInfo, SetLed, UpsertNode};
 use kahuna_protocol::{GroupId, NodeId, Outcome, Request};
 
-use super::manifest::Founding;
+use super::founding::Founding;
 use super::placement::place_groups;
 use crate::env::Env;
 use crate::group::{Group, MAX_BATCH_COMMANDS};

@@ -1,11 +1,7 @@
 //! The one file that says what a data directory is, and its copy.
 //!
-//! ```text
-//!  0  8 magic "KHNADATA"     12  4 length of the body    20 .. body: an archived Manifest
-//!  8  4 format version (2)   16  4 CRC32 of bytes 0..16 and the body
-//! ```
-//! It is replaced as a whole: written beside, synced, renamed, and the directory synced. Everything else in the
-//! directory is named by it, so one rename switches from one set of logs to another, or from a damaged log to an empty one.
+//! A [small file](super::small_file) with the magic "KHNADATA", format version 2; its body is an archived [`Manifest`].
+//! Everything else in the directory is named by it, so one rename switches from one set of logs to another, or from a damaged log to an empty one.
 //! Version 1, which this program reads too, had no losses.
 //!
 //! The copy is replaced first: it says the same, or what the manifest was about to say. All that either names was made
@@ -22,35 +18,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
-use kahuna_protocol::meta::{Replica, Settings};
-use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
+use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
-const MAGIC: &[u8; 8] = b"KHNADATA";
+use super::founding::Founding;
+use super::small_file::{SmallFile, Unreadable};
+
 const FORMAT_VERSION: u32 = 2;
-const HEADER_BYTES: usize = 20;
 /// No manifest is longer: a million lost logs take less.
-const MAX_BYTES: u64 = 16 << 20;
+const FILE: SmallFile = SmallFile { magic: *b"KHNADATA", version: FORMAT_VERSION, max_bytes: 16 << 20 };
 /// The manifest's name in the data directory.
 pub const MANIFEST: &str = "manifest";
 /// Its copy's name.
 pub const MANIFEST_COPY: &str = "manifest.copy";
 /// What either is written as before it has its name.
 pub const UNFINISHED_MANIFEST: &str = "manifest.tmp";
-
-/// What is fixed when a cluster is made: minted by its lowest node, adopted by the others.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[rkyv(derive(Debug))]
-pub struct Founding {
-    /// The cluster's id.
-    pub cluster: [u8; 16],
-    /// The meta group's first voters, in order of node id.
-    pub members: Vec<Replica>,
-    /// How many data partitions.
-    pub partitions: u32,
-    /// What every replica agrees on.
-    pub settings: Settings,
-}
 
 /// What a data directory is.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -149,33 +131,6 @@ pub enum ManifestError {
     },
 }
 
-impl Founding {
-    /// Whether a cluster can have been made so.
-    ///
-    /// # Errors
-    /// What is wrong with it, for a person.
-    pub fn check(&self) -> Result<(), String> {
-        if self.partitions == 0 {
-            return Err("its cluster has no partitions".to_owned());
-        }
-        if self.members.is_empty() {
-            return Err("its cluster has no members".to_owned());
-        }
-        for (at, member) in self.members.iter().enumerate() {
-            let Replica { replica, node, incarnation } = *member;
-            let twice =
-                |other: &Replica| other.node == node || other.replica == replica || other.incarnation == incarnation;
-            if replica == 0 || self.members[..at].iter().any(twice) {
-                return Err(format!(
-                    "its cluster has node {node}, or replica {replica}, or data directory {incarnation:016x}, twice, or a \
-                     replica 0"
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Manifest {
     /// Whether a node can have written it.
     fn check(&self) -> Result<(), String> {
@@ -233,15 +188,8 @@ impl Manifest {
 
     async fn read_file<D: Disk>(disk: &D, path: &Path) -> Result<Option<Self>, ManifestError> {
         let failed = |source| ManifestError::Io { path: path.to_owned(), source };
-        if !disk.exists(path).await.map_err(failed)? {
-            return Ok(None);
-        }
-        let file = disk.open(path, OpenMode::Read).await.map_err(failed)?;
-        let len = file.len().await.map_err(failed)?;
-        // One that is too long shows what it is by its first bytes.
-        let read = if len > MAX_BYTES { HEADER_BYTES } else { len as usize };
-        let bytes = file.read_at(0, read).await.map_err(failed)?;
-        Self::decode(&bytes, path).map(Some)
+        let bytes = FILE.read(disk, path).await.map_err(failed)?;
+        bytes.map(|bytes| Self::decode(&bytes, path)).transpose()
     }
 
     /// Replaces the manifest of `dir`, durably and at once, and its copy before it.
@@ -254,16 +202,8 @@ impl Manifest {
     }
 
     async fn replace<D: Disk>(&self, disk: &D, path: &Path) -> Result<(), ManifestError> {
-        let dir = path.parent().expect("a file in the data directory");
-        let beside = dir.join(UNFINISHED_MANIFEST);
-        let replace = async {
-            let file = disk.open(&beside, OpenMode::Create).await?;
-            file.write_at(0, AlignedBuf::copy_of(&self.encode()), Durability::Buffered).await?;
-            file.sync().await?;
-            disk.rename(&beside, path).await?;
-            disk.sync_dir(dir).await
-        };
-        replace.await.map_err(|source| ManifestError::Io { path: path.to_owned(), source })
+        let replaced = FILE.replace(disk, path, UNFINISHED_MANIFEST, &self.body()).await;
+        replaced.map_err(|source| ManifestError::Io { path: path.to_owned(), source })
     }
 
     /// The directory of the logs of a set.
@@ -303,26 +243,20 @@ impl Manifest {
         dir.join("snapshots").join(format!("group-{group}-replica-{replica}"))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         archive_into(self, &mut body);
-        file_of(FORMAT_VERSION, &body)
+        body
     }
 
     fn decode(bytes: &[u8], path: &Path) -> Result<Self, ManifestError> {
         let damaged = || ManifestError::Damaged(path.to_owned());
-        if bytes.first_chunk::<8>().is_some_and(|magic| magic != MAGIC) {
-            return Err(ManifestError::Foreign(path.to_owned()));
-        }
-        let (head, body) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
-        let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
-        if word(8) > FORMAT_VERSION {
-            return Err(ManifestError::Newer { path: path.to_owned(), version: word(8) });
-        }
-        if word(12) as usize != body.len() || word(16) != checksum(&head[..16], body) {
-            return Err(damaged());
-        }
-        if word(8) == 1 {
+        let (version, body) = FILE.decode(bytes).map_err(|why| match why {
+            Unreadable::Foreign => ManifestError::Foreign(path.to_owned()),
+            Unreadable::Newer(version) => ManifestError::Newer { path: path.to_owned(), version },
+            Unreadable::Damaged => damaged(),
+        })?;
+        if version == 1 {
             let first: First = to_owned(access::<Archived<First>>(0, body).map_err(|_| damaged())?);
             return Self::from(first).checked(path);
         }
@@ -345,27 +279,9 @@ fn log_name(shard: u16, lost: Option<&LostLog>) -> String {
     }
 }
 
-/// A whole file of this version and body.
-fn file_of(version: u32, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&version.to_le_bytes());
-    bytes.extend_from_slice(&u32::try_from(body.len()).expect("a manifest is small").to_le_bytes());
-    let crc = checksum(&bytes, body);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-fn checksum(head: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head);
-    hasher.update(body);
-    hasher.finalize()
-}
-
 #[cfg(test)]
 mod tests {
+    use kahuna_protocol::meta::{Replica, Settings};
     use kahuna_wal::{UringDisk, block_on};
 
     use super::*;
@@ -387,7 +303,7 @@ mod tests {
     fn every_flipped_byte_and_every_cut_is_refused() {
         let path = Path::new("/d/manifest");
         let manifest = manifest().after_loss(Some(1)).after_loss(None);
-        let good = manifest.encode();
+        let good = FILE.encode(FORMAT_VERSION, &manifest.body());
         assert_eq!(Manifest::decode(&good, path).expect("as written"), manifest);
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -461,7 +377,7 @@ mod tests {
         let (one, two) = (member(1, 1, 76), member(2, 2, 77));
         let good = [one.clone(), two.clone()];
         let path = Path::new("/d/manifest");
-        let read = |manifest: &Manifest| Manifest::decode(&manifest.encode(), path);
+        let read = |manifest: &Manifest| Manifest::decode(&FILE.encode(FORMAT_VERSION, &manifest.body()), path);
         assert_eq!(read(&with(&good, 1)).expect("sound"), with(&good, 1));
         for (unsound, reason) in [
             (with(&good, 0), "no partitions"),
@@ -498,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_named_as_such() {
-        let mut bytes = manifest().encode();
+        let mut bytes = FILE.encode(FORMAT_VERSION, &manifest().body());
         bytes[8] = 3;
         let error = Manifest::decode(&bytes, Path::new("/d/manifest")).expect_err("newer");
         assert!(matches!(error, ManifestError::Newer { version: 3, .. }), "{error}");
@@ -509,7 +425,7 @@ mod tests {
         let Manifest { node, incarnation, peers, founding, shards, log_set, .. } = manifest();
         let mut body = Vec::new();
         archive_into(&First { node, incarnation, peers, founding, shards, log_set }, &mut body);
-        let read = Manifest::decode(&file_of(1, &body), Path::new("/d/manifest"));
+        let read = Manifest::decode(&FILE.encode(1, &body), Path::new("/d/manifest"));
         assert_eq!(read.expect("an earlier version"), manifest());
     }
 

@@ -11,6 +11,7 @@ pub mod creation;
 mod data_dir;
 mod drain;
 mod duties;
+pub mod founding;
 mod groups;
 mod lock;
 mod losses;
@@ -23,6 +24,7 @@ mod reseed;
 mod reshard;
 mod runner;
 mod setup;
+mod small_file;
 mod start;
 
 pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText, listed_peers, open_or_format};

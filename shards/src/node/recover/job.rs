@@ -15,8 +15,9 @@ use super::report::{GroupReport, Loss, Report};
 use super::successor::{Successor, write_group};
 use crate::env::Env;
 use crate::node::creation::Creation;
+use crate::node::founding::Founding;
 use crate::node::groups::log_identity;
-use crate::node::manifest::{Founding, Manifest};
+use crate::node::manifest::Manifest;
 use crate::raft::snapshot::free;
 use crate::raft::types::log_id;
 
