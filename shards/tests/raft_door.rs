@@ -60,15 +60,21 @@ fn vote(vote: Vote, last: Option<LogId>) -> (u16, Bytes) {
     (VOTE, body.into())
 }
 
+/// The leader and another one, which has all that the leader has.
+async fn led(nodes: &[Node]) -> (&Node, &Node) {
+    let at = leader_among(&all(nodes)).await;
+    let (leader, victim) = (&nodes[at], &nodes[(at + 1) % 3]);
+    leader.set("before", b"all").await;
+    victim.catch_up_with(leader).await;
+    (leader, victim)
+}
+
 /// Claim: each kind of nonsense is refused and counted, and changes nothing.
 #[test]
 fn what_no_honest_replica_says_is_refused() {
     on_shard(async |dir| {
         let nodes = three(dir, Options::default()).await;
-        let at = leader_among(&all(&nodes)).await;
-        let (leader, victim) = (&nodes[at], &nodes[(at + 1) % 3]);
-        leader.set("before", b"all").await;
-        victim.catch_up_with(leader).await;
+        let (leader, victim) = led(&nodes).await;
         let (from, own) = (sender(leader.number), u64::from(victim.number));
         let term = victim.replica.leader().term;
         let last = victim.replica.log_from(0).last().expect("some").log_id;
@@ -126,10 +132,7 @@ fn what_no_honest_replica_says_is_refused() {
 fn a_term_that_a_liar_raises_leaves_nobody_behind() {
     on_shard(async |dir| {
         let nodes = three(dir, Options::default()).await;
-        let at = leader_among(&all(&nodes)).await;
-        let (leader, victim) = (&nodes[at], &nodes[(at + 1) % 3]);
-        leader.set("before", b"all").await;
-        victim.catch_up_with(leader).await;
+        let (leader, victim) = led(&nodes).await;
         let term = victim.replica.leader().term;
         let raise =
             |by: u64| append(Vote::new_committed(term + by, u64::from(leader.number)), None, Vec::new(), None).1;

@@ -13,16 +13,17 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::log::is_own;
 
-/// Between two looks at a file that is held.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// So many looks after each time that the caller was told, it is told again: about a second.
-const LOOKS_UNTOLD: u32 = 200;
+/// The caller is told of a file that is held this often.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Marks `file` as one that may have writes in flight.
 pub(super) fn hold_while_writing(file: impl AsFd) -> io::Result<()> {
@@ -53,29 +54,29 @@ pub fn wait_for_writers(dir: &Path, mut held: impl FnMut(&Path)) -> io::Result<(
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => {
                 let (file, path) = (opened?, entry.path());
-                wait_until_free(&file, || held(&path))?;
+                wait_until_free(file, || held(&path))?;
             }
         }
     }
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no shard runs yet, and nothing else tells when a lock ends without blocking on it"
-)]
-fn wait_until_free(file: &File, mut held: impl FnMut()) -> io::Result<()> {
-    let mut looks = 0;
+/// Returns when nobody holds `file`. A thread of its own waits, so that the caller is told meanwhile.
+fn wait_until_free(file: File, mut held: impl FnMut()) -> io::Result<()> {
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {}
+        locked => return Ok(locked?),
+    }
+    let (sender, locked) = mpsc::channel();
+    let wait = move || sender.send(retry_on_intr(|| flock(&file, FlockOperation::LockExclusive)));
+    thread::Builder::new().name("kahuna-held".to_owned()).spawn(wait)?;
     loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
-            locked => return Ok(locked?),
+        held();
+        match locked.recv_timeout(TELL_EVERY) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("nobody waits for the file any more")),
+            Ok(locked) => return Ok(locked?),
         }
-        if looks == 0 {
-            held();
-        }
-        looks = (looks + 1) % LOOKS_UNTOLD;
-        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
         let file = block_on(&disk, disk.open(&path, OpenMode::CreateDirect)).expect("a new file");
         let rival = File::open(&path).expect("readable");
         let busy = flock(&rival, FlockOperation::NonBlockingLockExclusive).expect_err("held by the writer");
-        assert_eq!(busy, rustix::io::Errno::WOULDBLOCK);
+        assert_eq!(busy, Errno::WOULDBLOCK);
         drop(rival);
         // It is told once at least, and then the writer ends.
         let mut writer = Some(file);
