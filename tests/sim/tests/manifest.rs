@@ -8,10 +8,7 @@ use kahuna_protocol::{
 };
 use kahuna_shards::{
     config::{NodeConfig, Timing},
-    node::{
-        manifest::{Founding, Manifest},
-        open_or_format,
-    },
+    node::{founding::Founding, manifest::Manifest, open_or_format},
 };
 use kahuna_sim::{DiskOptions, SimDisk, World};
 
