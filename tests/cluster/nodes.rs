@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kahuna_client::blocking::Client;
 use kahuna_client::{CallOptions, Options};
@@ -193,7 +193,10 @@ impl Cluster {
             let mut wanted = running.iter().filter(|to| to.id != from.id && (to.id == id || from.id == id));
             wanted.all(|to| alive.contains(&to.id))
         };
-        while !running.iter().all(|node| reaches(node)) {}
+        let until = Instant::now() + PATIENCE;
+        while !running.iter().all(|node| reaches(node)) {
+            assert!(Instant::now() < until, "node {id} and the others do not reach each other:\n{}", self.printed(at));
+        }
     }
 
     /// A name for each partition, in order.
@@ -209,8 +212,9 @@ impl Cluster {
 
     /// The index of the node that leads the partition of `name`.
     pub fn leader_of(&self, name: &str) -> usize {
-        let client = self.client();
+        let (client, until) = (self.client(), Instant::now() + PATIENCE);
         loop {
+            assert!(Instant::now() < until, "no map names the leader of {name}");
             client.get(name).expect("the partition is served");
             let map = client.map().expect("a node answers");
             let group = map.ranges.owner(name.as_bytes()).expect("the map covers every name");
