@@ -129,13 +129,13 @@ fn stamps_exceed_every_applied_stamp_after_a_restart_and_under_another_leader() 
     on_shard(async |dir| {
         let mut nodes = three(dir, Options { snapshot_log_bytes: 2 << 10, ..Options::default() }).await;
         let at = leader_among(&[&nodes[0], &nodes[1], &nodes[2]]).await;
-        let ahead = Hlc(nodes[at].clock.now().0 + HOUR);
+        let ahead = Hlc(nodes[at].clock.stamp().0 + HOUR);
         // A leader whose clock was an hour ahead, and enough behind it that the entry itself is only in a snapshot.
         set_at(&nodes[at], ahead).await;
         let mut last = machine_time(&nodes[at]);
         assert_eq!(last, ahead);
         for _ in 0..100 {
-            let now = nodes[at].clock.now();
+            let now = nodes[at].clock.stamp();
             set_at(&nodes[at], now).await;
             assert!(now < last && machine_time(&nodes[at]) > last, "no stamp is given twice");
             last = machine_time(&nodes[at]);
@@ -151,7 +151,7 @@ fn stamps_exceed_every_applied_stamp_after_a_restart_and_under_another_leader() 
             nodes[at].replica.transfer_to(nodes[heir].replica.id()).await.expect("it has caught up");
             nodes[heir].replica.leader_changed(&seen).await;
             let at = leader_among(&[&nodes[0], &nodes[1], &nodes[2]]).await;
-            set_at(&nodes[at], nodes[at].clock.now()).await;
+            set_at(&nodes[at], nodes[at].clock.stamp()).await;
             assert!(machine_time(&nodes[at]) > last, "round {round}: a new leader's clock is behind");
             last = machine_time(&nodes[at]);
 
@@ -164,7 +164,7 @@ fn stamps_exceed_every_applied_stamp_after_a_restart_and_under_another_leader() 
             introduce(&[&nodes[0], &nodes[1], &nodes[2]]);
             let at = leader_among(&[&nodes[0], &nodes[1], &nodes[2]]).await;
             assert!(machine_time(&nodes[at]) >= last, "round {round}: an applied stamp was forgotten");
-            set_at(&nodes[at], nodes[at].clock.now()).await;
+            set_at(&nodes[at], nodes[at].clock.stamp()).await;
             assert!(machine_time(&nodes[at]) > last, "round {round}: a restarted leader's clock is behind");
             last = machine_time(&nodes[at]);
         }

@@ -12,8 +12,8 @@
 //! **Leadership.** What was proposed under a lost leadership is repeated under its own session and number, where the
 //! dedupe table makes that safe; without a session it answers `Unknown`. What was not proposed goes to the new leader.
 //!
-//! **Time.** A leader stamps by the clock that the nodes agree on, and by its own only where nobody else has a say: before
-//! the other nodes' clocks were heard, nothing is stamped, see `time`.
+//! **Time.** A leader stamps by the clock that the nodes agree on. Before the other nodes' clocks were heard and judged,
+//! nothing is stamped, see `time`.
 //!
 //! **Full disks.** What needs room is refused before it is proposed, see `room`; what was proposed is applied by everybody.
 

@@ -49,9 +49,9 @@ impl<E: Env> Group<E> {
     /// The group's time by this leader: what it stamps by, and what reads are judged by.
     pub(super) fn time_ms(&self) -> u64 {
         let (now, term) = (E::boot_clock(), self.replica.leader().term);
-        // Before any judgement only a group that needs no other node gets here.
-        let agreed = self.clock.agreed().unwrap_or_else(E::wall_clock);
-        let sure = self.clock.is_sure() || !self.clock.is_judged();
+        // Whoever asks has waited for the judgement. Without one, machine time alone would count.
+        let agreed = self.clock.agreed().unwrap_or_default();
+        let sure = self.clock.is_sure();
         let begin = || Moment { term, found_at: self.replica.last_index().max(1), time: agreed, at: now };
         let before = self.time.0.get().filter(|moment| moment.term == term);
         let mut moment = before.unwrap_or_else(begin).at(now, agreed, sure);
@@ -68,7 +68,7 @@ impl<E: Env> Group<E> {
 
     /// The stamp of a batch.
     pub(super) fn stamp(&self) -> Hlc {
-        self.clock.now().max(Hlc::from_millis(self.time_ms()))
+        self.clock.stamp().max(Hlc::from_millis(self.time_ms()))
     }
 
     /// Machine time, for the answers that it was decided by.

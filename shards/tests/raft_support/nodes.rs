@@ -288,7 +288,7 @@ pub fn set_batch(clock: &Clock<Linux>, key: &str, value: &[u8]) -> Batch {
     request.encode_body(&mut body);
     let mut builder = BatchBuilder::new();
     builder.push(request.kind(), 0, &RequestPrelude::default(), &body);
-    builder.finish(clock.now())
+    builder.finish(clock.stamp())
 }
 
 /// The revision that a batch of one set came to.

@@ -61,7 +61,7 @@ impl Writers {
             Linux::spawn(async move {
                 while !stopped.get() {
                     let before = Instant::now();
-                    let batch = workload.borrow_mut().random_batch(BATCH, node.clock.now());
+                    let batch = workload.borrow_mut().random_batch(BATCH, node.clock.stamp());
                     node.replica.propose(batch).await.expect("it leads");
                     taken.borrow_mut().saturating_record(before.elapsed().as_nanos() as u64);
                 }
@@ -111,7 +111,7 @@ async fn build_here(dir: &Path, workload: Workload) -> ([PathBuf; 2], Vec<Measur
 
     let began = Instant::now();
     for first in (0..keys).step_by(BATCH) {
-        let batch = workload.borrow_mut().batch(first..(first + BATCH as u32).min(keys), node.clock.now());
+        let batch = workload.borrow_mut().batch(first..(first + BATCH as u32).min(keys), node.clock.stamp());
         node.replica.propose(batch).await.expect("it leads");
     }
     note("filling", began, nanoseconds());
