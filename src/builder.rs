@@ -8,6 +8,7 @@ use kahuna_client::protocol::{Limits, NodeId};
 use kahuna_shards::config::{NodeConfig, PeerSpec, Timing};
 use kahuna_shards::node::{self, NodeHandle};
 
+use crate::address::Address;
 use crate::host::{self, Finding, Needs};
 
 /// Loopback, a port the kernel picks.
@@ -19,6 +20,9 @@ pub enum StartError {
     /// [`Builder::data_dir`] was not called.
     #[error("no data directory was given")]
     NoDataDir,
+    /// A node of [`Builder::peer`] is nowhere.
+    #[error("node {0}: {1}")]
+    Peer(u32, String),
     /// The host cannot run it; every trouble found, one a line.
     #[error("{}", .0.join("\n"))]
     Host(Vec<String>),
@@ -137,6 +141,9 @@ impl Builder {
     /// # Errors
     /// See [`StartError`].
     pub fn start(self) -> Result<Node, StartError> {
+        for peer in &self.peers {
+            peer.address.parse::<Address>().map_err(|why| StartError::Peer(peer.node.0, why))?;
+        }
         let config = NodeConfig {
             node: NodeId(self.node_id),
             data_dir: self.data_dir.ok_or(StartError::NoDataDir)?,

@@ -12,6 +12,7 @@
 //! The node is the one that `kahuna serve` runs: durable, on threads of its own, with the same checks of the host
 //! before it starts. A fault that would leave half a node (a failed flush, a broken invariant) ends the process.
 
+pub mod address;
 mod builder;
 pub mod host;
 pub mod units;

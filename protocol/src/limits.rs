@@ -20,6 +20,8 @@ pub const SHARD_IN_FLIGHT: u32 = 65_536;
 pub const SHARD_IN_FLIGHT_BYTES: u64 = 256 << 20;
 /// Most bytes of answers that one shard has sent to the others of its node and that they have not taken yet.
 pub const SHARD_CROSSING_BYTES: usize = 64 << 20;
+/// Most bytes of messages that the replicas of one shard have from those of other nodes and have not answered yet.
+pub const SHARD_REPLICATION_BYTES: u64 = 256 << 20;
 
 /// Most bytes of answers that one partition keeps for repeats of the commands of sessions, each counted as 320 and the bytes
 /// in it; a command that finds more is refused.

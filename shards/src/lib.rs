@@ -7,6 +7,7 @@ pub mod env;
 pub mod group;
 pub mod lanes;
 pub mod linux;
+pub mod load;
 pub mod node;
 pub mod peer;
 pub mod raft;

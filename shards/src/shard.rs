@@ -21,9 +21,10 @@ use crate::config::NodeConfig;
 use crate::env::Env;
 use crate::group::Group;
 use crate::lanes::{Control, Detached, Lanes, Outlet, ShardStatus};
+use crate::load::Load;
 use crate::node::manifest::Manifest;
 use crate::peer::{NodeEvent, Peers};
-use crate::serve::{Admission, Load, adopt_client};
+use crate::serve::{Admission, adopt_client};
 use crate::unread::ReadBuffer;
 
 /// Most that is read from a client at once.

@@ -20,9 +20,9 @@ use raft_support::{
 };
 
 /// Longer than any boot gate should matter in a test that does not look at it.
-const GATED: Options = Options { snapshot_log_bytes: 64 << 20, gate: Duration::from_secs(3600) };
+const GATED: Options = Options { gate: Duration::from_secs(3600), ..Options::USUAL };
 /// Snapshots early.
-const SHORT_LOG: Options = Options { snapshot_log_bytes: 64 << 10, gate: Duration::ZERO };
+const SHORT_LOG: Options = Options { snapshot_log_bytes: 64 << 10, ..Options::USUAL };
 
 fn all(nodes: &[Node]) -> Vec<&Node> {
     nodes.iter().collect()

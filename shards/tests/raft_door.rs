@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use kahuna_protocol::batch::Batch;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, Header, ReplicaId};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::{PeerHandler, PeerIdentity, PeerReplier};
@@ -67,6 +67,24 @@ async fn led(nodes: &[Node]) -> (&Node, &Node) {
     leader.set("before", b"all").await;
     victim.catch_up_with(leader).await;
     (leader, victim)
+}
+
+/// Claim: of what others send only so much waits for an answer; the rest is refused, and the group goes on all the same.
+#[test]
+fn what_waits_for_an_answer_is_bounded() {
+    on_shard(async |dir| {
+        let nodes = three(dir, Options { unanswered_bytes: 256, ..Options::default() }).await;
+        let (leader, victim) = led(&nodes).await;
+        let last = victim.replica.log_from(0).last().expect("some").log_id;
+        let leads = Vote::new_committed(victim.replica.leader().term, u64::from(leader.number));
+        let (kind, heartbeat) = append(leads, Some(last), Vec::new(), None);
+        let ask = |_| victim.replica.on_message(sender(leader.number), kind, heartbeat.clone());
+        let answers = join_all((0..1000).map(ask).collect::<Vec<_>>()).await;
+        let refused = answers.iter().filter_map(|answer| answer.as_ref().err()).map(ErrorReply::code);
+        let busy = refused.filter(|code| *code == ErrorCode::Busy).count();
+        assert!((900..1000).contains(&busy), "{busy} were refused");
+        go_on(&nodes).await;
+    });
 }
 
 /// Claim: each kind of nonsense is refused and counted, and changes nothing.

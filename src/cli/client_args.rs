@@ -1,6 +1,7 @@
 //! What every verb that talks to a cluster takes.
 
 use clap::Args;
+use kahuna::address::Address;
 use kahuna::units::Span;
 use kahuna_client::blocking::Client;
 use kahuna_client::call::Stamped;
@@ -8,7 +9,6 @@ use kahuna_client::protocol::Outcome;
 use kahuna_client::{Call, CallOptions, Options};
 use serde::Deserialize;
 
-use super::address::Address;
 use super::exit::{Exit, Failure};
 use super::outcome::record;
 use super::output::{Format, eprint_plain, print};

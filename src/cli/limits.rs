@@ -2,7 +2,7 @@
 
 use kahuna_client::protocol::limits::{
     MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_VALID_FOR_MS, PARTITION_ANSWER_BYTES, SHARD_CONNECTIONS, SHARD_CROSSING_BYTES,
-    SHARD_IN_FLIGHT, SHARD_IN_FLIGHT_BYTES,
+    SHARD_IN_FLIGHT, SHARD_IN_FLIGHT_BYTES, SHARD_REPLICATION_BYTES,
 };
 use kahuna_client::wire::{ConnectOptions, Connection};
 
@@ -45,6 +45,7 @@ fn record(connection: &Connection) -> Record {
         .field("shard_unsent_bytes", limits.shard_unsent_bytes())
         .field("shard_unread_bytes", limits.shard_unread_bytes())
         .field("shard_crossing_bytes", SHARD_CROSSING_BYTES)
+        .field("shard_replication_bytes", SHARD_REPLICATION_BYTES)
         .field("shard_link_unsent_bytes", links.shard_queue_bytes())
         .field("shard_link_unread_bytes", links.shard_unread_bytes())
         .field("partition_answer_bytes", PARTITION_ANSWER_BYTES)

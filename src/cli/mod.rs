@@ -6,7 +6,6 @@
 //! Data goes to stdout, everything else to stderr. What a request came to decides the exit code, see [`exit`], also where
 //! nobody reads any more; a listing that its reader cut short ends with 0.
 
-mod address;
 mod args;
 mod as_of;
 mod bench;

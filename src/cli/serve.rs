@@ -54,7 +54,7 @@ fn refusal(error: StartError) -> Failure {
         | StartError::Partitions(_)
         | StartError::Timing(_)
         | StartError::DataDir(
-            DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherPartitions { .. },
+            DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherCluster { .. },
         ) => Exit::Usage,
         StartError::Reshard {
             source: ReshardError::Open(OpenError::Corrupt { .. } | OpenError::Missing { .. }),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use kahuna::address::Address;
 use kahuna::units::{Size, Span};
 use kahuna_client::protocol::meta::Settings;
 use kahuna_client::protocol::{Limits, NodeId};
@@ -13,11 +14,13 @@ use kahuna_shards::config::{MAX_PARTITIONS, NodeConfig, PeerSpec, Timing};
 use kahuna_shards::node::listed_peers;
 use serde::{Deserialize, Deserializer, de};
 
-use super::address::Address;
 use super::exit::Failure;
 
 /// The furthest that clocks may be said to be apart, in milliseconds: every lease ends so much later.
 const MAX_SKEW_MS: u32 = 3_600_000;
+/// What `--segment-size` may be. A record never spans segments, and the smallest take every value that a client may set: nodes
+/// may differ in it.
+const SEGMENT: (Size, Size) = (Size(2 << 20), Size(1 << 30));
 /// What `--snapshot-log-size` may be.
 const SNAPSHOT_LOG: (Size, Size) = (Size(4 << 10), Size(1 << 40));
 
@@ -83,7 +86,7 @@ pub struct NodeArgs {
     /// Accept a data directory in memory, which loses everything with the power
     #[arg(long, env = "KAHUNA_ALLOW_TMPFS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub allow_tmpfs: Option<bool>,
-    /// Size of a log segment, a multiple of 4KiB [default: 32MiB]
+    /// Size of a log segment, a multiple of 4KiB, 2MiB to 1GiB [default: 32MiB]
     #[arg(long, env = "KAHUNA_SEGMENT_SIZE", value_name = "SIZE")]
     pub segment_size: Option<Size>,
     /// A partition takes a snapshot when its log since the last one is longer, 4KiB to 1TiB
@@ -151,11 +154,10 @@ impl NodeArgs {
             election_max: self.election_max.map_or(defaults.election_max, |span| span.0),
         };
         timing.check().map_err(|error| Failure::Usage(error.to_string()))?;
-        let segment_bytes = self.segment_size.map_or(32 << 20, |size| size.0);
-        if !segment_bytes.is_multiple_of(4096) || !(1 << 20..=1 << 30).contains(&segment_bytes) {
-            return Err(Failure::Usage(format!(
-                "--segment-size {segment_bytes}B: take a multiple of 4KiB, 1MiB to 1GiB"
-            )));
+        let segment_size = self.segment_size.unwrap_or(Size(32 << 20));
+        let segment_bytes = within("--segment-size", segment_size, SEGMENT.0, SEGMENT.1)?;
+        if !segment_bytes.is_multiple_of(4096) {
+            return Err(Failure::Usage(format!("--segment-size {segment_size}: take a multiple of 4KiB")));
         }
         let node_id = self.node_id.unwrap_or(1);
         if node_id == 0 {
@@ -170,12 +172,6 @@ impl NodeArgs {
         let shards = self.shards.map_or_else(|| u16::try_from(cpus.len().max(1)).unwrap_or(u16::MAX), NonZeroU16::get);
         let pin = self.pin.unwrap_or(self.shards.is_none()) && usize::from(shards) <= cpus.len();
         let mut limits = Limits::default();
-        // A record never spans segments: a write that no segment takes must be refused before it is proposed.
-        let half_segment = u32::try_from(segment_bytes / 2).unwrap_or(u32::MAX);
-        if half_segment < limits.max_value_bytes {
-            limits.max_frame_bytes -= limits.max_value_bytes - half_segment;
-            limits.max_value_bytes = half_segment;
-        }
         let mut settings = Settings::default();
         if let Some(skew) = self.max_clock_skew {
             let skew_ms = u32::try_from(skew.millis()).ok().filter(|skew_ms| (1..=MAX_SKEW_MS).contains(skew_ms));
@@ -386,14 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_larger_than_a_segment_takes() {
-        let limits_of = |size: &str| {
+    fn every_node_takes_the_same_values_whatever_its_segments() {
+        assert!(SEGMENT.0.0 / 2 >= u64::from(Limits::default().max_value_bytes), "a record never spans segments");
+        for size in ["2MiB", "32MiB", "1GiB"] {
             let args = NodeArgs { segment_size: size.parse().ok(), ..args() };
-            args.config().expect("a good configuration").limits
-        };
-        assert_eq!(limits_of("32MiB"), Limits::default());
-        let small = limits_of("1MiB");
-        assert_eq!((small.max_value_bytes, small.max_frame_bytes), (512 << 10, (512 << 10) + (64 << 10)));
+            assert_eq!(args.config().expect("a good configuration").limits, Limits::default(), "{size}");
+        }
+        let args = NodeArgs { segment_size: "1MiB".parse().ok(), ..args() };
+        assert!(refusal(args).contains("from 2MiB"));
     }
 
     #[test]

@@ -61,6 +61,25 @@ fn a_node_under_nohup_outlives_its_terminal() {
     assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
 
+/// Claim: what was fixed when the cluster was made stays so: a node that is started otherwise says what differs, and ends.
+#[test]
+fn a_node_is_started_for_the_cluster_that_it_belongs_to() {
+    let mut node = Node::start();
+    node.expect("get nothing", 3, "not_found");
+    assert_eq!(node.terminate(), Some(0));
+    for (flag, value, word) in
+        [("--max-clock-skew", "1s", "--max-clock-skew 250ms"), ("--partitions", "5", "leave the flag")]
+    {
+        let mut command = kahuna();
+        command.args(["serve", "--shards", "1", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]);
+        let ended = Ended::of(command.args([flag, value, "--data-dir"]).arg(node.data()).output().expect("it runs"));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains(word), "{ended:?}");
+    }
+    node.start_again();
+    node.expect("get nothing", 3, "not_found");
+}
+
 /// Claim: the root of a fresh volume is empty, although the volume put a directory there; what a repair left in that is not
 /// passed over.
 #[test]
@@ -148,6 +167,8 @@ fn a_node_inside_a_program() {
     let answer = client(&node).get("a").expect("served");
     assert!(matches!(answer, GetAnswer::Value(value) if value.value == b"1"));
     assert!(matches!(kahuna::Node::builder().start(), Err(kahuna::StartError::NoDataDir)));
+    let nowhere = kahuna::Node::builder().data_dir(dir.path().join("nowhere")).peer(1, "127.0.0.1").start();
+    assert!(matches!(nowhere, Err(kahuna::StartError::Peer(1, _))), "{nowhere:?}");
     let many = kahuna::Node::builder().data_dir(dir.path().join("many")).partitions(100_000).start();
     let many = many.expect_err("no cluster has as many").to_string();
     assert!(many.contains("at most 2048"), "{many}");

@@ -183,7 +183,7 @@ fn nothing_to_recover() {
 /// Claim: whatever is broken in a data directory, `recover` ends with a node that serves, and says what it did not find.
 #[test]
 fn whatever_is_broken_a_node_comes_out() {
-    let mut node = Node::start_with(&["--snapshot-log-size", "4KiB", "--segment-size", "1MiB"]);
+    let mut node = Node::start_with(&["--snapshot-log-size", "4KiB", "--segment-size", "2MiB"]);
     node.expect("bench set --ops 3000 --keys 50 --value-bytes 40 --in-flight 8", 0, "measured");
     node.expect("set kept value", 0, "set");
     assert_eq!(node.terminate(), Some(0));

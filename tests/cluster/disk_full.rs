@@ -138,5 +138,5 @@ fn a_fresh_node_says_how_much_room_it_needs() {
     mounts[0].fill("filler", 2 << 20);
     cluster.start(0);
     assert_eq!(cluster.wait_for_exit(0), Some(78), "{}", cluster.printed(0));
-    assert!(cluster.printed(0).contains("a fresh node's logs take 4 MiB"), "{}", cluster.printed(0));
+    assert!(cluster.printed(0).contains("a fresh node's logs take 8 MiB"), "{}", cluster.printed(0));
 }

@@ -87,7 +87,7 @@ impl Cluster {
             .args(["--peer-listen", &node.peer_address])
             .args(["--shards", &shards.to_string()])
             .args(["--partitions", &self.partitions.to_string()])
-            .args(["--segment-size", "1MiB"])
+            .args(["--segment-size", "2MiB"])
             .arg("--data-dir")
             .arg(&node.data_dir);
         if self.nodes.len() > 1 {

@@ -13,8 +13,9 @@ use kahuna_protocol::{ErrorCode, Outcome};
 use super::flight::{Flight, Flights};
 use super::gate::Group;
 use crate::env::Env;
+use crate::env::local::behind_ready_tasks;
 use crate::raft::ProposeError;
-use crate::serve::{Work, behind_ready_tasks};
+use crate::serve::Work;
 
 /// Most batches of one group in flight.
 pub const MAX_BATCHES: u32 = 8;

@@ -15,7 +15,8 @@ use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 use super::flight::{Flight, Flights};
 use super::gate::Group;
 use crate::env::Env;
-use crate::serve::{Answer, Work, behind_ready_tasks};
+use crate::env::local::behind_ready_tasks;
+use crate::serve::{Answer, Work};
 
 /// Rounds of one group in flight: while one is on the wire, the next one can start.
 const MAX_ROUNDS: u32 = 2;

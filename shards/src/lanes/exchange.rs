@@ -10,7 +10,8 @@ use super::control::Control;
 use super::ends::{Crossings, Inlet, LaneEnds, LaneReply, LaneRequest, Outlet};
 use super::slots::Slots;
 use crate::env::Env;
-use crate::serve::{Answer, Reply, Work, behind_ready_tasks};
+use crate::env::local::behind_ready_tasks;
+use crate::serve::{Answer, Reply, Work};
 
 /// Most unanswered requests of one shard at one other shard.
 const LANE_REQUESTS: u32 = 16_384;

@@ -180,12 +180,7 @@ impl<E: Env> Bootstrap<E> {
                 self.data_dir.display()
             ));
         }
-        if let Some(given) = self.partitions.filter(|&given| given != founding.partitions) {
-            return Err(format!(
-                "the cluster was made with {} partitions, and --partitions says {given}; leave the flag out",
-                founding.partitions
-            ));
-        }
+        founding.fits(self.partitions, &self.settings).map_err(|misfit| misfit.to_string())?;
         Ok(Some(founding))
     }
 }

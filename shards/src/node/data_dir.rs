@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use kahuna_wal::Disk;
 
+use super::founding::Misfit;
 use super::manifest::{Manifest, ManifestError, UNFINISHED_MANIFEST};
 use crate::config::{NodeConfig, PeerSpec};
 
@@ -43,15 +44,13 @@ pub enum DataDirError {
         /// In the configuration.
         given: u32,
     },
-    /// The number of partitions is fixed when the cluster is made.
-    #[error("{path} belongs to a cluster of {found} partitions, and --partitions says {given}; leave the flag out")]
-    OtherPartitions {
+    /// What is fixed when a cluster is made is not what the configuration says.
+    #[error("{path}: {source}")]
+    OtherCluster {
         /// The directory.
         path: PathBuf,
-        /// In the manifest.
-        found: u32,
-        /// In the configuration.
-        given: u32,
+        /// What differs.
+        source: Misfit,
     },
     /// The configuration lists peers, but not this node.
     #[error("--peers does not list this node, number {0}")]
@@ -114,15 +113,14 @@ pub async fn open_or_format<D: Disk>(
     if manifest.node != config.node.0 {
         return Err(DataDirError::OtherNode { path: path.clone(), found: manifest.node, given: config.node.0 });
     }
-    match (&manifest.founding, config.partitions) {
-        (Some(founding), Some(given)) if founding.partitions != given => {
-            Err(DataDirError::OtherPartitions { path: path.clone(), found: founding.partitions, given })
-        }
-        (Some(_), _) => {
+    match &manifest.founding {
+        Some(founding) => {
+            let fits = founding.fits(config.partitions, &config.settings);
+            fits.map_err(|source| DataDirError::OtherCluster { path: path.clone(), source })?;
             manifest.mend(disk, path).await?;
             Ok(manifest)
         }
-        (None, _) => {
+        None => {
             // Without a list the node would found a cluster of its own, beside the one it was to form with others.
             if !config.peers.is_empty() {
                 manifest.peers = peers;

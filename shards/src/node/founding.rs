@@ -17,7 +17,44 @@ pub struct Founding {
     pub settings: Settings,
 }
 
+/// The configuration says otherwise than the founding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// In the number of data partitions.
+    #[error("the cluster was made with {found} partitions, and --partitions says {given}; leave the flag out")]
+    Partitions {
+        /// The cluster's.
+        found: u32,
+        /// The configuration's.
+        given: u32,
+    },
+    /// In how far clocks may be apart, in milliseconds: this node would judge clocks, and what others stamped, by another bound
+    /// than the leases that they end.
+    #[error(
+        "the cluster was made for clocks at most {found}ms apart, and this node is started for {given}ms; give every node \
+         --max-clock-skew {found}ms"
+    )]
+    ClockSkew {
+        /// The cluster's.
+        found: u32,
+        /// The configuration's.
+        given: u32,
+    },
+}
+
 impl Founding {
+    /// Whether a node of this configuration can belong to the cluster: `partitions` if it says how many, and `settings`.
+    ///
+    /// # Errors
+    /// [`Misfit`].
+    pub fn fits(&self, partitions: Option<u32>, settings: &Settings) -> Result<(), Misfit> {
+        if let Some(given) = partitions.filter(|&given| given != self.partitions) {
+            return Err(Misfit::Partitions { found: self.partitions, given });
+        }
+        let (found, given) = (self.settings.max_clock_skew_ms, settings.max_clock_skew_ms);
+        if found == given { Ok(()) } else { Err(Misfit::ClockSkew { found, given }) }
+    }
+
     /// Whether a cluster can have been made so.
     ///
     /// # Errors
@@ -41,5 +78,23 @@ impl Founding {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_to_what_was_fixed_when_its_cluster_was_made() {
+        let settings = Settings::default();
+        let founding = Founding { cluster: [1; 16], members: Vec::new(), partitions: 16, settings };
+        assert_eq!(founding.fits(None, &settings), Ok(()));
+        assert_eq!(founding.fits(Some(16), &settings), Ok(()));
+        assert_eq!(founding.fits(Some(8), &settings), Err(Misfit::Partitions { found: 16, given: 8 }));
+        let wider = Settings { max_clock_skew_ms: 1_000, ..settings };
+        assert_eq!(founding.fits(None, &wider), Err(Misfit::ClockSkew { found: 250, given: 1_000 }));
+        let more_history = Settings { history_revisions: 99, ..settings };
+        assert_eq!(founding.fits(None, &more_history), Ok(()), "replicas go by the founding's");
     }
 }

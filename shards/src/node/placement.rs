@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_most_partitions_are_placed_by_one_record_and_their_map_fits_a_frame() {
         // The least that `--segment-size` may be, and what is accepted from clients with it.
-        let half_segment = (1 << 20) / 2;
+        let half_segment = (2 << 20) / 2;
         let max_frame_bytes = half_segment + (64 << 10);
         let request = Request::from(place_groups(&founding(5, MAX_PARTITIONS)));
         let mut record = Vec::new();

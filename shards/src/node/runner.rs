@@ -28,14 +28,14 @@ use super::groups::OPENING;
 use super::manifest::Manifest;
 use crate::clock::{AgreedClock, Clock};
 use crate::config::NodeConfig;
-use crate::env::local::LocalMutex;
+use crate::env::local::{LocalMutex, Signal};
 use crate::env::{Env, Listener, Net};
 use crate::lanes::{Control, Detached, LaneEnds, Lanes};
 use crate::peer::{
     AddressSource, Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers,
     listen_to_peers, watch_nodes, watch_reach,
 };
-use crate::serve::{Admission, Signal, listen_to_clients};
+use crate::serve::{Admission, listen_to_clients};
 use crate::shard::{ControlHandler, Shard};
 
 /// Between two counts of the shard's progress.

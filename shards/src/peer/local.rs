@@ -1,5 +1,6 @@
 //! What this node tells the others about itself, and how much it lets them send.
 
+use kahuna_protocol::limits::SHARD_REPLICATION_BYTES;
 use kahuna_protocol::{ClusterId, Incarnation, Limits, NodeId, ShardId};
 
 /// This node and shard as the peers see them.
@@ -33,6 +34,9 @@ pub struct PeerLimits {
     /// Most bytes that wait in one link to be written. Calls beyond it are [`Busy`](super::CallError::Busy); a peer that
     /// lets as much of our answers pile up loses its link.
     pub queue_bytes: usize,
+    /// Most bytes of Raft messages that a shard has taken from all its links and not answered: its log may be slow. One more
+    /// is refused.
+    pub unanswered_bytes: u64,
     /// How far clocks may be apart, in milliseconds: half of it raises the alarm.
     pub max_clock_skew_ms: u32,
 }
@@ -41,7 +45,12 @@ impl PeerLimits {
     /// Room for the largest batch or snapshot chunk that goes with these limits of clients.
     pub fn for_clients(limits: &Limits) -> Self {
         let max_frame_bytes = limits.max_frame_bytes.saturating_mul(2).max(16 << 20);
-        Self { max_frame_bytes, queue_bytes: 4 * max_frame_bytes as usize, max_clock_skew_ms: limits.max_clock_skew_ms }
+        Self {
+            max_frame_bytes,
+            queue_bytes: 4 * max_frame_bytes as usize,
+            unanswered_bytes: SHARD_REPLICATION_BYTES,
+            max_clock_skew_ms: limits.max_clock_skew_ms,
+        }
     }
 
     /// Most bytes that wait in all links of a shard to be written: four times what one holds.

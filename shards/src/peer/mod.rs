@@ -25,7 +25,6 @@ pub mod handshake;
 mod incoming;
 mod link;
 mod local;
-mod notice;
 mod outgoing;
 mod peers;
 mod pulse;

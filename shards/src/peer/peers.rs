@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kahuna_protocol::limits::SHARD_IN_FLIGHT;
 use kahuna_protocol::{ClusterId, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::accept::Accepted;
 use super::call::Calls;
 use super::handshake::Introduction;
-use super::notice::Notice;
 use super::outgoing::Outgoing;
 use super::pulse::Pulse;
 use super::remote::Remote;
@@ -21,7 +21,9 @@ use super::{AddressSource, LastAddresses, LocalNode, NodeEvent, PeerHandler, Pee
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::Timing;
+use crate::env::local::Signal;
 use crate::env::{Env, Net};
+use crate::load::Load;
 use crate::unread::ReadBuffer;
 
 /// As many links that take nothing may hold a small part of what waits each before others find no room.
@@ -48,15 +50,17 @@ pub struct Peers<E: Env> {
     /// What waits to be written to all other nodes.
     pub(super) unsent: Rc<Budget>,
     pub(super) reads: Rc<ReadBuffer>,
+    /// Raft messages that this shard's replicas have not answered yet.
+    pub(crate) unanswered: Rc<Load>,
     pub(super) handler: RefCell<Option<Rc<dyn PeerHandler>>>,
     pub(super) hand_over: RefCell<Option<HandOver<E>>>,
     pub(super) accepted: Accepted,
     pub(super) closed: Cell<bool>,
     /// A node was added, or, before the clocks were judged, one more clock was heard.
-    pub(super) to_watch: Notice,
+    pub(super) to_watch: Signal,
     pub(super) unreached: RefCell<Vec<NodeId>>,
     /// A node was reached, or its address changed.
-    pub(super) moved: Notice,
+    pub(super) moved: Signal,
     progress: RefCell<Arc<[AtomicU64]>>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     said_at: Cell<Option<Duration>>,
@@ -81,13 +85,14 @@ impl<E: Env> Peers<E> {
                 READ_BYTES,
                 Budget::new(limits.shard_unread_bytes(), limits.max_frame_bytes as usize),
             ),
+            unanswered: Load::new(SHARD_IN_FLIGHT, limits.unanswered_bytes),
             handler: RefCell::new(None),
             hand_over: RefCell::new(None),
             accepted: Accepted::default(),
             closed: Cell::new(false),
-            to_watch: Notice::default(),
+            to_watch: Signal::default(),
             unreached: RefCell::default(),
-            moved: Notice::default(),
+            moved: Signal::default(),
             progress: RefCell::new(Arc::new([])),
             remotes: RefCell::default(),
             said_at: Cell::new(None),

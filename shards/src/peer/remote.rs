@@ -10,10 +10,10 @@ use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ShardId};
 use super::addresses::Addresses;
 use super::handshake::Introduction;
 use super::link::Link;
-use super::notice::Notice;
 use super::skew::Offset;
 use super::{AddressSource, PeerView};
 use crate::budget::Share;
+use crate::env::local::Signal;
 
 /// Calls for a node whose shards are not counted yet: which link they belong on is not known.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(super) struct Remote {
     on_record: Cell<Option<Incarnation>>,
     pub(super) lobby: RefCell<Lobby>,
     /// Something changed that the node's watcher wants to look at: a link broke, or the node introduced itself.
-    pub(super) disturbed: Notice,
+    pub(super) disturbed: Signal,
     /// What was complained about since it was reached last, so that it is said once.
     pub(super) complaints: RefCell<Vec<String>>,
     /// Why the name of its address could not be resolved at the last attempt.
@@ -58,7 +58,7 @@ impl Remote {
             addresses: RefCell::default(),
             on_record: Cell::new(None),
             lobby: RefCell::default(),
-            disturbed: Notice::default(),
+            disturbed: Signal::default(),
             complaints: RefCell::default(),
             unresolved: RefCell::new(None),
             view: RefCell::new(None),

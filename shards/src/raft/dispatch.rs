@@ -31,7 +31,8 @@ impl<E: Env> Replica<E> {
     ///
     /// # Errors
     /// `BadFrame` for a body that is malformed or an unknown kind; `BadRequest` for what no honest replica says, see
-    /// [`inbound`](super::inbound); `NotReady` while the boot gate holds, when the replica was shut down, and for a part of
+    /// [`inbound`](super::inbound); `Busy` when this shard has too much that other nodes sent and that is not answered yet:
+    /// nothing of it was looked at; `NotReady` while the boot gate holds, when the replica was shut down, and for a part of
     /// a snapshot that does not follow the one before it.
     pub fn on_message(
         self: &Rc<Self>,
@@ -40,7 +41,11 @@ impl<E: Env> Replica<E> {
         body: Bytes,
     ) -> impl Future<Output = Result<(u16, Vec<u8>), ErrorReply>> + use<E> {
         let replica = self.clone();
-        Started::new(async move { replica.answer(from, kind, body).await })
+        let taken = self.links.peers.unanswered.admit(body.len());
+        Started::new(async move {
+            let _until_answered = taken.ok_or_else(|| replica.is_behind())?;
+            replica.answer(from, kind, body).await
+        })
     }
 
     async fn answer(&self, from: Sender, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
@@ -77,6 +82,14 @@ impl<E: Env> Replica<E> {
             }
         };
         Ok((kind | REPLY, payload))
+    }
+
+    /// What others sent waits here, most likely for the disk.
+    fn is_behind(&self) -> ErrorReply {
+        let unanswered = &self.links.peers.unanswered;
+        let (messages, bytes) = (unanswered.requests(), unanswered.bytes());
+        let text = format!("the shard has {messages} messages of other replicas, {bytes} bytes, unanswered");
+        ErrorReply::new(ErrorCode::Busy, text)
     }
 
     /// Whether the boot gate holds.

@@ -12,9 +12,9 @@ use kahuna_protocol::frame::FrameError;
 use kahuna_protocol::{ErrorCode, ErrorReply};
 
 use super::listener::OpenConnection;
-use super::load::Load;
 use super::outbox::Outbox;
 use crate::env::{Env, Net, ReadHalf, Stream};
+use crate::load::Load;
 use crate::shard::Shard;
 use crate::unread::Unread;
 

@@ -8,7 +8,7 @@
 //!   answer ◀── outbox: all that are ready, one write
 //! ```
 //! A body is validated once, where it comes in, and travels as the bytes it came in. Every request is counted against its
-//! connection and its shard from there to its answer ([`Load`]), and every way it can take ends in its [`Reply`], which
+//! connection and its shard from there to its answer ([`Load`](crate::load::Load)), and every way it can take ends in its [`Reply`], which
 //! cannot be lost: dropping it answers `Unknown`.
 
 mod admission;
@@ -18,20 +18,16 @@ mod dispatch;
 mod forward;
 mod handshake;
 mod listener;
-mod load;
 mod node_requests;
 mod outbox;
 mod peer_requests;
 mod reply;
-mod signal;
 mod system_requests;
 
 pub use admission::{Admission, Admitted, FEWEST_CLIENTS, own_files};
 pub use call::{Call, Work};
 pub use handshake::adopt_client;
 pub use listener::listen_to_clients;
-pub use load::{Charge, Load};
 pub use outbox::Outbox;
 pub use reply::{Answer, KIND_ERROR, Reply};
-pub use signal::{Signal, behind_ready_tasks};
 pub(crate) use system_requests::is_leaders_own;

@@ -19,12 +19,12 @@ use std::time::Duration;
 use kahuna_protocol::frame::encode_frame;
 use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc};
 
-use super::load::Load;
 use super::reply::Answer;
-use super::signal::Signal;
 use crate::budget::Budget;
 use crate::clock::Clock;
+use crate::env::local::Signal;
 use crate::env::{Env, WriteHalf};
+use crate::load::Load;
 use crate::unsent::Unsent;
 
 /// No more requests are read from a connection while this many bytes wait to be written to it.

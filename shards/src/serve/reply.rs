@@ -11,11 +11,11 @@ use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Outcome, ShardId};
 
 use rkyv::Archived;
 
-use super::load::Charge;
 use super::outbox::{Outbox, full};
 use crate::env::Env;
 use crate::env::local::OneshotSender;
 use crate::lanes::Lanes;
+use crate::load::Charge;
 use crate::peer::PeerReplier;
 
 /// The kind of an error frame.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use kahuna_machine::{Machine, Range, Read};
 use kahuna_protocol::batch::{Batch, BatchBuilder};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
+use kahuna_protocol::limits::SHARD_REPLICATION_BYTES;
 use kahuna_protocol::meta::Settings;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{
@@ -46,11 +47,18 @@ pub struct Options {
     pub snapshot_log_bytes: u64,
     /// How long the boot gate holds.
     pub gate: Duration,
+    /// Most bytes of messages that a node has not answered.
+    pub unanswered_bytes: u64,
+}
+
+impl Options {
+    pub const USUAL: Self =
+        Self { snapshot_log_bytes: 64 << 20, gate: Duration::ZERO, unanswered_bytes: SHARD_REPLICATION_BYTES };
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { snapshot_log_bytes: 64 << 20, gate: Duration::ZERO }
+        Self::USUAL
     }
 }
 
@@ -161,7 +169,9 @@ pub async fn try_start(dir: &Path, number: u32, options: Options) -> Result<Node
         cluster: ClusterId([7; 16]),
         peer_set: Vec::new(),
     };
-    let peers = Peers::new(local, clock.clone(), timing(), PeerLimits::for_clients(&Limits::default()));
+    let limits =
+        PeerLimits { unanswered_bytes: options.unanswered_bytes, ..PeerLimits::for_clients(&Limits::default()) };
+    let peers = Peers::new(local, clock.clone(), timing(), limits);
     let listener = Tcp::listen("127.0.0.1:0".parse().expect("an address"), false).expect("a free port");
     let address = listener.local_addr().expect("it listens").to_string();
     peers.set_local_addresses(address.clone(), address.clone());

@@ -12,10 +12,14 @@
 mod mpsc;
 mod mutex;
 mod oneshot;
+mod ready;
+mod signal;
 mod waiters;
 mod watch;
 
 pub use mpsc::{LocalMpsc, MpscReceiver, MpscSender, MpscWeakSender};
 pub use mutex::{LocalMutex, MutexGuard};
 pub use oneshot::{LocalOneshot, OneshotReceiver, OneshotSender, SenderDropped};
+pub use ready::behind_ready_tasks;
+pub use signal::Signal;
 pub use watch::{LocalWatch, WatchReceiver, WatchSender};

@@ -92,7 +92,7 @@ impl Nodes {
             .args(["--peers", &peers.join(",")])
             .args(["--shards", &self.plan.shards.to_string()])
             .args(["--partitions", &self.plan.partitions.to_string()])
-            .args(["--segment-size", "1MiB"])
+            .args(["--segment-size", "2MiB"])
             .args(["--snapshot-log-size", "512KiB"])
             .args(["--heartbeat", &millis(self.plan.heartbeat)])
             .args(["--election-min", &millis(self.plan.election.0)])

@@ -4,30 +4,32 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// Set by anybody, waited for by one task at a time; waiting clears it. One that comes before the wait is not lost.
+/// Set by anybody, waited for by one task at a time; waiting clears it. A notification before the wait is not lost,
+/// several of them count as one.
 #[derive(Debug, Default)]
-pub(super) struct Notice {
+pub struct Signal {
     set: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
+    waker: RefCell<Option<Waker>>,
 }
 
-impl Notice {
+impl Signal {
     /// Sets the flag and wakes the waiter.
-    pub(super) fn notify(&self) {
+    pub fn notify(&self) {
         self.set.set(true);
-        let waker = self.waiting.borrow_mut().take();
+        let waker = self.waker.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     /// Returns once the flag is set, and clears it.
-    pub(super) async fn wait(&self) {
+    pub async fn wait(&self) {
         poll_fn(|cx| {
-            if self.set.take() {
+            if self.set.replace(false) {
                 return Poll::Ready(());
             }
-            *self.waiting.borrow_mut() = Some(cx.waker().clone());
+            let old = self.waker.borrow_mut().replace(cx.waker().clone());
+            drop(old);
             Poll::Pending
         })
         .await;

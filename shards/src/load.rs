@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::signal::Signal;
+use crate::env::local::Signal;
 
 /// Unanswered requests and their bytes.
 #[derive(Debug)]
