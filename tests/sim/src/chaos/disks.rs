@@ -48,21 +48,23 @@ impl Disk {
         self.at.join("ballast")
     }
 
-    /// Takes all but some `left` bytes, or a little more: the node takes room meanwhile.
+    /// Takes all but some `left` bytes, or a little more: the node takes room meanwhile. Of a disk that was filled before it
+    /// takes what has become free since.
     ///
     /// # Errors
     /// `Io` when the file system takes no file.
     pub(super) fn fill(&self, left: u64) -> Result<(), ChaosError> {
         let path = self.ballast();
         let failed = |error: Errno| ChaosError::at(&path)(error.into());
+        let file = File::options().create(true).append(true).open(&path).map_err(ChaosError::at(&path))?;
         for _ in 0..FILL_ATTEMPTS {
-            let file = File::create(&path).map_err(ChaosError::at(&path))?;
+            let held = file.metadata().map_err(ChaosError::at(&path))?.len();
             let room = statvfs(&self.at).map_err(failed)?;
             let taken = (room.f_bavail * room.f_frsize).saturating_sub(left);
             if taken == 0 {
                 break;
             }
-            match fallocate(&file, FallocateFlags::empty(), 0, taken) {
+            match fallocate(&file, FallocateFlags::empty(), held, taken) {
                 Err(Errno::NOSPC) => {}
                 other => return other.map_err(failed),
             }

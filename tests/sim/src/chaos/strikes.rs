@@ -29,6 +29,8 @@ const FLAPS: (u64, u64) = (3, 12);
 /// A disk is full for so long, in milliseconds, and longer until it shows, up to a limit: some segments must be needed.
 const FULL_MS: (u64, u64) = (4_000, 10_000);
 const FULL_LIMIT: Duration = Duration::from_secs(40);
+/// How often what the nodes gave free meanwhile is taken too.
+const FILL_EVERY: Duration = Duration::from_secs(1);
 /// What is written meanwhile: keys, bytes of each value, between two writes, and how long one is tried.
 const SWELL_KEYS: u64 = 16;
 const SWELL_BYTES: usize = 24 << 10;
@@ -117,7 +119,9 @@ impl Scene<'_> {
         let said = || full.clone().map(|at| self.nodes.full_disks(at)).sum::<u64>();
         let says = || full.clone().any(|at| self.nodes.says_full(at));
         let before = said();
-        full.clone().try_for_each(|at| self.nodes.disks[at].fill(rng.below(LEFT_BYTES)))?;
+        let left = rng.below(LEFT_BYTES);
+        let fill = || full.clone().try_for_each(|at| self.nodes.disks[at].fill(left));
+        fill()?;
         let began = Instant::now();
         let least = Duration::from_millis(rng.between(FULL_MS.0, FULL_MS.1));
         let (mut refused, seed) = (0, rng.draw());
@@ -127,9 +131,15 @@ impl Scene<'_> {
             let client = Client::new(options).map_err(|source| ChaosError::Io { what: "a client".into(), source })?;
             let noise = SimRng::new(seed, STREAM_NOISE);
             let mut names = (0..SWELL_KEYS).map(|number| format!("swell-{number}")).cycle();
+            let mut filled = began;
             while !self.stop.is_asked()
                 && (began.elapsed() < least || (began.elapsed() < FULL_LIMIT && !has_shown(refused)))
             {
+                // A snapshot that was renewed, or a log that was cut, has left room for another round.
+                if filled.elapsed() >= FILL_EVERY {
+                    fill()?;
+                    filled = Instant::now();
+                }
                 // Nothing that a snapshot could make smaller.
                 let value: Vec<u8> = (0..SWELL_BYTES / 8).flat_map(|_| noise.draw().to_le_bytes()).collect();
                 let (key, condition) = (names.next().expect("without an end"), Condition::default());
