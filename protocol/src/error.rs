@@ -13,6 +13,15 @@ pub enum Fate {
     Unknown,
 }
 
+/// What an error that denies this attempt says about earlier ones under the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// They fared no better: each of them meets the same refusal, or it is proof that none was applied.
+    Same,
+    /// Nothing: one of them may have been applied.
+    Unsaid,
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
@@ -25,7 +34,7 @@ pub enum Advice {
 }
 
 macro_rules! errors {
-    ($( $(#[$meta:meta])* $number:literal $Name:ident $text:literal $fate:ident $advice:ident ),+ $(,)?) => {
+    ($( $(#[$meta:meta])* $number:literal $Name:ident $text:literal $fate:ident $earlier:ident $advice:ident ),+ $(,)?) => {
         /// The closed list of errors. Numbers are a format: never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
@@ -50,6 +59,11 @@ macro_rules! errors {
                 match self { $( Self::$Name => Fate::$fate, )+ }
             }
 
+            /// What it says about earlier attempts.
+            pub fn earlier(self) -> Earlier {
+                match self { $( Self::$Name => Earlier::$earlier, )+ }
+            }
+
             /// What to do next.
             pub fn advice(self) -> Advice {
                 match self { $( Self::$Name => Advice::$advice, )+ }
@@ -60,43 +74,43 @@ macro_rules! errors {
 
 errors! {
     /// The frame or its body is malformed; the connection closes.
-    1 BadFrame "bad_frame" NotApplied Never,
+    1 BadFrame "bad_frame" NotApplied Same Never,
     /// No common protocol version.
-    2 BadVersion "bad_version" NotApplied Never,
+    2 BadVersion "bad_version" NotApplied Same Never,
     /// An argument is out of its range; the text names it, its value and the limit.
-    3 BadRequest "bad_request" NotApplied Never,
+    3 BadRequest "bad_request" NotApplied Unsaid Never,
     /// A size limit; the text says limit, value and setting.
-    4 TooLarge "too_large" NotApplied Never,
+    4 TooLarge "too_large" NotApplied Same Never,
     /// The server does not do this yet.
-    5 Unsupported "unsupported" NotApplied Never,
+    5 Unsupported "unsupported" NotApplied Same Never,
     /// The connection belongs to another cluster.
-    6 WrongCluster "wrong_cluster" NotApplied Never,
+    6 WrongCluster "wrong_cluster" NotApplied Unsaid Never,
     /// Too much in flight here; wait.
-    20 Busy "busy" NotApplied SameNode,
+    20 Busy "busy" NotApplied Unsaid SameNode,
     /// A memory budget or the session limit is reached.
-    21 Overloaded "overloaded" NotApplied SameNode,
+    21 Overloaded "overloaded" NotApplied Unsaid SameNode,
     /// The node is not part of a running cluster yet.
-    22 NotReady "not_ready" NotApplied OtherNode,
+    22 NotReady "not_ready" NotApplied Unsaid OtherNode,
     /// The group has no leader that this node can reach.
-    23 NoLeader "no_leader" NotApplied OtherNode,
+    23 NoLeader "no_leader" NotApplied Unsaid OtherNode,
     /// Another node leads; a request is forwarded only once.
-    24 NotLeader "not_leader" NotApplied OtherNode,
+    24 NotLeader "not_leader" NotApplied Unsaid OtherNode,
     /// The partition does not own the name any more: read the map again.
-    25 Moved "moved" NotApplied OtherNode,
+    25 Moved "moved" NotApplied Unsaid OtherNode,
     /// The node drains.
-    26 Draining "draining" NotApplied OtherNode,
+    26 Draining "draining" NotApplied Unsaid OtherNode,
     /// The deadline passed before anything was proposed.
-    27 TimedOut "timed_out" NotApplied SameNode,
+    27 TimedOut "timed_out" NotApplied Unsaid SameNode,
     /// The disk is full, so that what grows is refused; deletes, releases, lock extends and reads go on.
-    28 DiskFull "disk_full" NotApplied SameNode,
+    28 DiskFull "disk_full" NotApplied Unsaid SameNode,
     /// The deadline passed, or the leader was lost, after the request was proposed.
-    40 Unknown "unknown" Unknown SameNode,
+    40 Unknown "unknown" Unknown Unsaid SameNode,
     /// Past `valid_until`: this request was never applied and never will be.
-    60 Expired "expired" NotApplied Never,
+    60 Expired "expired" NotApplied Same Never,
     /// Past the grace: this attempt is not applied, earlier ones are unknown.
-    61 Forgotten "forgotten" NotApplied Never,
+    61 Forgotten "forgotten" NotApplied Unsaid Never,
     /// The same (session, number) or idempotency key came with another request.
-    62 Conflict "conflict" NotApplied Never,
+    62 Conflict "conflict" NotApplied Same Never,
 }
 
 impl fmt::Display for ErrorCode {

@@ -2,6 +2,12 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::error::ErrorReply;
+use crate::limits::MAX_NAME_BYTES;
+use crate::position::key_space;
+use crate::validate::{above_zero, at_most, bad, name, text, value};
+use crate::{Limits, Position};
+
 /// A lock that must be held with this token for a write to apply.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -28,6 +34,28 @@ pub struct Condition {
     pub if_lock: Option<LockGuard>,
 }
 
+impl ArchivedCondition {
+    fn check(&self, key: &[u8], limits: &Limits) -> Result<(), ErrorReply> {
+        if self.absent && self.present {
+            return Err(bad("condition asks for absent and for present; no key is both".to_owned()));
+        }
+        if let Some(expected) = self.value.as_ref() {
+            value("condition.value", expected, limits)?;
+        }
+        if let Some(guard) = self.if_lock.as_ref() {
+            name("if_lock.name", &guard.name)?;
+            if guard.name[..] != *key {
+                return Err(bad(format!(
+                    "if_lock names {:?} and the key is {:?}; a write can be guarded only by the lock of the same name",
+                    String::from_utf8_lossy(&guard.name),
+                    String::from_utf8_lossy(key)
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Writes a key.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -44,6 +72,17 @@ pub struct KeySet {
     pub no_history: bool,
 }
 
+impl ArchivedKeySet {
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)?;
+        value("value", &self.value, limits)?;
+        if let Some(ttl_ms) = self.ttl_ms.as_ref() {
+            above_zero("ttl_ms", ttl_ms.to_native())?;
+        }
+        self.condition.check(&self.key, limits)
+    }
+}
+
 /// Reads a key.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -54,6 +93,13 @@ pub struct KeyGet {
     pub revision: Option<u64>,
     /// The HLC stamp as of which to read; now if absent. Not together with `revision`.
     pub as_of: Option<u64>,
+}
+
+impl ArchivedKeyGet {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)?;
+        one_point(self.revision.is_some(), self.as_of.is_some())
+    }
 }
 
 /// Reads whether a key exists, without its value.
@@ -68,6 +114,20 @@ pub struct KeyExists {
     pub as_of: Option<u64>,
 }
 
+impl ArchivedKeyExists {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)?;
+        one_point(self.revision.is_some(), self.as_of.is_some())
+    }
+}
+
+fn one_point(revision: bool, as_of: bool) -> Result<(), ErrorReply> {
+    if revision && as_of {
+        return Err(bad("revision and as_of are both given; at most one is allowed".to_owned()));
+    }
+    Ok(())
+}
+
 /// Removes a key.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -76,6 +136,13 @@ pub struct KeyDelete {
     pub key: Vec<u8>,
     /// What must hold.
     pub condition: Condition,
+}
+
+impl ArchivedKeyDelete {
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)?;
+        self.condition.check(&self.key, limits)
+    }
 }
 
 /// Sets the deadline of an existing key to now + ttl; its revision stays.
@@ -88,12 +155,25 @@ pub struct KeyExtend {
     pub ttl_ms: u64,
 }
 
+impl ArchivedKeyExtend {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)?;
+        above_zero("ttl_ms", self.ttl_ms.to_native())
+    }
+}
+
 /// Removes a key's ttl; its revision stays.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyPersist {
     /// The key.
     pub key: Vec<u8>,
+}
+
+impl ArchivedKeyPersist {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)
+    }
 }
 
 /// Reads one page of one bucket, in name order.
@@ -114,6 +194,38 @@ pub struct KeyScan {
     pub as_of: Option<u64>,
     /// Leave the values out.
     pub keys_only: bool,
+}
+
+impl ArchivedKeyScan {
+    /// The bound at which the page starts.
+    pub(crate) fn start(&self) -> Position {
+        match (&self.from[..], self.after) {
+            (b"", _) => Position::of_space(&self.space),
+            (from, true) => Position::after_name(from),
+            (from, false) => Position::of_name(from),
+        }
+    }
+
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        text("space", &self.space)?;
+        at_most("prefix", self.prefix.len(), MAX_NAME_BYTES)?;
+        if self.limit.to_native() == 0 {
+            return Err(bad("limit is 0; it must be above 0".to_owned()));
+        }
+        if !self.from.is_empty() {
+            name("from", &self.from)?;
+            if key_space(&self.from) != &self.space[..] {
+                return Err(bad(format!(
+                    "from is {:?}, which is not a name of the key space {:?}",
+                    String::from_utf8_lossy(&self.from),
+                    String::from_utf8_lossy(&self.space)
+                )));
+            }
+        } else if self.after {
+            return Err(bad("after is set and from is empty; give the name to start behind".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// Written.

@@ -2,6 +2,10 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::Limits;
+use crate::error::ErrorReply;
+use crate::validate::{above_zero, name, owner};
+
 /// Takes the lock, or finds it taken.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -16,6 +20,14 @@ pub struct LockAcquire {
     pub wait_ms: u64,
 }
 
+impl ArchivedLockAcquire {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)?;
+        owner(&self.owner)?;
+        above_zero("ttl_ms", self.ttl_ms.to_native())
+    }
+}
+
 /// Sets the deadline of a held lock to now + ttl.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -28,6 +40,14 @@ pub struct LockExtend {
     pub ttl_ms: u64,
 }
 
+impl ArchivedLockExtend {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)?;
+        owner(&self.owner)?;
+        above_zero("ttl_ms", self.ttl_ms.to_native())
+    }
+}
+
 /// Gives a held lock back.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -38,12 +58,25 @@ pub struct LockRelease {
     pub owner: Vec<u8>,
 }
 
+impl ArchivedLockRelease {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)?;
+        owner(&self.owner)
+    }
+}
+
 /// Asks who holds a lock.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockInfo {
     /// The lock's name.
     pub name: Vec<u8>,
+}
+
+impl ArchivedLockInfo {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)
+    }
 }
 
 /// The lock is the asker's, now or already.

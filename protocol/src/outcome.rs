@@ -1,73 +1,153 @@
 //! Every answer, by kind.
 
-use crate::error::ErrorReply;
-use crate::key::{Compacted, Deleted, Exists, KeyExtended, NotFound, NotSet, Page, Set, Value};
-use crate::lock::{Acquired, Held, LockExtended, LockState, NotHeld, NotOwner, Released};
-use crate::macros::bodies;
-use crate::meta::{Done, Map, Replacement, Status};
-use crate::sequence::{
-    Allocated, Exhausted, SequenceCreated, SequenceDeleted, SequenceExists, SequenceNotFound, SequenceState,
-};
+use crate::{bodies, macros};
 
-bodies! {
-    /// What a request came to. Refusals are data; only `Error` says that nothing was decided.
-    owned Outcome;
-    /// An outcome's body, validated, in the buffer it came in.
-    borrowed OutcomeRef;
+/// What an outcome says about what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was done, or is so.
+    Done,
+    /// Refused: there is no such thing, or a condition does not hold.
+    Unmet,
+    /// Refused: somebody else has it.
+    Taken,
+    /// Not decided, see [`ErrorReply`](bodies::ErrorReply).
+    Error,
+}
+
+/// The body of an outcome.
+pub trait OutcomeBody: Into<Outcome> {
+    /// Its frame kind.
+    const KIND: u16;
+    /// What it says about what was asked for.
+    const VERDICT: Verdict;
+    /// Whether it can be long. Such an outcome changed nothing, so that `Busy` may be said in its place.
+    const BULKY: bool;
+}
+
+macro_rules! verdict {
+    (done) => {
+        Verdict::Done
+    };
+    (unmet) => {
+        Verdict::Unmet
+    };
+    (taken) => {
+        Verdict::Taken
+    };
+    (error) => {
+        Verdict::Error
+    };
+}
+
+macro_rules! is_bulky {
+    (bulky) => {
+        true
+    };
+    (short) => {
+        false
+    };
+}
+
+/// One row per outcome: its kind, its body, its verdict, and whether it can be long.
+macro_rules! outcomes {
+    ($( $(#[$meta:meta])* $kind:literal => $Variant:ident($Body:ident) $verdict:ident $length:ident, )+) => {
+        macros::bodies! {
+            /// What a request came to. Refusals are data; only `Error` says that nothing was decided.
+            owned Outcome;
+            /// An outcome's body, validated, in the buffer it came in.
+            borrowed OutcomeRef;
+            $( $(#[$meta])* $kind => $Variant(bodies::$Body), )+
+        }
+
+        $(
+            impl OutcomeBody for bodies::$Body {
+                const KIND: u16 = $kind;
+                const VERDICT: Verdict = verdict!($verdict);
+                const BULKY: bool = is_bulky!($length);
+            }
+
+            impl TryFrom<Outcome> for bodies::$Body {
+                type Error = Box<Outcome>;
+
+                fn try_from(outcome: Outcome) -> Result<Self, Box<Outcome>> {
+                    match outcome {
+                        Outcome::$Variant(body) => Ok(body),
+                        other => Err(Box::new(other)),
+                    }
+                }
+            }
+        )+
+
+        impl Outcome {
+            /// What it says about what was asked for.
+            pub fn verdict(&self) -> Verdict {
+                match self { $( Self::$Variant(_) => <bodies::$Body as OutcomeBody>::VERDICT, )+ }
+            }
+
+            /// Whether an outcome of this kind can be long; a kind that is in no table cannot.
+            pub fn is_bulky(kind: u16) -> bool {
+                match kind { $( $kind => <bodies::$Body as OutcomeBody>::BULKY, )+ _ => false }
+            }
+        }
+    };
+}
+
+outcomes! {
     /// `lock acquire`.
-    0x8101 => Acquired(Acquired),
+    0x8101 => Acquired(Acquired) done short,
     /// `lock acquire`.
-    0x8102 => Held(Held),
+    0x8102 => Held(Held) taken short,
     /// `lock extend`.
-    0x8103 => LockExtended(LockExtended),
+    0x8103 => LockExtended(LockExtended) done short,
     /// `lock extend`, `release`, `info`.
-    0x8104 => NotHeld(NotHeld),
+    0x8104 => NotHeld(NotHeld) unmet short,
     /// `lock extend`, `release`.
-    0x8105 => NotOwner(NotOwner),
+    0x8105 => NotOwner(NotOwner) taken short,
     /// `lock release`.
-    0x8106 => Released(Released),
+    0x8106 => Released(Released) done short,
     /// `lock info`.
-    0x8107 => LockState(LockState),
+    0x8107 => LockState(LockState) done short,
     /// `set`.
-    0x8201 => Set(Set),
+    0x8201 => Set(Set) done short,
     /// `set`, `delete`.
-    0x8202 => NotSet(NotSet),
+    0x8202 => NotSet(NotSet) unmet short,
     /// `get`.
-    0x8203 => Value(Value),
+    0x8203 => Value(Value) done bulky,
     /// `exists`.
-    0x8204 => Exists(Exists),
+    0x8204 => Exists(Exists) done short,
     /// `get`, `exists`, `delete`, `extend`, `persist`.
-    0x8205 => NotFound(NotFound),
+    0x8205 => NotFound(NotFound) unmet short,
     /// `delete`.
-    0x8206 => Deleted(Deleted),
+    0x8206 => Deleted(Deleted) done short,
     /// `extend`, `persist`.
-    0x8207 => KeyExtended(KeyExtended),
+    0x8207 => KeyExtended(KeyExtended) done short,
     /// `scan`.
-    0x8208 => Page(Page),
+    0x8208 => Page(Page) done bulky,
     /// `get`, `exists`, `scan` at a revision or time that is gone.
-    0x8209 => Compacted(Compacted),
+    0x8209 => Compacted(Compacted) unmet short,
     /// `seq create`.
-    0x8301 => SequenceCreated(SequenceCreated),
+    0x8301 => SequenceCreated(SequenceCreated) done short,
     /// `seq create`.
-    0x8302 => SequenceExists(SequenceExists),
+    0x8302 => SequenceExists(SequenceExists) unmet short,
     /// `seq next`, `reserve`.
-    0x8303 => Allocated(Allocated),
+    0x8303 => Allocated(Allocated) done short,
     /// `seq get`.
-    0x8304 => SequenceState(SequenceState),
+    0x8304 => SequenceState(SequenceState) done short,
     /// `seq del`.
-    0x8305 => SequenceDeleted(SequenceDeleted),
+    0x8305 => SequenceDeleted(SequenceDeleted) done short,
     /// Any but `create`.
-    0x8306 => SequenceNotFound(SequenceNotFound),
+    0x8306 => SequenceNotFound(SequenceNotFound) unmet short,
     /// `seq next`, `reserve`.
-    0x8307 => Exhausted(Exhausted),
+    0x8307 => Exhausted(Exhausted) unmet short,
     /// The map.
-    0x8401 => Map(Map),
+    0x8401 => Map(Map) done bulky,
     /// A node's state.
-    0x8402 => Status(Status),
+    0x8402 => Status(Status) done bulky,
     /// A command of the system.
-    0x8501 => Done(Done),
+    0x8501 => Done(Done) done short,
     /// `ReplaceReplica`.
-    0x8502 => Replacement(Replacement),
+    0x8502 => Replacement(Replacement) done short,
     /// Nothing was decided, or a duplicate was refused.
-    0x8f01 => Error(ErrorReply),
+    0x8f01 => Error(ErrorReply) error short,
 }

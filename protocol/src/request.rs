@@ -1,66 +1,8 @@
-//! Every request a client can send, by kind.
+//! Every request, by kind, with what it can be answered: made from the table of [`operations!`](crate::operations).
 
-use crate::Position;
-use crate::key::{KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeyScan, KeySet};
-use crate::lock::{LockAcquire, LockExtend, LockInfo, LockRelease};
-use crate::macros::bodies;
-use crate::meta::{FinishReplacement, MapGet, PlaceGroups, ReplaceReplica, SetLed, StatusGet, Tick, UpsertNode};
-use crate::sequence::{SequenceCreate, SequenceDelete, SequenceGet, SequenceNext, SequenceReserve};
-
-bodies! {
-    /// A request's body in owned form.
-    owned Request;
-    /// A request's body, validated, in the buffer it came in.
-    borrowed RequestRef;
-    /// Lock, write.
-    0x0101 => LockAcquire(LockAcquire),
-    /// Lock, write.
-    0x0102 => LockExtend(LockExtend),
-    /// Lock, write.
-    0x0103 => LockRelease(LockRelease),
-    /// Lock, read.
-    0x0104 => LockInfo(LockInfo),
-    /// Key, write.
-    0x0201 => KeySet(KeySet),
-    /// Key, read.
-    0x0202 => KeyGet(KeyGet),
-    /// Key, read.
-    0x0203 => KeyExists(KeyExists),
-    /// Key, write.
-    0x0204 => KeyDelete(KeyDelete),
-    /// Key, write.
-    0x0205 => KeyExtend(KeyExtend),
-    /// Key, write.
-    0x0206 => KeyPersist(KeyPersist),
-    /// Key, read.
-    0x0207 => KeyScan(KeyScan),
-    /// Sequence, write.
-    0x0301 => SequenceCreate(SequenceCreate),
-    /// Sequence, write.
-    0x0302 => SequenceNext(SequenceNext),
-    /// Sequence, write.
-    0x0303 => SequenceReserve(SequenceReserve),
-    /// Sequence, read.
-    0x0304 => SequenceGet(SequenceGet),
-    /// Sequence, write.
-    0x0305 => SequenceDelete(SequenceDelete),
-    /// The range map and the nodes; any node answers.
-    0x0401 => MapGet(MapGet),
-    /// The node's own state.
-    0x0402 => StatusGet(StatusGet),
-    /// Of the system itself: moves machine time.
-    0x0501 => Tick(Tick),
-    /// Of the system itself, meta group: the first placement of all groups.
-    0x0502 => PlaceGroups(PlaceGroups),
-    /// Of the system itself, meta group: a group was led.
-    0x0503 => SetLed(SetLed),
-    /// Of the system itself, meta group: a node's addresses.
-    0x0504 => UpsertNode(UpsertNode),
-    /// Of the system itself, meta group: a replica's log is gone.
-    0x0505 => ReplaceReplica(ReplaceReplica),
-    /// Of the system itself, meta group: a replica took the place of a lost one.
-    0x0506 => FinishReplacement(FinishReplacement),
-}
+use crate::error::ErrorReply;
+use crate::outcome::OutcomeBody;
+use crate::{Limits, Outcome, Position, answer, bodies, macros};
 
 /// What the dispatch does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,87 +17,187 @@ pub enum Class {
     System,
 }
 
-impl RequestRef<'_> {
-    /// How this request is served.
-    pub fn class(&self) -> Class {
-        match self {
-            Self::LockAcquire(_)
-            | Self::LockExtend(_)
-            | Self::LockRelease(_)
-            | Self::KeySet(_)
-            | Self::KeyDelete(_)
-            | Self::KeyExtend(_)
-            | Self::KeyPersist(_)
-            | Self::SequenceCreate(_)
-            | Self::SequenceNext(_)
-            | Self::SequenceReserve(_)
-            | Self::SequenceDelete(_) => Class::Write,
-            Self::LockInfo(_) | Self::KeyGet(_) | Self::KeyExists(_) | Self::KeyScan(_) | Self::SequenceGet(_) => {
-                Class::Read
+/// The body of a request.
+pub trait RequestBody: Into<Request> {
+    /// Its frame kind.
+    const KIND: u16;
+    /// What decides it.
+    const CLASS: Class;
+    /// Whether its answer can be long: see [`OutcomeBody::BULKY`].
+    const BULKY: bool;
+    /// What it can be answered, other than an error. The conversion back gives any other outcome back.
+    type Answer: Into<Outcome> + TryFrom<Outcome, Error = Box<Outcome>>;
+}
+
+/// A validated body, in the buffer it came in.
+pub trait ArchivedBody {
+    /// The request.
+    type Body: RequestBody;
+}
+
+/// What the operation with this archived body can be answered, other than an error.
+pub type AnswerOf<Archived> = <<Archived as ArchivedBody>::Body as RequestBody>::Answer;
+
+macro_rules! class {
+    (write) => {
+        Class::Write
+    };
+    (read) => {
+        Class::Read
+    };
+    (node) => {
+        Class::Node
+    };
+    (system) => {
+        Class::System
+    };
+}
+
+macro_rules! grows {
+    (grows) => {
+        true
+    };
+    (keeps) => {
+        false
+    };
+}
+
+macro_rules! place {
+    ($body:ident start) => {
+        $body.start()
+    };
+    ($body:ident $field:ident) => {
+        Position::of_name(&$body.$field)
+    };
+}
+
+macro_rules! requests {
+    (
+        operations { $(
+            $kind:literal $Body:ident: $class:ident $room:ident at $place:ident
+                -> $Answer:ident $({ $($_outcome:ident),+ })?;
+        )+ }
+        others { $( $other_kind:literal $Other:ident: $other_class:ident -> $OtherAnswer:ident; )+ }
+    ) => {
+        macros::bodies! {
+            /// A request's body in owned form.
+            owned Request;
+            /// A request's body, validated, in the buffer it came in.
+            borrowed RequestRef;
+            $(
+                #[doc = concat!("An operation: ", stringify!($class), ".")]
+                $kind => $Body(bodies::$Body),
+            )+
+            $(
+                #[doc = concat!("Of the ", stringify!($other_class), ".")]
+                $other_kind => $Other(bodies::$Other),
+            )+
+        }
+
+        /// What one data partition decides, about one name or bucket.
+        #[derive(Clone, Copy, Debug)]
+        pub enum OperationRef<'a> { $(
+            #[doc = concat!("See [`", stringify!($Body), "`](bodies::", stringify!($Body), ").")]
+            $Body(&'a rkyv::Archived<bodies::$Body>),
+        )+ }
+
+        $(
+            impl RequestBody for bodies::$Body {
+                const KIND: u16 = $kind;
+                const CLASS: Class = class!($class);
+                const BULKY: bool = answer::$Answer::BULKY;
+                type Answer = answer::$Answer;
             }
-            Self::MapGet(_) | Self::StatusGet(_) => Class::Node,
-            Self::Tick(_)
-            | Self::PlaceGroups(_)
-            | Self::SetLed(_)
-            | Self::UpsertNode(_)
-            | Self::ReplaceReplica(_)
-            | Self::FinishReplacement(_) => Class::System,
+
+            impl ArchivedBody for rkyv::Archived<bodies::$Body> {
+                type Body = bodies::$Body;
+            }
+        )+
+
+        $(
+            impl RequestBody for bodies::$Other {
+                const KIND: u16 = $other_kind;
+                const CLASS: Class = class!($other_class);
+                const BULKY: bool = <bodies::$OtherAnswer as OutcomeBody>::BULKY;
+                type Answer = bodies::$OtherAnswer;
+            }
+
+            impl ArchivedBody for rkyv::Archived<bodies::$Other> {
+                type Body = bodies::$Other;
+            }
+        )+
+
+        impl<'a> RequestRef<'a> {
+            /// How this request is served.
+            pub fn class(&self) -> Class {
+                match self {
+                    $( Self::$Body(_) => <bodies::$Body as RequestBody>::CLASS, )+
+                    $( Self::$Other(_) => <bodies::$Other as RequestBody>::CLASS, )+
+                }
+            }
+
+            /// The operation that it is, if it is one.
+            pub fn operation(&self) -> Option<OperationRef<'a>> {
+                match *self {
+                    $( Self::$Body(body) => Some(OperationRef::$Body(body)), )+
+                    $( Self::$Other(_) )|+ => None,
+                }
+            }
         }
+
+        impl Request {
+            /// Whether the answer to a request of this kind can be long, see [`OutcomeBody::BULKY`]; a kind that is in no
+            /// table has none.
+            pub fn is_bulky(kind: u16) -> bool {
+                match kind {
+                    $( $kind => <bodies::$Body as RequestBody>::BULKY, )+
+                    $( $other_kind => <bodies::$Other as RequestBody>::BULKY, )+
+                    _ => false,
+                }
+            }
+        }
+
+        impl OperationRef<'_> {
+            /// Whether it is refused while the disk is full. What shrinks the state or only keeps what is there goes on.
+            pub fn grows(&self) -> bool {
+                match self { $( Self::$Body(_) => grows!($room), )+ }
+            }
+
+            /// Where it goes: the bound before its name, or for a scan the bound at which its page starts.
+            pub fn position(&self) -> Position {
+                match self { $( Self::$Body(body) => place!(body $place), )+ }
+            }
+
+            /// Checks every argument.
+            ///
+            /// # Errors
+            /// `BadRequest`, or `TooLarge` for a value over `max_value_bytes`: the text names the field, its value and the
+            /// limit.
+            pub fn check(&self, limits: &Limits) -> Result<(), ErrorReply> {
+                match self { $( Self::$Body(body) => body.check(limits), )+ }
+            }
+        }
+    };
+}
+
+crate::operations!(requests);
+
+impl RequestRef<'_> {
+    /// Whether it is refused while the disk is full: see [`OperationRef::grows`]. What is of the system itself goes on.
+    pub fn grows(&self) -> bool {
+        self.operation().is_some_and(|operation| operation.grows())
     }
 
-    /// Whether it is refused while the disk is full. What shrinks the state or only keeps what is there goes on, and so
-    /// does everything of the system itself.
-    pub fn needs_room(&self) -> bool {
-        match self {
-            Self::LockAcquire(_)
-            | Self::KeySet(_)
-            | Self::KeyExtend(_)
-            | Self::KeyPersist(_)
-            | Self::SequenceCreate(_)
-            | Self::SequenceNext(_)
-            | Self::SequenceReserve(_) => true,
-            Self::LockExtend(_) | Self::LockRelease(_) | Self::KeyDelete(_) | Self::SequenceDelete(_) => false,
-            Self::LockInfo(_) | Self::KeyGet(_) | Self::KeyExists(_) | Self::KeyScan(_) | Self::SequenceGet(_) => false,
-            Self::MapGet(_) | Self::StatusGet(_) => false,
-            Self::Tick(_)
-            | Self::PlaceGroups(_)
-            | Self::SetLed(_)
-            | Self::UpsertNode(_)
-            | Self::ReplaceReplica(_)
-            | Self::FinishReplacement(_) => false,
-        }
-    }
-
-    /// Where the request goes: the bound before its name, or for a scan the bound at which its page starts. `None` for
-    /// what no data partition owns.
+    /// Where it goes: see [`OperationRef::position`]. `None` for what no data partition owns.
     pub fn route(&self) -> Option<Position> {
-        match self {
-            Self::LockAcquire(body) => Some(Position::of_name(&body.name)),
-            Self::LockExtend(body) => Some(Position::of_name(&body.name)),
-            Self::LockRelease(body) => Some(Position::of_name(&body.name)),
-            Self::LockInfo(body) => Some(Position::of_name(&body.name)),
-            Self::KeySet(body) => Some(Position::of_name(&body.key)),
-            Self::KeyGet(body) => Some(Position::of_name(&body.key)),
-            Self::KeyExists(body) => Some(Position::of_name(&body.key)),
-            Self::KeyDelete(body) => Some(Position::of_name(&body.key)),
-            Self::KeyExtend(body) => Some(Position::of_name(&body.key)),
-            Self::KeyPersist(body) => Some(Position::of_name(&body.key)),
-            Self::KeyScan(body) if body.from.is_empty() => Some(Position::of_space(&body.space)),
-            Self::KeyScan(body) if body.after => Some(Position::after_name(&body.from)),
-            Self::KeyScan(body) => Some(Position::of_name(&body.from)),
-            Self::SequenceCreate(body) => Some(Position::of_name(&body.name)),
-            Self::SequenceNext(body) => Some(Position::of_name(&body.name)),
-            Self::SequenceReserve(body) => Some(Position::of_name(&body.name)),
-            Self::SequenceGet(body) => Some(Position::of_name(&body.name)),
-            Self::SequenceDelete(body) => Some(Position::of_name(&body.name)),
-            Self::MapGet(_)
-            | Self::StatusGet(_)
-            | Self::Tick(_)
-            | Self::PlaceGroups(_)
-            | Self::SetLed(_)
-            | Self::UpsertNode(_)
-            | Self::ReplaceReplica(_)
-            | Self::FinishReplacement(_) => None,
-        }
+        self.operation().map(|operation| operation.position())
+    }
+
+    /// Checks the arguments: see [`OperationRef::check`].
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub fn check(&self, limits: &Limits) -> Result<(), ErrorReply> {
+        self.operation().map_or(Ok(()), |operation| operation.check(limits))
     }
 }

@@ -2,6 +2,11 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::Limits;
+use crate::error::ErrorReply;
+use crate::limits::MAX_OWNER_BYTES;
+use crate::validate::{above_zero, at_most, bad, name};
+
 /// Creates a sequence. The first value drawn is `initial + increment`.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -16,6 +21,16 @@ pub struct SequenceCreate {
     pub max: Option<i64>,
 }
 
+impl ArchivedSequenceCreate {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)?;
+        if self.increment.to_native() == 0 {
+            return Err(bad("increment is 0; it must be above or below 0".to_owned()));
+        }
+        Ok(())
+    }
+}
+
 /// Draws the next value.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -24,6 +39,13 @@ pub struct SequenceNext {
     pub name: Vec<u8>,
     /// 0..=256 bytes; empty for none. A repeat within 10 minutes returns the first allocation.
     pub idempotency_key: Vec<u8>,
+}
+
+impl ArchivedSequenceNext {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)?;
+        at_most("idempotency_key", self.idempotency_key.len(), MAX_OWNER_BYTES)
+    }
 }
 
 /// Draws `count` values in one piece.
@@ -38,6 +60,14 @@ pub struct SequenceReserve {
     pub idempotency_key: Vec<u8>,
 }
 
+impl ArchivedSequenceReserve {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)?;
+        above_zero("count", self.count.to_native())?;
+        at_most("idempotency_key", self.idempotency_key.len(), MAX_OWNER_BYTES)
+    }
+}
+
 /// Reads a sequence without drawing.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
@@ -46,12 +76,24 @@ pub struct SequenceGet {
     pub name: Vec<u8>,
 }
 
+impl ArchivedSequenceGet {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)
+    }
+}
+
 /// Removes a sequence. Created again, it has a higher incarnation.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceDelete {
     /// The sequence's name.
     pub name: Vec<u8>,
+}
+
+impl ArchivedSequenceDelete {
+    pub(crate) fn check(&self, _: &Limits) -> Result<(), ErrorReply> {
+        name("name", &self.name)
+    }
 }
 
 /// The sequence exists now and did not before.

@@ -1,112 +1,37 @@
-//! Whether a request's arguments are in their ranges: one check, at the edge and again where it is applied.
+//! What an argument can be: one check, at the edge and again where a request is applied. Which arguments a request has is said
+//! by `check` of its archived body, beside it.
 //!
-//! It looks at the request alone, never at data. What it refuses is refused by every node and every version that
+//! A check looks at the request alone, never at data. What it refuses is refused by every node and every version that
 //! speaks this protocol, so that applying it on one replica and refusing it on another cannot happen; `limits` are a
 //! node's own, so the machine passes [`Limits`] whose value limit is out of reach.
 
-use rkyv::vec::ArchivedVec;
-
+use crate::Limits;
 use crate::error::{ErrorCode, ErrorReply};
-use crate::key::{ArchivedCondition, ArchivedKeyScan};
 use crate::limits::{MAX_NAME_BYTES, MAX_OWNER_BYTES};
-use crate::position::key_space;
-use crate::{Limits, RequestRef};
 
-/// Checks every argument of `request`.
-///
-/// # Errors
-/// `BadRequest`, or `TooLarge` for a value over `max_value_bytes`: the text names the field, its value and the limit.
-pub fn validate(request: RequestRef<'_>, limits: &Limits) -> Result<(), ErrorReply> {
-    match request {
-        RequestRef::LockAcquire(body) => {
-            name("name", &body.name)?;
-            owner(&body.owner)?;
-            above_zero("ttl_ms", body.ttl_ms.to_native())
-        }
-        RequestRef::LockExtend(body) => {
-            name("name", &body.name)?;
-            owner(&body.owner)?;
-            above_zero("ttl_ms", body.ttl_ms.to_native())
-        }
-        RequestRef::LockRelease(body) => {
-            name("name", &body.name)?;
-            owner(&body.owner)
-        }
-        RequestRef::LockInfo(body) => name("name", &body.name),
-        RequestRef::KeySet(body) => {
-            name("key", &body.key)?;
-            value("value", &body.value, limits)?;
-            if let Some(ttl_ms) = body.ttl_ms.as_ref() {
-                above_zero("ttl_ms", ttl_ms.to_native())?;
-            }
-            condition(&body.condition, &body.key, limits)
-        }
-        RequestRef::KeyGet(body) => {
-            name("key", &body.key)?;
-            one_point(body.revision.is_some(), body.as_of.is_some())
-        }
-        RequestRef::KeyExists(body) => {
-            name("key", &body.key)?;
-            one_point(body.revision.is_some(), body.as_of.is_some())
-        }
-        RequestRef::KeyDelete(body) => {
-            name("key", &body.key)?;
-            condition(&body.condition, &body.key, limits)
-        }
-        RequestRef::KeyExtend(body) => {
-            name("key", &body.key)?;
-            above_zero("ttl_ms", body.ttl_ms.to_native())
-        }
-        RequestRef::KeyPersist(body) => name("key", &body.key),
-        RequestRef::KeyScan(body) => scan(body),
-        RequestRef::SequenceCreate(body) => {
-            name("name", &body.name)?;
-            if body.increment.to_native() == 0 {
-                return Err(bad("increment is 0; it must be above or below 0".to_owned()));
-            }
-            Ok(())
-        }
-        RequestRef::SequenceNext(body) => {
-            name("name", &body.name)?;
-            at_most("idempotency_key", body.idempotency_key.len(), MAX_OWNER_BYTES)
-        }
-        RequestRef::SequenceReserve(body) => {
-            name("name", &body.name)?;
-            above_zero("count", body.count.to_native())?;
-            at_most("idempotency_key", body.idempotency_key.len(), MAX_OWNER_BYTES)
-        }
-        RequestRef::SequenceGet(body) => name("name", &body.name),
-        RequestRef::SequenceDelete(body) => name("name", &body.name),
-        RequestRef::MapGet(_)
-        | RequestRef::StatusGet(_)
-        | RequestRef::Tick(_)
-        | RequestRef::PlaceGroups(_)
-        | RequestRef::SetLed(_)
-        | RequestRef::UpsertNode(_)
-        | RequestRef::ReplaceReplica(_)
-        | RequestRef::FinishReplacement(_) => Ok(()),
-    }
-}
-
-fn bad(text: String) -> ErrorReply {
+/// Refuses an argument.
+pub(crate) fn bad(text: String) -> ErrorReply {
     ErrorReply::new(ErrorCode::BadRequest, text)
 }
 
-fn at_most(field: &str, length: usize, limit: usize) -> Result<(), ErrorReply> {
+/// At most `limit` bytes.
+pub(crate) fn at_most(field: &str, length: usize, limit: usize) -> Result<(), ErrorReply> {
     if length > limit {
         return Err(bad(format!("{field} has {length} bytes; at most {limit} are allowed")));
     }
     Ok(())
 }
 
-fn above_zero(field: &str, value: u64) -> Result<(), ErrorReply> {
+/// A number above 0.
+pub(crate) fn above_zero(field: &str, value: u64) -> Result<(), ErrorReply> {
     if value == 0 {
         return Err(bad(format!("{field} is 0; it must be above 0")));
     }
     Ok(())
 }
 
-fn name(field: &str, name: &[u8]) -> Result<(), ErrorReply> {
+/// A name: 1 to [`MAX_NAME_BYTES`] bytes of text.
+pub(crate) fn name(field: &str, name: &[u8]) -> Result<(), ErrorReply> {
     if name.is_empty() {
         return Err(bad(format!("{field} is empty; it must have 1 to {MAX_NAME_BYTES} bytes")));
     }
@@ -114,7 +39,7 @@ fn name(field: &str, name: &[u8]) -> Result<(), ErrorReply> {
 }
 
 /// A name, a key space or a prefix that may be empty: bounded, UTF-8, without NUL.
-fn text(field: &str, bytes: &[u8]) -> Result<(), ErrorReply> {
+pub(crate) fn text(field: &str, bytes: &[u8]) -> Result<(), ErrorReply> {
     at_most(field, bytes.len(), MAX_NAME_BYTES)?;
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
         return Err(bad(format!("{field} holds a NUL at byte {at}; none is allowed")));
@@ -125,14 +50,16 @@ fn text(field: &str, bytes: &[u8]) -> Result<(), ErrorReply> {
     Ok(())
 }
 
-fn owner(owner: &[u8]) -> Result<(), ErrorReply> {
+/// A lock's owner: 1 to [`MAX_OWNER_BYTES`] bytes.
+pub(crate) fn owner(owner: &[u8]) -> Result<(), ErrorReply> {
     if owner.is_empty() {
         return Err(bad(format!("owner is empty; it must have 1 to {MAX_OWNER_BYTES} bytes")));
     }
     at_most("owner", owner.len(), MAX_OWNER_BYTES)
 }
 
-fn value(field: &str, value: &ArchivedVec<u8>, limits: &Limits) -> Result<(), ErrorReply> {
+/// A value: at most `max_value_bytes`.
+pub(crate) fn value(field: &str, value: &[u8], limits: &Limits) -> Result<(), ErrorReply> {
     if value.len() as u64 > u64::from(limits.max_value_bytes) {
         return Err(ErrorReply::new(
             ErrorCode::TooLarge,
@@ -146,68 +73,20 @@ fn value(field: &str, value: &ArchivedVec<u8>, limits: &Limits) -> Result<(), Er
     Ok(())
 }
 
-fn condition(condition: &ArchivedCondition, key: &[u8], limits: &Limits) -> Result<(), ErrorReply> {
-    if condition.absent && condition.present {
-        return Err(bad("condition asks for absent and for present; no key is both".to_owned()));
-    }
-    if let Some(expected) = condition.value.as_ref() {
-        value("condition.value", expected, limits)?;
-    }
-    if let Some(guard) = condition.if_lock.as_ref() {
-        name("if_lock.name", &guard.name)?;
-        if guard.name[..] != *key {
-            return Err(bad(format!(
-                "if_lock names {:?} and the key is {:?}; a write can be guarded only by the lock of the same name",
-                String::from_utf8_lossy(&guard.name),
-                String::from_utf8_lossy(key)
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn one_point(revision: bool, as_of: bool) -> Result<(), ErrorReply> {
-    if revision && as_of {
-        return Err(bad("revision and as_of are both given; at most one is allowed".to_owned()));
-    }
-    Ok(())
-}
-
-fn scan(body: &ArchivedKeyScan) -> Result<(), ErrorReply> {
-    text("space", &body.space)?;
-    at_most("prefix", body.prefix.len(), MAX_NAME_BYTES)?;
-    if body.limit.to_native() == 0 {
-        return Err(bad("limit is 0; it must be above 0".to_owned()));
-    }
-    if !body.from.is_empty() {
-        name("from", &body.from)?;
-        if key_space(&body.from) != &body.space[..] {
-            return Err(bad(format!(
-                "from is {:?}, which is not a name of the key space {:?}",
-                String::from_utf8_lossy(&body.from),
-                String::from_utf8_lossy(&body.space)
-            )));
-        }
-    } else if body.after {
-        return Err(bad("after is set and from is empty; give the name to start behind".to_owned()));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Request;
     use crate::key::{Condition, KeyDelete, KeyGet, KeyScan, KeySet, LockGuard};
     use crate::lock::{LockAcquire, LockRelease};
     use crate::sequence::{SequenceCreate, SequenceNext, SequenceReserve};
+    use crate::{Request, RequestRef};
 
     fn check(request: impl Into<Request>) -> Result<(), (ErrorCode, String)> {
         let request = request.into();
         let mut body = Vec::new();
         request.encode_body(&mut body);
         let view = RequestRef::access(request.kind(), &body).expect("own archive validates");
-        validate(view, &Limits::default()).map_err(|reply| (reply.code(), reply.text))
+        view.check(&Limits::default()).map_err(|reply| (reply.code(), reply.text))
     }
 
     fn refused(request: impl Into<Request>, field: &str) {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use kahuna_client::ClientError;
-use kahuna_client::protocol::{ErrorCode, Outcome};
+use kahuna_client::protocol::{ErrorCode, Outcome, Verdict};
 
 /// One number per reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +35,12 @@ impl From<Exit> for ExitCode {
 impl Exit {
     /// How a command ends that came to `outcome`.
     pub fn of_outcome(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::NotHeld(_)
-            | Outcome::NotSet(_)
-            | Outcome::NotFound(_)
-            | Outcome::Compacted(_)
-            | Outcome::SequenceExists(_)
-            | Outcome::SequenceNotFound(_)
-            | Outcome::Exhausted(_) => Self::NotFound,
-            Outcome::Held(_) | Outcome::NotOwner(_) => Self::Held,
-            Outcome::Error(reply) => Self::of_code(reply.code()),
-            _ => Self::Ok,
+        match (outcome, outcome.verdict()) {
+            (Outcome::Error(reply), _) => Self::of_code(reply.code()),
+            (_, Verdict::Done) => Self::Ok,
+            (_, Verdict::Unmet) => Self::NotFound,
+            (_, Verdict::Taken) => Self::Held,
+            (_, Verdict::Error) => Self::Internal,
         }
     }
 

@@ -2,20 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kahuna_protocol::key::{
-    Compacted, Deleted, Exists, KeyDelete, KeyExists, KeyExtend, KeyExtended, KeyGet, KeyPersist, KeyScan, KeySet,
-    NotFound, NotSet, Page, Set, Value,
-};
-use kahuna_protocol::lock::{
-    Acquired, Held, LockAcquire, LockExtend, LockExtended, LockInfo, LockRelease, LockState, NotHeld, NotOwner,
-    Released,
-};
-use kahuna_protocol::meta::{Map, MapGet, Status, StatusGet};
-use kahuna_protocol::sequence::{
-    Allocated, Exhausted, SequenceCreate, SequenceCreated, SequenceDelete, SequenceDeleted, SequenceExists,
-    SequenceGet, SequenceNext, SequenceNotFound, SequenceReserve, SequenceState,
-};
-use kahuna_protocol::{Hlc, Outcome, Request};
+pub use kahuna_protocol::answer::*;
+use kahuna_protocol::lock::{Acquired, Held, LockAcquire, LockExtend, LockExtended, NotHeld, NotOwner};
+use kahuna_protocol::request::RequestBody;
+use kahuna_protocol::{Hlc, Outcome, Request, answer, bodies};
 
 use crate::core::Reply;
 use crate::{ClientError, Clock};
@@ -32,70 +22,44 @@ pub trait Call: Into<Request> {
     fn answer(reply: Reply, clock: &Clock) -> Result<Self::Answer, ClientError>;
 }
 
-macro_rules! answers {
-    ($( $(#[$meta:meta])* $($Request:ident),+ => $Answer:ident $variants:tt )+) => { $(
-        answer_type! { $(#[$meta])* $Answer $variants }
-        $( answer_of! { $Request $Answer $variants } )+
-    )+ };
+/// The two requests whose grants say until when they are safe have a `Call` of their own, and commands of the system none.
+macro_rules! call {
+    (LockAcquire $class:ident) => {};
+    (LockExtend $class:ident) => {};
+    ($Body:ident system) => {};
+    ($Body:ident $class:ident) => {
+        impl Call for bodies::$Body {
+            type Answer = <Self as RequestBody>::Answer;
+
+            fn answer(reply: Reply, _: &Clock) -> Result<Self::Answer, ClientError> {
+                answer_of::<Self>(reply.outcome)
+            }
+        }
+    };
 }
 
-macro_rules! answer_type {
-    ($(#[$meta:meta])* $Answer:ident { $( $Variant:ident ),+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum $Answer { $(
-            #[doc = concat!("See [`", stringify!($Variant), "`].")]
-            $Variant($Variant),
+macro_rules! calls {
+    (
+        operations { $(
+            $_kind:literal $Body:ident: $class:ident $_room:ident at $_place:ident
+                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
         )+ }
-
-        impl From<$Answer> for Outcome {
-            fn from(answer: $Answer) -> Self {
-                match answer { $( $Answer::$Variant(body) => Self::$Variant(body), )+ }
-            }
-        }
+        others { $( $_other_kind:literal $Other:ident: $other_class:ident -> $_OtherAnswer:ident; )+ }
+    ) => {
+        $( call! { $Body $class } )+
+        $( call! { $Other $other_class } )+
     };
 }
 
-macro_rules! answer_of {
-    ($Request:ident $Answer:ident { $( $Variant:ident ),+ }) => {
-        impl Call for $Request {
-            type Answer = $Answer;
+kahuna_protocol::operations!(calls);
 
-            fn answer(reply: Reply, _: &Clock) -> Result<$Answer, ClientError> {
-                match reply.outcome {
-                    $( Outcome::$Variant(body) => Ok($Answer::$Variant(body)), )+
-                    other => Err(misfit(stringify!($Request), &other)),
-                }
-            }
-        }
-    };
-}
-
-answers! {
-    /// What `lock release` comes to.
-    LockRelease => ReleaseAnswer { Released, NotHeld, NotOwner }
-    /// What `lock info` comes to.
-    LockInfo => InfoAnswer { LockState, NotHeld }
-    /// What `set` comes to.
-    KeySet => SetAnswer { Set, NotSet }
-    /// What `get` comes to.
-    KeyGet => GetAnswer { Value, NotFound, Compacted }
-    /// What `exists` comes to.
-    KeyExists => ExistsAnswer { Exists, NotFound, Compacted }
-    /// What `delete` comes to.
-    KeyDelete => DeleteAnswer { Deleted, NotFound, NotSet }
-    /// What `extend` and `persist` of a key come to.
-    KeyExtend, KeyPersist => KeyExtendAnswer { KeyExtended, NotFound }
-    /// What one page of a `scan` comes to.
-    KeyScan => ScanAnswer { Page, Compacted }
-    /// What `seq create` comes to.
-    SequenceCreate => CreateAnswer { SequenceCreated, SequenceExists }
-    /// What `seq next` and `seq reserve` come to.
-    SequenceNext, SequenceReserve => AllocateAnswer { Allocated, Exhausted, SequenceNotFound }
-    /// What `seq get` comes to.
-    SequenceGet => SequenceAnswer { SequenceState, SequenceNotFound }
-    /// What `seq del` comes to.
-    SequenceDelete => SequenceDeleteAnswer { SequenceDeleted, SequenceNotFound }
+/// The answer in an outcome.
+fn answer_of<B: RequestBody>(outcome: Outcome) -> Result<B::Answer, ClientError> {
+    outcome.try_into().map_err(|other: Box<Outcome>| {
+        let name = Outcome::kind_name(other.kind()).unwrap_or("an unknown kind");
+        let request = Request::kind_name(B::KIND).unwrap_or("an unknown request");
+        ClientError::Protocol(format!("{name} in answer to {request}"))
+    })
 }
 
 /// Until when the holder of a lock may rely on it, whatever the cluster does. It counts from the sending of the
@@ -175,13 +139,12 @@ impl Call for LockAcquire {
 
     fn answer(reply: Reply, clock: &Clock) -> Result<AcquireAnswer, ClientError> {
         let safe = SafeDeadline::new(&reply, clock);
-        match reply.outcome {
-            Outcome::Acquired(Acquired { token, deadline_ms }) => {
-                Ok(AcquireAnswer::Acquired(Grant { token, deadline_ms, safe }))
+        Ok(match answer_of::<Self>(reply.outcome)? {
+            answer::AcquireAnswer::Acquired(Acquired { token, deadline_ms }) => {
+                AcquireAnswer::Acquired(Grant { token, deadline_ms, safe })
             }
-            Outcome::Held(held) => Ok(AcquireAnswer::Held(held)),
-            other => Err(misfit("LockAcquire", &other)),
-        }
+            answer::AcquireAnswer::Held(held) => AcquireAnswer::Held(held),
+        })
     }
 }
 
@@ -190,36 +153,13 @@ impl Call for LockExtend {
 
     fn answer(reply: Reply, clock: &Clock) -> Result<LockExtendAnswer, ClientError> {
         let safe = SafeDeadline::new(&reply, clock);
-        match reply.outcome {
-            Outcome::LockExtended(LockExtended { token, deadline_ms }) => {
-                Ok(LockExtendAnswer::Extended(Grant { token, deadline_ms, safe }))
+        Ok(match answer_of::<Self>(reply.outcome)? {
+            answer::LockExtendAnswer::LockExtended(LockExtended { token, deadline_ms }) => {
+                LockExtendAnswer::Extended(Grant { token, deadline_ms, safe })
             }
-            Outcome::NotHeld(body) => Ok(LockExtendAnswer::NotHeld(body)),
-            Outcome::NotOwner(body) => Ok(LockExtendAnswer::NotOwner(body)),
-            other => Err(misfit("LockExtend", &other)),
-        }
-    }
-}
-
-impl Call for MapGet {
-    type Answer = Map;
-
-    fn answer(reply: Reply, _: &Clock) -> Result<Map, ClientError> {
-        match reply.outcome {
-            Outcome::Map(map) => Ok(map),
-            other => Err(misfit("MapGet", &other)),
-        }
-    }
-}
-
-impl Call for StatusGet {
-    type Answer = Status;
-
-    fn answer(reply: Reply, _: &Clock) -> Result<Status, ClientError> {
-        match reply.outcome {
-            Outcome::Status(status) => Ok(status),
-            other => Err(misfit("StatusGet", &other)),
-        }
+            answer::LockExtendAnswer::NotHeld(body) => LockExtendAnswer::NotHeld(body),
+            answer::LockExtendAnswer::NotOwner(body) => LockExtendAnswer::NotOwner(body),
+        })
     }
 }
 
@@ -241,9 +181,4 @@ impl<C: Call> Call for Stamped<C> {
         let stamp = reply.stamp;
         Ok((C::answer(reply, clock)?, stamp))
     }
-}
-
-fn misfit(request: &str, outcome: &Outcome) -> ClientError {
-    let name = Outcome::kind_name(outcome.kind()).unwrap_or("an unknown kind");
-    ClientError::Protocol(format!("{name} in answer to {request}"))
 }

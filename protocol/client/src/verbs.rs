@@ -194,19 +194,9 @@ macro_rules! verbs {
 
 /// What the methods name.
 pub(crate) mod names {
-    pub(crate) use kahuna_protocol::key::{
-        Condition, KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeyScan, KeySet,
-    };
-    pub(crate) use kahuna_protocol::lock::{LockAcquire, LockExtend, LockInfo, LockRelease};
-    pub(crate) use kahuna_protocol::meta::{Map, MapGet, Status, StatusGet};
-    pub(crate) use kahuna_protocol::sequence::{
-        SequenceCreate, SequenceDelete, SequenceGet, SequenceNext, SequenceReserve,
-    };
+    pub(crate) use kahuna_protocol::bodies::*;
 
-    pub(crate) use crate::call::{
-        AcquireAnswer, AllocateAnswer, CreateAnswer, DeleteAnswer, ExistsAnswer, GetAnswer, InfoAnswer,
-        KeyExtendAnswer, LockExtendAnswer, ReleaseAnswer, SequenceAnswer, SequenceDeleteAnswer, SetAnswer,
-    };
+    pub(crate) use crate::call::*;
     pub(crate) use crate::scan::ScanCursor;
 }
 

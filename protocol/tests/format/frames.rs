@@ -156,9 +156,9 @@ fn while_the_disk_is_full_only_what_frees_room_or_keeps_a_lock_goes_on() {
         request.encode_body(&mut body);
         let view = RequestRef::access(request.kind(), &body).expect("just encoded");
         match view.class() {
-            Class::Write if view.needs_room() => {}
+            Class::Write if view.grows() => {}
             Class::Write => go_on.push(Request::kind_name(request.kind()).expect("listed")),
-            Class::Read | Class::Node | Class::System => assert!(!view.needs_room(), "{request:?}"),
+            Class::Read | Class::Node | Class::System => assert!(!view.grows(), "{request:?}"),
         }
     }
     go_on.dedup();

@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Hlc, Outcome, RequestPrelude};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Hlc, Outcome, Request, RequestPrelude};
 
 use super::reply::{Answer, Reply};
 use crate::env::Env;
-
-/// The kinds of reads whose answers can be long: get and scan.
-const BULKY_READS: [u16; 2] = [0x0202, 0x0207];
 
 /// A request whose body validated, without the place its answer goes to: it may change threads.
 #[derive(Clone, Debug)]
@@ -80,7 +77,7 @@ impl<E: Env> Work<E> {
 
     /// Whether the request is one whose answer can be long, and nobody would hold it: it need not be looked at.
     pub fn is_in_vain(&self) -> bool {
-        BULKY_READS.contains(&self.call.kind) && self.reply.is_full()
+        self.call.class == Class::Read && Request::is_bulky(self.call.kind) && self.reply.is_full()
     }
 
     /// Answers with an error of this attempt.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::FrameError;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::validate::validate;
 use kahuna_protocol::{Durability, ErrorCode, ErrorReply, GroupId, Header, RequestPrelude, RequestRef};
 
 use super::call::{Call, Work};
@@ -77,7 +76,7 @@ impl<E: Env> Shard<E> {
                     group,
                     kind: header.kind,
                     class: request.class(),
-                    needs_room: request.needs_room(),
+                    needs_room: request.grows(),
                     prelude,
                     deadline: E::boot_clock() + timeout_of(&prelude),
                     body,
@@ -113,7 +112,7 @@ impl<E: Env> Shard<E> {
             let text = "ephemeral durability is not served yet; ask for persistent";
             return Err(ErrorReply::new(ErrorCode::Unsupported, text));
         }
-        validate(*request, &self.config.limits)?;
+        request.check(&self.config.limits)?;
         let position = request.route().expect("reads and writes of names have a position");
         match self.map.borrow().ranges.find(&position) {
             Some(range) => Ok(Some(GroupId(range.partition))),

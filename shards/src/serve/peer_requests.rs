@@ -6,7 +6,6 @@ use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_FORWARDED, FrameError};
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::validate::validate;
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Header, ReplicaId, RequestPrelude, RequestRef};
 
 use super::call::{Call, Work};
@@ -91,7 +90,7 @@ impl<E: Env> Shard<E> {
         let request = RequestRef::access(header.kind, &body).map_err(frame_error)?;
         let class = request.class();
         match class {
-            Class::Read | Class::Write => validate(request, &self.config.limits)?,
+            Class::Read | Class::Write => request.check(&self.config.limits)?,
             Class::System => {
                 let meta = self.group(GroupId::META);
                 let machine = meta.as_ref().map(|group| group.replica().machine().borrow());
@@ -104,7 +103,7 @@ impl<E: Env> Shard<E> {
             group: GroupId(peer.group),
             kind: header.kind,
             class,
-            needs_room: request.needs_room(),
+            needs_room: request.grows(),
             prelude,
             deadline: E::boot_clock() + timeout_of(&prelude),
             body,

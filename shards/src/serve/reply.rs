@@ -7,7 +7,7 @@ use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY};
 use kahuna_protocol::key::{Page, PageItem, Value};
 use kahuna_protocol::meta::{Map, NodeInfo, ReplicaStatus, Status};
 use kahuna_protocol::range_map::RangeEntry;
-use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Outcome, ShardId};
+use kahuna_protocol::{Earlier, ErrorCode, ErrorReply, Fate, Hlc, Outcome, ShardId};
 
 use rkyv::Archived;
 
@@ -20,8 +20,6 @@ use crate::peer::PeerReplier;
 
 /// The kind of an error frame.
 pub const KIND_ERROR: u16 = 0x8f01;
-/// The kinds of answers that can be long: values, pages, maps, states.
-const BULKY: [u16; 4] = [0x8203, 0x8208, 0x8401, 0x8402];
 /// What an answer of another kind takes, rounded up.
 const SHORT_BYTES: usize = 128;
 /// A request whose answer can be long is not looked at while not even this much would be held.
@@ -68,7 +66,7 @@ impl Answer {
 
     /// Whether it can be long. Such answers change nothing, so that `Busy` may be said instead.
     pub fn is_bulky(&self) -> bool {
-        BULKY.contains(&self.kind())
+        Outcome::is_bulky(self.kind())
     }
 
     /// What the archived body takes in bytes, at most, if it can be long; some figure for others.
@@ -88,34 +86,12 @@ impl Answer {
     }
 
     /// Whether it says "not applied" of this attempt, and nothing of earlier ones under the same number.
-    ///
-    /// Conflicts are decided by the request itself, so every attempt meets them; `Expired` is proof. Bad input would be, but a
-    /// `valid_until` too far ahead is bad at that moment only.
     pub fn denies_this_attempt_only(&self) -> bool {
         let Self::Outcome(Outcome::Error(error)) = self else {
             return false;
         };
-        match error.code() {
-            ErrorCode::WrongCluster
-            | ErrorCode::Busy
-            | ErrorCode::Overloaded
-            | ErrorCode::NotReady
-            | ErrorCode::NoLeader
-            | ErrorCode::NotLeader
-            | ErrorCode::Moved
-            | ErrorCode::Draining
-            | ErrorCode::TimedOut
-            | ErrorCode::DiskFull
-            | ErrorCode::BadRequest
-            | ErrorCode::Forgotten => true,
-            ErrorCode::BadFrame
-            | ErrorCode::BadVersion
-            | ErrorCode::TooLarge
-            | ErrorCode::Unsupported
-            | ErrorCode::Unknown
-            | ErrorCode::Expired
-            | ErrorCode::Conflict => false,
-        }
+        let code = error.code();
+        code.fate() == Fate::NotApplied && code.earlier() == Earlier::Unsaid
     }
 }
 

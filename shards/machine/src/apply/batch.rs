@@ -2,7 +2,7 @@
 
 use kahuna_protocol::batch::{Batch, Command};
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
-use kahuna_protocol::{FrameError, Hlc, Limits, Outcome, RequestRef, validate};
+use kahuna_protocol::{FrameError, Hlc, Limits, Outcome, RequestRef};
 
 use crate::Machine;
 
@@ -132,7 +132,7 @@ impl Machine {
             return Err(self.moved());
         }
         self.is_in_time(command, now)?;
-        validate(request, limits)?;
+        request.check(limits)?;
         self.admit_session(command)?;
         self.admit_answer(command)
     }

@@ -2,7 +2,7 @@
 
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
 use kahuna_protocol::key::{Compacted, NotFound};
-use kahuna_protocol::{Hlc, Limits, Outcome, ReadLevel, RequestRef, validate};
+use kahuna_protocol::{Hlc, Limits, Outcome, ReadLevel, RequestRef};
 
 use crate::Machine;
 use crate::state::is_past;
@@ -101,7 +101,7 @@ impl Machine {
         {
             return Outcome::from(self.moved()).into();
         }
-        if let Err(refused) = validate(request, &Limits::default()) {
+        if let Err(refused) = request.check(&Limits::default()) {
             return Outcome::from(refused).into();
         }
         let now = View {
