@@ -274,7 +274,8 @@ impl<E: Env> Shard<E> {
             Control::Manifest(manifest) => handler.manifest_changed(manifest),
             Control::Meta(meta) => {
                 self.count_placed(&meta);
-                *self.map.borrow_mut() = Arc::new(Map { ranges: meta.map.clone(), nodes: meta.nodes.clone() });
+                *self.map.borrow_mut() =
+                    Arc::new(Map { ranges: meta.map().clone(), nodes: meta.nodes().cloned().collect() });
                 handler.clone().meta_changed(meta);
             }
             // Whoever asked may have stopped waiting.

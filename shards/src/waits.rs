@@ -42,6 +42,6 @@ impl<E: Env> Shard<E> {
             GroupId(placement.group).shard(self.shards) == self.id
                 && placement.replicas.iter().any(|replica| replica.incarnation == self.incarnation.0)
         };
-        self.placed.set(meta.placements.iter().filter(here).count());
+        self.placed.set(meta.placements().filter(here).count());
     }
 }

@@ -7,7 +7,7 @@ mod remains;
 mod snapshot;
 mod state;
 
-pub use apply::{Applied, ApplyError, check};
+pub use apply::{Applied, ApplyError, Changed, Effects, Interest, Released, check};
 pub use machine::Machine;
 pub use read::Read;
 pub use remains::Remains;

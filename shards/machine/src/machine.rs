@@ -3,6 +3,7 @@
 use kahuna_protocol::meta::Settings;
 use kahuna_protocol::{Hlc, Position};
 
+use crate::apply::{Interest, Write};
 use crate::snapshot::Frozen;
 use crate::state::{Index, Meta, Range, State, in_epoch};
 
@@ -14,13 +15,22 @@ use crate::state::{Index, Meta, Range, State, in_epoch};
 pub struct Machine {
     pub(crate) state: State,
     pub(crate) index: Index,
+    /// What to note of what batches bring about.
+    pub(crate) interest: Interest,
+    /// The writes of the command that is applied: empty between two, and kept for its memory.
+    pub(crate) writes: Vec<Write>,
 }
 
 impl Machine {
     /// A fresh partition that owns `range`. Both arguments become part of the state, so all replicas must be given the
     /// same ones.
     pub fn new(settings: Settings, range: Range) -> Self {
-        Self { state: State::new(settings, range), index: Index::default() }
+        Self::of(State::new(settings, range), Index::default())
+    }
+
+    /// The machine in this state, whose indices are `index`.
+    pub(crate) fn of(state: State, index: Index) -> Self {
+        Self { state, index, interest: Interest::default(), writes: Vec::new() }
     }
 
     /// The highest stamp applied: the safe time up to which this replica can be read.

@@ -53,7 +53,7 @@ impl Remains {
 
 impl From<Machine> for Remains {
     fn from(machine: Machine) -> Self {
-        let Machine { state, index } = machine;
+        let Machine { state, index, .. } = machine;
         Self { state, index }
     }
 }
@@ -72,7 +72,7 @@ impl From<Blocks> for Remains {
 
 impl From<Restore> for Remains {
     fn from(restore: Restore) -> Self {
-        let nothing = || Machine { state: State::new(Settings::default(), Range::none()), index: Index::default() };
+        let nothing = || Machine::new(Settings::default(), Range::none());
         restore.into_machine().unwrap_or_else(nothing).into()
     }
 }

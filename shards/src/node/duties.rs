@@ -66,16 +66,16 @@ impl<E: Env> Duties<E> {
     fn missing(&self) -> Vec<Request> {
         let machine = self.meta.replica().machine().borrow();
         let meta: &Meta = machine.meta();
-        if meta.placements.is_empty() {
+        if !meta.is_placed() {
             let leads = self.meta.replica().leader().leading;
             return leads.then(|| place_groups(&self.founding).into()).into_iter().collect();
         }
-        if !meta.nodes.contains(&self.info) {
+        if !meta.nodes().any(|info| *info == self.info) {
             return vec![UpsertNode { info: self.info.clone() }.into()];
         }
         // The map of the meta group names no leaders: who leads is known from the groups themselves.
         let led_here = |group: u32| self.shard.leader_of(GroupId(group)) == Some(NodeId(self.info.node));
-        let unmarked = meta.placements.iter().filter(|placement| !placement.led && led_here(placement.group));
+        let unmarked = meta.placements().filter(|placement| !placement.led && led_here(placement.group));
         let marks = unmarked.map(|placement| SetLed { group: placement.group }.into());
         marks.take(MAX_BATCH_COMMANDS as usize).collect()
     }

@@ -193,8 +193,8 @@ impl<E: Env> Runner<E> {
     /// Makes the groups that are placed here and may be made, and initialises those that are this node's to initialise.
     pub(super) async fn follow_placements(self: Rc<Self>, meta: Arc<Meta>) {
         let incarnation = self.shard.incarnation;
-        let ranges: BTreeMap<u32, usize> = meta.map.ranges.iter().map(|range| range.partition).zip(0..).collect();
-        for placement in &meta.placements {
+        let ranges: BTreeMap<u32, usize> = meta.map().ranges.iter().map(|range| range.partition).zip(0..).collect();
+        for placement in meta.placements() {
             let id = GroupId(placement.group);
             if id.shard(self.config.shards) != self.shard.id || self.stopping.get() {
                 continue;
@@ -202,7 +202,7 @@ impl<E: Env> Runner<E> {
             self.refuse_the_dead(&meta, id);
             let creation = ranges
                 .get(&placement.group)
-                .and_then(|&at| Creation::data(&meta.map, at, placement, meta.settings, incarnation));
+                .and_then(|&at| Creation::data(meta.map(), at, placement, *meta.settings(), incarnation));
             let Some(creation) = creation else { continue };
             let (placed, voters) = (creation.replica(), creation.voters());
             if let Some(ReplicaId(replica)) = self.right_to_make(&meta, id) {

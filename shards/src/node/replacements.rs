@@ -30,7 +30,7 @@ impl<E: Env> Runner<E> {
         while !self.stopping.get() {
             E::sleep(std::mem::replace(&mut pause, IDLE_LOOK_EVERY)).await;
             let Some(meta) = self.meta.borrow().clone() else { continue };
-            for replacement in meta.replacements.iter().filter(|replacement| !replacement.finished) {
+            for replacement in meta.replacements().filter(|replacement| !replacement.finished) {
                 let Some(group) = self.shard.group(GroupId(replacement.group)) else { continue };
                 if !group.replica().leader().leading {
                     continue;

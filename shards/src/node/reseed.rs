@@ -191,7 +191,7 @@ impl<E: Env> Runner<E> {
     fn left(&self, meta: &Meta) -> Losses {
         let mut left = Losses::default();
         let incarnation = self.shard.incarnation.0;
-        for placement in &meta.placements {
+        for placement in meta.placements() {
             let group = GroupId(placement.group);
             let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation);
             if !here || group.shard(self.config.shards) != self.shard.id {
@@ -233,7 +233,7 @@ impl<E: Env> Runner<E> {
 
     /// Removes the snapshots of replicas whose place others have.
     async fn remove_lost_snapshots(&self, meta: &Meta) {
-        for replacement in &meta.replacements {
+        for replacement in meta.replacements() {
             let here = replacement.incarnation == self.shard.incarnation.0
                 && GroupId(replacement.group).shard(self.config.shards) == self.shard.id;
             for &replica in replacement.lost.iter().filter(|_| here) {
@@ -268,9 +268,9 @@ mod tests {
 
     const HERE: Incarnation = Incarnation(102);
 
-    fn meta() -> Meta {
+    fn meta(led: bool) -> Meta {
         let replica = |node: u32| Replica { replica: u64::from(node), node, incarnation: 100 + u64::from(node) };
-        let placements = vec![Placement { group: 1, replicas: (1..=3).map(replica).collect(), led: true }];
+        let placements = vec![Placement { group: 1, replicas: (1..=3).map(replica).collect(), led }];
         let mut meta = Meta::default();
         let settings = Settings::default();
         meta.place(PlaceGroups { settings, map: RangeMap::even(1), placements }).expect("a sound placement");
@@ -280,8 +280,7 @@ mod tests {
     /// Claim: a group whose first replica is lost before it has begun is begun by the next one.
     #[test]
     fn the_first_whose_place_is_its_own_begins_a_group() {
-        let mut meta = meta();
-        meta.placements[0].led = false;
+        let mut meta = meta(false);
         let begin = |meta: &Meta| (101..=103).filter(|&node| begins(meta, 1, Incarnation(node))).collect::<Vec<_>>();
         let lose = |meta: &mut Meta, node: u32, loss: u32| {
             meta.replace(&ReplaceReplica { group: 1, node, incarnation: 100 + u64::from(node), loss }).expect("placed");
@@ -293,7 +292,7 @@ mod tests {
         assert_eq!(begin(&meta), [103]);
         lose(&mut meta, 1, 2);
         assert_eq!(begin(&meta), [103]);
-        meta.placements[0].led = true;
+        assert_eq!(meta.set_led(1), Ok(true));
         assert_eq!(begin(&meta), [] as [u64; 0], "it has begun");
     }
 
@@ -363,14 +362,14 @@ mod tests {
     /// Method: all orders of losing, asking, minting, making and finishing, to a depth of seven.
     #[test]
     fn an_id_whose_log_was_lost_never_runs_again() {
-        let start = Node { meta: meta(), losses: 0, held: None, dead: Vec::new(), sent: Vec::new() };
+        let start = Node { meta: meta(true), losses: 0, held: None, dead: Vec::new(), sent: Vec::new() };
         let seen = start.explore(7);
         assert!(seen > 10_000, "only {seen} states");
     }
 
     #[test]
     fn what_may_be_made_follows_the_count_of_losses() {
-        let mut meta = meta();
+        let mut meta = meta(true);
         let may = |meta: &Meta, losses| right_to_make(meta, 1, HERE, losses);
         assert_eq!((may(&meta, 0), may(&meta, 1)), (Some(ReplicaId(2)), None));
         let first = replace(&mut meta, 1);

@@ -293,7 +293,7 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
     }
 
     fn meta_changed(self: Rc<Self>, meta: Arc<Meta>) {
-        let known = meta.nodes.iter().filter(|info| info.node != self.config.node.0);
+        let known = meta.nodes().filter(|info| info.node != self.config.node.0);
         let addresses =
             known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
         self.shard.peers.set_addresses(AddressSource::Recorded, addresses.collect());

@@ -53,7 +53,7 @@ fn entries_until_marked(seed: u64, many: u32) -> usize {
     cluster.shape().numbers().for_each(|node| cluster.start(node));
     let meta = || cluster.probe(1).and_then(|probe| probe.meta());
     eventually(&cluster, "all are marked", || {
-        meta().is_some_and(|meta| !meta.placements.is_empty() && meta.placements.iter().all(|placement| placement.led))
+        meta().is_some_and(|meta| meta.is_placed() && meta.placements().all(|placement| placement.led))
     });
     cluster.probe(1).expect("it runs").log(GroupId::META, 0).len()
 }
@@ -135,17 +135,17 @@ fn a_replacement_without_a_quorum_holds_up_no_other() {
     cluster.start_with_shards(1, SHARDS);
     let meta = || cluster.probe(2).and_then(|probe| probe.meta()).expect("the meta group runs");
     let is_pending = |meta: &kahuna_machine::Meta, group: u32| {
-        meta.replacements.iter().any(|replacement| replacement.group == group && !replacement.finished)
+        meta.replacements().any(|replacement| replacement.group == group && !replacement.finished)
     };
     eventually(&cluster, "the one is asked for", || is_pending(&meta(), stuck.0));
     let others = others(stuck);
     let finished = || {
         let meta = meta();
-        let of_others = meta.replacements.iter().filter(|it| it.finished && others.contains(&it.group));
+        let of_others = meta.replacements().filter(|it| it.finished && others.contains(&it.group));
         of_others.count()
     };
     world.run_for(Duration::from_secs(3));
-    assert_eq!(finished(), others.len(), "{:?}", meta().replacements);
+    assert_eq!(finished(), others.len(), "{:?}", meta());
     assert!(is_pending(&meta(), stuck.0));
     assert_eq!(world.exits(), []);
 }

@@ -1,9 +1,14 @@
-//! One batch, command by command: the stamp, the gates, the decision.
+//! One batch, command by command: the stamp, the gates, the decision, what follows from it.
 
 use kahuna_protocol::batch::{Batch, Command};
-use kahuna_protocol::error::{ErrorCode, ErrorReply};
+use kahuna_protocol::error::ErrorReply;
 use kahuna_protocol::{FrameError, Hlc, Limits, Outcome, RequestRef};
 
+use super::commit::Store;
+use super::decide::{How, Refused, decide};
+use super::dedupe::{acknowledge, admit_answer, admit_session, is_in_time, record, recorded};
+use super::draft::{Draft, Now};
+use super::effects::{Effects, Interest};
 use crate::Machine;
 
 /// What a batch came to.
@@ -11,6 +16,8 @@ use crate::Machine;
 pub struct Applied {
     /// One outcome per command, in their order.
     pub outcomes: Vec<Outcome>,
+    /// What it brought about, as far as somebody asked for it.
+    pub effects: Effects,
 }
 
 /// Why a batch cannot be applied. The state may hold a part of it: the replica must stop.
@@ -48,17 +55,6 @@ fn no_limits() -> Limits {
     Limits { max_value_bytes: u32::MAX, ..Limits::default() }
 }
 
-/// One command's moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Its stamp, above every earlier one.
-    pub stamp: Hlc,
-    /// The stamp's milliseconds.
-    pub ms: u64,
-    /// What the leader stamped its batch with, in milliseconds: machine time may be ahead of it.
-    pub batch_ms: u64,
-}
-
 /// Whether a batch can be applied, whatever the state is.
 ///
 /// # Errors
@@ -73,6 +69,11 @@ pub fn check(batch: &Batch) -> Result<(), ApplyError> {
 }
 
 impl Machine {
+    /// What to note of what batches bring about from now on.
+    pub fn set_interest(&mut self, interest: Interest) {
+        self.interest = interest;
+    }
+
     /// Applies one entry of the log.
     ///
     /// # Errors
@@ -81,18 +82,19 @@ impl Machine {
         let batch_stamp = batch.stamp().map_err(|reason| ApplyError::new(0, reason))?;
         let commands = batch.commands().map_err(|reason| ApplyError::new(0, reason))?;
         let limits = no_limits();
-        let mut outcomes = Vec::new();
+        let mut applied = Applied { outcomes: Vec::new(), effects: Effects::default() };
         for (at, command) in commands.enumerate() {
             let fail = |reason| ApplyError::new(at, reason);
             let command = command.map_err(fail)?;
             let request = RequestRef::access(command.kind, command.body).map_err(fail)?;
             let now = self.advance(batch_stamp);
-            let outcome = self.execute(&command, request, &limits, now);
-            self.acknowledge(&command);
-            self.sweep(self.state.time.millis());
-            outcomes.push(outcome);
+            let outcome = self.execute(&command, request, &limits, now, &mut applied.effects);
+            applied.outcomes.push(outcome);
+            let mut store = self.store();
+            acknowledge(&mut store, &command);
+            store.sweep(store.state.time.millis());
         }
-        Ok(Applied { outcomes })
+        Ok(applied)
     }
 
     /// Takes the next command's stamp: the leader's, unless machine time is already there.
@@ -102,19 +104,45 @@ impl Machine {
         Now { stamp, ms: stamp.millis(), batch_ms: batch_stamp.millis() }
     }
 
-    fn execute(&mut self, command: &Command<'_>, request: RequestRef<'_>, limits: &Limits, now: Now) -> Outcome {
+    fn store(&mut self) -> Store<'_> {
+        Store { state: &mut self.state, index: &mut self.index }
+    }
+
+    fn execute(
+        &mut self,
+        command: &Command<'_>,
+        request: RequestRef<'_>,
+        limits: &Limits,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Outcome {
         let digest = if command.session == 0 { 0 } else { command.digest() };
-        if let Some(outcome) = self.recorded(command, digest) {
+        if let Some(outcome) = recorded(&self.state, command, digest) {
             return outcome;
         }
-        let decided = self.admit(command, request, limits, now).and_then(|()| self.decide(command, request, now));
-        match decided {
+        if let Err(refused) = self.admit(command, request, limits, now) {
+            return refused.into();
+        }
+        let mut writes = std::mem::take(&mut self.writes);
+        let decided = decide(request, &mut Draft::new(&self.state, now, &mut writes), How::of(command));
+        assert!(decided.is_ok() || writes.is_empty(), "a refused command leaves nothing behind");
+        let interest = self.interest;
+        let mut store = self.store();
+        store.commit(&mut writes, interest, effects);
+        let outcome = match decided {
             Ok(outcome) => {
-                self.record(command, digest, &outcome);
+                record(&mut store, command, digest, &outcome);
                 outcome
             }
-            Err(refused) => refused.into(),
-        }
+            Err(Refused::Recorded(error)) => {
+                let outcome = error.into();
+                record(&mut store, command, digest, &outcome);
+                outcome
+            }
+            Err(Refused::Untraced(error)) => error.into(),
+        };
+        self.writes = writes;
+        outcome
     }
 
     /// What must hold before anything is decided; none of these refusals is recorded. Only the partition that a request
@@ -129,46 +157,11 @@ impl Machine {
         if let Some(position) = request.route()
             && !self.owns(&position)
         {
-            return Err(self.moved());
+            return Err(self.state.moved());
         }
-        self.is_in_time(command, now)?;
+        is_in_time(&self.state, command, now)?;
         request.check(limits)?;
-        self.admit_session(command)?;
-        self.admit_answer(command)
-    }
-
-    /// Decides one command. An `Err` is a refusal that leaves no trace; it may be repeated under the same number.
-    fn decide(&mut self, command: &Command<'_>, request: RequestRef<'_>, now: Now) -> Result<Outcome, ErrorReply> {
-        match request {
-            RequestRef::LockAcquire(body) => self.lock_acquire(body, now),
-            RequestRef::LockExtend(body) => Ok(self.lock_extend(body, now)),
-            RequestRef::LockRelease(body) => Ok(self.lock_release(body, now)),
-            RequestRef::KeySet(body) => Ok(self.key_set(body, now)),
-            RequestRef::KeyDelete(body) => Ok(self.key_delete(body, command.flags, now)),
-            RequestRef::KeyExtend(body) => Ok(self.key_extend(body, now)),
-            RequestRef::KeyPersist(body) => Ok(self.key_persist(body, now)),
-            RequestRef::SequenceCreate(body) => Ok(self.sequence_create(body)),
-            RequestRef::SequenceNext(body) => self.sequence_draw(&body.name, 1, &body.idempotency_key, now),
-            RequestRef::SequenceReserve(body) => {
-                self.sequence_draw(&body.name, body.count.to_native(), &body.idempotency_key, now)
-            }
-            RequestRef::SequenceDelete(body) => Ok(self.sequence_delete(body)),
-            RequestRef::Tick(body) => self.tick(Hlc(body.to.to_native()), now),
-            RequestRef::PlaceGroups(body) => self.place_groups(body),
-            RequestRef::SetLed(body) => self.set_led(body),
-            RequestRef::UpsertNode(body) => self.upsert_node(body),
-            RequestRef::ReplaceReplica(body) => self.replace_replica(body),
-            RequestRef::FinishReplacement(body) => self.finish_replacement(body),
-            RequestRef::LockInfo(_)
-            | RequestRef::KeyGet(_)
-            | RequestRef::KeyExists(_)
-            | RequestRef::KeyScan(_)
-            | RequestRef::SequenceGet(_)
-            | RequestRef::MapGet(_)
-            | RequestRef::StatusGet(_) => Err(ErrorReply::new(
-                ErrorCode::BadRequest,
-                format!("kind {:#06x} is a read: it does not go through the log", command.kind),
-            )),
-        }
+        admit_session(&self.state, command)?;
+        admit_answer(&self.index, command)
     }
 }

@@ -1,17 +1,30 @@
 //! Applying a batch of commands: synchronous, total, and a function of the state and the batch alone.
 //!
-//! Each command gets a stamp of its own and passes the same gates in the same order: was it answered before, is it too
-//! late, is it mine, are its arguments in range. Then it is decided, its answer is recorded, and a bounded number of
-//! dead records is swept. Only a batch that this version cannot read is an error: such a replica must stop.
+//! ```text
+//!   batch ── each command ──► stamp ► recorded? ► mine? ► too late? ► in range? ──► decide ──► commit ──► record, sweep
+//!                                                                                 Draft: the   writes,
+//!                                                                                 state, and   effects
+//!                                                                                 its writes
+//! ```
+//! Each command gets a stamp of its own and passes the same gates in the same order. What it comes to is decided without
+//! changing anything: an operation reads the [`Draft`](draft::Draft) and adds writes to it. Then they are committed together,
+//! the answer is recorded, and a bounded number of dead records is swept. Only a batch that this version cannot read is an
+//! error: such a replica must stop.
 
 mod batch;
+mod commit;
+mod decide;
 mod dedupe;
+mod draft;
+mod effects;
 mod key;
 mod lock;
-mod meta;
 mod sequence;
-mod store;
 mod sweep;
+mod system;
+#[cfg(test)]
+mod tests;
 
-use batch::Now;
 pub use batch::{Applied, ApplyError, check};
+pub use draft::Write;
+pub use effects::{Changed, Effects, Interest, Released};

@@ -5,7 +5,8 @@
 
 use kahuna_protocol::Hlc;
 
-use crate::Machine;
+use super::commit::Store;
+use super::dedupe::drop_answer;
 use crate::state::Record;
 
 /// The most dead keys and locks that one command collects; it makes at most one.
@@ -19,9 +20,9 @@ const DEAD_STAY_CROWDED_MS: u64 = 10_000;
 /// From how many records on the dead stay shorter.
 const CROWD: usize = 65_536;
 
-impl Machine {
+impl Store<'_> {
     /// Collects some of what is due at `now_ms`.
-    pub(super) fn sweep(&mut self, now_ms: u64) {
+    pub fn sweep(&mut self, now_ms: u64) {
         self.sweep_records(now_ms);
         self.sweep_answers(now_ms);
         self.sweep_sessions(now_ms);
@@ -58,7 +59,7 @@ impl Machine {
     fn sweep_answers(&mut self, now_ms: u64) {
         for _ in 0..MAX_ANSWERS {
             match self.index.answers.first() {
-                Some(&(expiry_ms, session, number)) if now_ms > expiry_ms => self.drop_answer(session, number),
+                Some(&(expiry_ms, session, number)) if now_ms > expiry_ms => drop_answer(self, session, number),
                 _ => break,
             }
         }

@@ -1,7 +1,7 @@
 //! What a read can come to, and whose time decides.
 
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
-use kahuna_protocol::key::{Compacted, NotFound};
+use kahuna_protocol::request::{AnswerOf, ArchivedBody};
 use kahuna_protocol::{Hlc, Limits, Outcome, ReadLevel, RequestRef};
 
 use crate::Machine;
@@ -22,13 +22,9 @@ impl From<Outcome> for Read {
     }
 }
 
-/// Why a read shows nothing.
+/// Why a read has no answer of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Miss {
-    /// There is no value; the revision that says so.
-    NotFound(u64),
-    /// There may have been one: the oldest revision that is kept.
-    Compacted(u64),
     /// Machine time must reach this stamp first.
     NeedsTick(Hlc),
     /// The time as of which to read is further ahead than clocks may be apart.
@@ -40,8 +36,6 @@ pub enum Miss {
 impl From<Miss> for Read {
     fn from(miss: Miss) -> Self {
         match miss {
-            Miss::NotFound(revision) => Outcome::from(NotFound { revision }).into(),
-            Miss::Compacted(oldest) => Outcome::from(Compacted { oldest }).into(),
             Miss::NeedsTick(to) => Self::NeedsTick(to),
             Miss::Ahead { by_ms } => {
                 let text = format!("as_of is {by_ms} ms ahead of this node's clock (max_clock_skew_ms)");
@@ -99,7 +93,7 @@ impl Machine {
         if let Some(position) = request.route()
             && !self.owns(&position)
         {
-            return Outcome::from(self.moved()).into();
+            return Outcome::from(self.state.moved()).into();
         }
         if let Err(refused) = request.check(&Limits::default()) {
             return Outcome::from(refused).into();
@@ -110,14 +104,45 @@ impl Machine {
             clock_ms: Some(clock_ms),
             stale: level == ReadLevel::Stale,
         };
-        let answer = match request {
-            RequestRef::LockInfo(body) => self.lock_info(&body.name, now),
-            RequestRef::KeyGet(body) => self.key_get(body, now),
-            RequestRef::KeyExists(body) => self.key_exists(body, now),
-            RequestRef::KeyScan(body) => self.key_scan(body, now),
-            RequestRef::SequenceGet(body) => Ok(self.sequence_get(&body.name)),
-            _ => Ok(ErrorReply::new(ErrorCode::BadRequest, "a write is not answered from a replica's state").into()),
-        };
-        answer.map_or_else(Read::from, Read::Answer)
+        look(request, self, now)
     }
 }
+
+/// A request that is answered from a replica's state.
+pub trait Look: ArchivedBody {
+    /// Its answer.
+    ///
+    /// # Errors
+    /// [`Miss`].
+    fn look(&self, machine: &Machine, now: View) -> Result<AnswerOf<Self>, Miss>;
+}
+
+macro_rules! look {
+    (read $body:ident $machine:ident $now:ident) => {
+        $body.look($machine, $now).map_or_else(Read::from, |answer| Outcome::from(answer).into())
+    };
+    ($class:ident $body:ident $machine:ident $now:ident) => {{
+        let _ = $body;
+        let error = ErrorReply::new(ErrorCode::BadRequest, "a write is not answered from a replica's state");
+        Outcome::from(error).into()
+    }};
+}
+
+macro_rules! looks {
+    (
+        operations { $(
+            $_kind:literal $Body:ident: $class:ident $_room:ident at $_place:ident
+                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
+        )+ }
+        others { $( $_other_kind:literal $Other:ident: $other_class:ident -> $_OtherAnswer:ident; )+ }
+    ) => {
+        fn look(request: RequestRef<'_>, machine: &Machine, now: View) -> Read {
+            match request {
+                $( RequestRef::$Body(body) => look!($class body machine now), )+
+                $( RequestRef::$Other(body) => look!($other_class body machine now), )+
+            }
+        }
+    };
+}
+
+kahuna_protocol::operations!(looks);

@@ -7,8 +7,9 @@
 //! record out.
 
 mod answer;
+mod pick;
 mod point;
 mod scan;
 
 pub use answer::Read;
-use answer::{Life, Miss, View};
+use answer::{Life, Look, Miss, View};

@@ -3,13 +3,15 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use kahuna_protocol::key::{ArchivedKeyScan, Page, PageItem};
+use kahuna_protocol::answer::ScanAnswer;
+use kahuna_protocol::key::{ArchivedKeyScan, Compacted, Page, PageItem};
 use kahuna_protocol::position::Kind;
-use kahuna_protocol::{Hlc, Outcome, Position};
+use kahuna_protocol::{Hlc, Position};
 
-use super::{Miss, View};
+use super::pick::{Pick, key_as_of, reach};
+use super::{Look, Miss, View};
 use crate::Machine;
-use crate::state::{Lookup, Record};
+use crate::state::{Lookup, Range, Record, State};
 
 /// The most bytes of names and values in a page with more than one item.
 const MAX_PAGE_BYTES: usize = 1 << 20;
@@ -27,93 +29,102 @@ struct Gathering<'a> {
     bytes: usize,
 }
 
-impl Machine {
-    pub(super) fn key_scan(&self, body: &ArchivedKeyScan, now: View) -> Result<Outcome, Miss> {
-        let given = body.as_of.as_ref().map(|as_of| Hlc(as_of.to_native()));
+impl Look for ArchivedKeyScan {
+    fn look(&self, machine: &Machine, now: View) -> Result<ScanAnswer, Miss> {
+        let state = &machine.state;
+        let given = self.as_of.as_ref().map(|as_of| Hlc(as_of.to_native()));
         if let Some(as_of) = given {
-            self.reach(as_of, now)?;
-            if as_of < self.state.horizon {
-                return Err(Miss::Compacted(self.state.floors.revision.saturating_add(1)));
+            reach(state, as_of, now)?;
+            if as_of < state.horizon {
+                return Ok(Compacted { oldest: state.floors.revision.saturating_add(1) }.into());
             }
         }
-        let as_of = given.unwrap_or(self.state.time);
+        let as_of = given.unwrap_or(state.time);
         let view = given.map_or(now, |as_of| View::as_of(now, as_of));
-        let mut page = Gathering { body, view, as_of, items: Vec::new(), bytes: 0 };
-        let more = self.gather(&mut page)?;
-        if let (None, Some(_), Some(to)) = (given, &more, self.ended_since(now)) {
+        let mut page = Gathering { body: self, view, as_of, items: Vec::new(), bytes: 0 };
+        let more = match gather(state, &mut page)? {
+            Gathered::More(name) => Some(name),
+            Gathered::All => None,
+            Gathered::Compacted(oldest) => return Ok(Compacted { oldest }.into()),
+        };
+        if let (None, Some(_), Some(to)) = (given, &more, ended_since(machine, now)) {
             return Err(Miss::NeedsTick(to));
         }
         Ok(Page { items: page.items, more, as_of: as_of.0 }.into())
     }
+}
 
-    /// The tick that a scan of several pages needs before its first one: all pages are read as of one time, and at that
-    /// time nothing may be alive that the clock has ended already.
-    fn ended_since(&self, now: View) -> Option<Hlc> {
-        let clock_ms = now.clock_ms.filter(|&clock_ms| !now.stale && clock_ms > now.time_ms)?;
-        let bound = |ms| (ms, Position::of_hash(0));
-        let mut ended = self.index.endings.range(bound(now.time_ms)..bound(clock_ms));
-        ended.next().map(|_| Hlc::from_millis(clock_ms))
-    }
+/// What a page was filled to.
+enum Gathered {
+    /// There is more after this name.
+    More(Vec<u8>),
+    /// There is nothing more.
+    All,
+    /// The versions of that time are not kept any more: the oldest revision that is.
+    Compacted(u64),
+}
 
-    /// Fills the page; the name after which there is more.
-    fn gather(&self, page: &mut Gathering<'_>) -> Result<Option<Vec<u8>>, Miss> {
-        let body = page.body;
-        let Some(start) = first_bound(body) else { return Ok(None) };
-        let bucket = Position::of_space(&body.space);
-        let mut last_visited: Option<&Position> = None;
-        let range = (Bound::Included(&start), Bound::<&Position>::Unbounded);
-        for (visited, (position, record)) in self.state.records.range::<_, Position>(range).enumerate() {
-            if !position.encoded().starts_with(bucket.encoded()) {
-                return Ok(None);
-            }
-            if visited == MAX_VISITED {
-                return Ok(last_visited.and_then(Position::name_and_kind).map(|(name, _)| name));
-            }
-            last_visited = Some(position);
-            let (Record::Key(key), Some((name, Kind::Key))) = (record, position.name_and_kind()) else { continue };
-            if !name.starts_with(&body.prefix) {
-                return Ok(None);
-            }
-            let version = match self.key_as_of(key, page.as_of) {
-                Lookup::At(version) => version,
-                Lookup::Never(_) => continue,
-                Lookup::Gone(oldest) => return Err(Miss::Compacted(oldest)),
-            };
-            let value = match page.view.show(version) {
-                Ok((_, value)) => value,
-                Err(Miss::NotFound(_)) => continue,
-                Err(miss) => return Err(miss),
-            };
-            let item = PageItem {
-                key: name,
-                value: if body.keys_only { Vec::new() } else { value.to_vec() },
-                revision: version.revision,
-                modified: version.commit_stamp.0,
-                deadline_ms: version.deadline_ms,
-            };
-            if !page.push(item) {
-                return Ok(page.last_name());
-            }
-        }
-        self.behind_the_records(page)
-    }
+/// The tick that a scan of several pages needs before its first one: all pages are read as of one time, and at that time
+/// nothing may be alive that the clock has ended already.
+fn ended_since(machine: &Machine, now: View) -> Option<Hlc> {
+    let clock_ms = now.clock_ms.filter(|&clock_ms| !now.stale && clock_ms > now.time_ms)?;
+    let bound = |ms| (ms, Position::of_hash(0));
+    let mut ended = machine.index.endings.range(bound(now.time_ms)..bound(clock_ms));
+    ended.next().map(|_| Hlc::from_millis(clock_ms))
+}
 
-    /// The partition holds nothing more of the bucket; the next one may.
-    fn behind_the_records(&self, page: &Gathering<'_>) -> Result<Option<Vec<u8>>, Miss> {
-        let body = page.body;
-        let range = &self.state.range;
-        if !range.ends_inside(&body.space) {
-            return Ok(None);
+/// Fills the page.
+fn gather(state: &State, page: &mut Gathering<'_>) -> Result<Gathered, Miss> {
+    let body = page.body;
+    let Some(start) = first_bound(body) else { return Ok(Gathered::All) };
+    let bucket = Position::of_space(&body.space);
+    let after = |name: Option<Vec<u8>>| name.map_or(Gathered::All, Gathered::More);
+    let mut last_visited: Option<&Position> = None;
+    let range = (Bound::Included(&start), Bound::<&Position>::Unbounded);
+    for (visited, (position, record)) in state.records.range::<_, Position>(range).enumerate() {
+        if !position.encoded().starts_with(bucket.encoded()) {
+            return Ok(Gathered::All);
         }
-        let cut = range.last_name_of(&body.space);
-        if let Some(cut) = &cut
-            && !cut.starts_with(&body.prefix)
-            && cut[..] > body.prefix[..]
-        {
-            return Ok(None);
+        if visited == MAX_VISITED {
+            return Ok(after(last_visited.and_then(Position::name_and_kind).map(|(name, _)| name)));
         }
-        cut.map(Some).ok_or(Miss::Uncrossed)
+        last_visited = Some(position);
+        let (Record::Key(key), Some((name, Kind::Key))) = (record, position.name_and_kind()) else { continue };
+        if !name.starts_with(&body.prefix) {
+            return Ok(Gathered::All);
+        }
+        let version = match key_as_of(state, key, page.as_of) {
+            Lookup::At(version) => version,
+            Lookup::Never(_) => continue,
+            Lookup::Gone(oldest) => return Ok(Gathered::Compacted(oldest)),
+        };
+        let value = match page.view.show(version)? {
+            Pick::Shown(_, value) => value,
+            Pick::NotFound(_) => continue,
+            Pick::Compacted(oldest) => return Ok(Gathered::Compacted(oldest)),
+        };
+        let item = PageItem {
+            key: name,
+            value: if body.keys_only { Vec::new() } else { value.to_vec() },
+            revision: version.revision,
+            modified: version.commit_stamp.0,
+            deadline_ms: version.deadline_ms,
+        };
+        if !page.push(item) {
+            return Ok(after(page.last_name()));
+        }
     }
+    behind_the_records(&state.range, body)
+}
+
+/// The partition holds nothing more of the bucket; the next one may.
+fn behind_the_records(range: &Range, body: &ArchivedKeyScan) -> Result<Gathered, Miss> {
+    if !range.ends_inside(&body.space) {
+        return Ok(Gathered::All);
+    }
+    let cut = range.last_name_of(&body.space).ok_or(Miss::Uncrossed)?;
+    let is_behind = !cut.starts_with(&body.prefix) && cut[..] > body.prefix[..];
+    Ok(if is_behind { Gathered::All } else { Gathered::More(cut) })
 }
 
 impl Gathering<'_> {

@@ -1,7 +1,5 @@
 //! The first block's payload: everything that is there once.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use kahuna_protocol::Hlc;
 use kahuna_protocol::frame::{access, archive_into, to_owned};
@@ -40,17 +38,18 @@ pub fn write(state: &State, writer: &mut Writer) {
 }
 
 fn write_meta(state: &State, writer: &mut Writer) {
-    let Meta { settings, map, placements, replacements, nodes, next_replica } = &*state.meta;
+    let meta = &state.meta;
     writer.u64(state.meta_version);
-    writer.u64(*next_replica);
-    let groups = PlaceGroups { settings: *settings, map: map.clone(), placements: placements.clone() };
+    writer.u64(meta.next_replica());
+    let placements = meta.placements().cloned().collect();
+    let groups = PlaceGroups { settings: *meta.settings(), map: meta.map().clone(), placements };
     writer.counted(|out| archive_into(&groups, out));
-    writer.u32(u32::try_from(nodes.len()).expect("a cluster has far fewer nodes"));
-    for info in nodes {
+    writer.u32(u32::try_from(meta.nodes().count()).expect("a cluster has far fewer nodes"));
+    for info in meta.nodes() {
         writer.counted(|out| archive_into(&UpsertNode { info: info.clone() }, out));
     }
-    writer.u32(u32::try_from(replacements.len()).expect("one per place at most"));
-    for replacement in replacements {
+    writer.u32(u32::try_from(meta.replacements().count()).expect("one per place at most"));
+    for replacement in meta.replacements() {
         writer.counted(|out| archive_into(replacement, out));
     }
 }
@@ -83,7 +82,7 @@ fn read_fields(reader: &mut Reader<'_>, version: u16) -> Option<State> {
         _ => return None,
     };
     let meta_version = reader.u64()?;
-    let meta = Rc::new(read_meta(reader, version)?);
+    let meta = read_meta(reader, version)?;
     let range = Range { start, end, epoch };
     Some(State { time, horizon, floors, meta, meta_version, ..State::new(settings, range) })
 }
@@ -91,7 +90,6 @@ fn read_fields(reader: &mut Reader<'_>, version: u16) -> Option<State> {
 fn read_meta(reader: &mut Reader<'_>, version: u16) -> Option<Meta> {
     let next_replica = reader.u64()?;
     let groups: PlaceGroups = to_owned(access::<ArchivedPlaceGroups>(0, reader.bytes()?).ok()?);
-    let PlaceGroups { settings, map, placements } = groups;
     let mut nodes = Vec::new();
     for _ in 0..reader.u32()? {
         let node: UpsertNode = to_owned(access::<ArchivedUpsertNode>(0, reader.bytes()?).ok()?);
@@ -104,7 +102,7 @@ fn read_meta(reader: &mut Reader<'_>, version: u16) -> Option<Meta> {
         let replacement: Replacement = to_owned(access::<ArchivedReplacement>(0, reader.bytes()?).ok()?);
         replacements.push(replacement);
     }
-    Some(Meta { settings, map, placements, replacements, nodes, next_replica }).filter(Meta::is_sound)
+    Meta::from_parts(groups, next_replica, nodes, replacements)
 }
 
 #[cfg(test)]

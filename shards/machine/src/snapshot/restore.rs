@@ -95,7 +95,7 @@ impl Restore {
         match (kind, self.machine.is_some(), self.complete) {
             (BlockKind::Head, false, _) => {
                 let state = head::read(reader)?;
-                self.machine = Some(Machine { state, index: Index::default() });
+                self.machine = Some(Machine::of(state, Index::default()));
             }
             (BlockKind::Items, true, false) => {
                 while !reader.is_empty() {
@@ -184,7 +184,7 @@ impl Restore {
     }
 
     fn take_record(&mut self, position: Position, record: Record) -> Result<(), Fault> {
-        let Machine { state, index } = self.parts()?;
+        let Machine { state, index, .. } = self.parts()?;
         let kind = match record {
             Record::Key(_) => Kind::Key,
             Record::Lock(_) => Kind::Lock,
@@ -205,7 +205,7 @@ impl Restore {
         let (id, session) = items::read_session(reader).ok_or(Fault::Content("session"))?;
         let owed = self.tally.owed.checked_add(session.answers);
         self.tally.owed = owed.filter(|_| self.tally.current.is_none()).ok_or(Fault::Content("session"))?;
-        let Machine { state, index } = self.parts()?;
+        let Machine { state, index, .. } = self.parts()?;
         if state.sessions.get_max().is_some_and(|(last, _)| *last >= id) {
             return Err(Fault::Order("sessions"));
         }
@@ -219,7 +219,7 @@ impl Restore {
     fn take_answer(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let (key, answer) = items::read_answer(reader).ok_or(Fault::Content("answer"))?;
         let Self { machine, tally, .. } = self;
-        let Machine { state, index } = machine.as_mut().ok_or(Fault::Kind(BlockKind::Items as u8))?;
+        let Machine { state, index, .. } = machine.as_mut().ok_or(Fault::Kind(BlockKind::Items as u8))?;
         if !state.sessions.get(&key.0).is_some_and(|session| tally.take(key.0, session.answers)) {
             return Err(Fault::Content("answer"));
         }
@@ -234,7 +234,7 @@ impl Restore {
 
     fn take_draw(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let (key, draw) = items::read_draw(reader).ok_or(Fault::Content("draw"))?;
-        let Machine { state, index } = self.parts()?;
+        let Machine { state, index, .. } = self.parts()?;
         if state.draws.get_max().is_some_and(|(last, _)| *last >= key) {
             return Err(Fault::Order("draws"));
         }

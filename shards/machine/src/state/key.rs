@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use kahuna_protocol::Hlc;
 
-use super::record::is_past;
-
 /// The most versions that one write drops. Two would do to shrink a chain; more let it shrink faster.
 const MAX_DROPPED: usize = 8;
 
@@ -28,11 +26,6 @@ pub struct Version {
 }
 
 impl Version {
-    /// Whether it stands for a value at `time_ms`.
-    pub fn is_live(&self, skew_ms: u64, time_ms: u64) -> bool {
-        self.value.is_some() && self.deadline_ms.is_none_or(|deadline_ms| !is_past(deadline_ms, skew_ms, time_ms))
-    }
-
     /// The last millisecond in which it is alive, or was; `None` for a value without a deadline.
     pub fn end_ms(&self, skew_ms: u64) -> Option<u64> {
         match self.value {

@@ -1,6 +1,10 @@
 //! What the meta group keeps: who is there, and which group lives where.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use imbl::GenericOrdMap;
+use imbl::shared_ptr::ArcK;
 use kahuna_protocol::RangeMap;
 use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::meta::{
@@ -9,44 +13,89 @@ use kahuna_protocol::meta::{
 
 use super::Range;
 
-/// The cluster as the meta group knows it.
+/// An ordered map whose clone shares every node with the original, also on another thread.
+type Table<K, V> = GenericOrdMap<K, Arc<V>, ArcK>;
+
+/// The cluster as the meta group knows it. A clone shares all of it, and a change copies only the path that it touches: every
+/// shard of a node has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
-    /// For every data group.
-    pub settings: Settings,
-    /// The cluster's ranges; empty until the groups are placed.
-    pub map: RangeMap,
-    /// One line a group, ascending by group; empty until the groups are placed.
-    pub placements: Vec<Placement>,
-    /// One line for every place whose replica was lost, ascending by group and data directory.
-    pub replacements: Vec<Replacement>,
-    /// Ascending by node.
-    pub nodes: Vec<NodeInfo>,
-    /// No replica has this id or a higher one.
-    pub next_replica: u64,
+    settings: Settings,
+    map: Arc<RangeMap>,
+    /// By group.
+    placements: Table<u32, Placement>,
+    /// By group and data directory.
+    replacements: Table<(u32, u64), Replacement>,
+    /// By node.
+    nodes: Table<u32, NodeInfo>,
+    next_replica: u64,
 }
 
 impl Meta {
+    /// What was written down, in the order of a snapshot; `None` where it cannot have come about by what this type does.
+    pub fn from_parts(
+        groups: PlaceGroups,
+        next_replica: u64,
+        nodes: Vec<NodeInfo>,
+        replacements: Vec<Replacement>,
+    ) -> Option<Self> {
+        let PlaceGroups { settings, map, placements } = groups;
+        let ascends = placements.is_sorted_by(|one, next| one.group < next.group)
+            && nodes.is_sorted_by(|one, next| one.node < next.node)
+            && replacements.is_sorted_by(|one, next| place_of(one) < place_of(next));
+        let placed = |line: &Placement| (line.group, Arc::new(line.clone()));
+        let meta = Self {
+            settings,
+            placements: placements.iter().map(placed).collect(),
+            replacements: replacements.into_iter().map(|line| (place_of(&line), Arc::new(line))).collect(),
+            nodes: nodes.into_iter().map(|info| (info.node, Arc::new(info))).collect(),
+            next_replica,
+            map: Arc::new(map),
+        };
+        let is_known = |line: &Replacement| meta.placement(line.group).is_some() && line.replica < next_replica;
+        let is_sound = if meta.is_placed() {
+            check_map(&meta.map, &placements).is_ok()
+                && check_replicas(&placements, 1).is_ok_and(|lowest| lowest <= next_replica)
+                && meta.replacements().all(is_known)
+        } else {
+            meta.map.ranges.is_empty() && meta.replacements.is_empty()
+        };
+        (ascends && is_sound).then_some(meta)
+    }
+
+    /// For every data group.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The cluster's ranges; empty until the groups are placed.
+    pub fn map(&self) -> &RangeMap {
+        &self.map
+    }
+
+    /// One line a group, ascending by group; none until the groups are placed.
+    pub fn placements(&self) -> impl Iterator<Item = &Placement> {
+        self.placements.values().map(|placement| &**placement)
+    }
+
+    /// One line for every place whose replica was lost, ascending by group and data directory.
+    pub fn replacements(&self) -> impl Iterator<Item = &Replacement> {
+        self.replacements.values().map(|replacement| &**replacement)
+    }
+
+    /// The nodes, ascending by number.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.nodes.values().map(|info| &**info)
+    }
+
+    /// No replica has this id or a higher one.
+    pub fn next_replica(&self) -> u64 {
+        self.next_replica
+    }
+
     /// Whether the data groups have their places.
     pub fn is_placed(&self) -> bool {
         !self.placements.is_empty()
-    }
-
-    /// Whether it can have come about by what this type does: for what was read from a file.
-    pub fn is_sound(&self) -> bool {
-        let Self { map, placements, replacements, nodes, next_replica, .. } = self;
-        if !nodes.is_sorted_by(|one, next| one.node < next.node) {
-            return false;
-        }
-        if !self.is_placed() {
-            return map.ranges.is_empty() && replacements.is_empty();
-        }
-        let is_known = |line: &Replacement| self.placement(line.group).is_some() && line.replica < *next_replica;
-        placements.is_sorted_by(|one, next| one.group < next.group)
-            && check_map(map, placements).is_ok()
-            && check_replicas(placements, 1).is_ok_and(|lowest| lowest <= *next_replica)
-            && replacements.is_sorted_by(|one, next| place_of(one) < place_of(next))
-            && replacements.iter().all(is_known)
     }
 
     /// Takes the first placement; a second one changes nothing. Whether anything changed.
@@ -67,8 +116,10 @@ impl Meta {
         }
         check_map(&map, &placements)?;
         let next_replica = check_replicas(&placements, self.next_replica)?;
-        let nodes = std::mem::take(&mut self.nodes);
-        *self = Self { settings, map, placements, replacements: Vec::new(), next_replica, nodes };
+        self.settings = settings;
+        self.map = Arc::new(map);
+        self.placements = placements.into_iter().map(|placement| (placement.group, Arc::new(placement))).collect();
+        self.next_replica = next_replica;
         Ok(true)
     }
 
@@ -77,22 +128,22 @@ impl Meta {
     /// # Errors
     /// What is wrong with it, for a person.
     pub fn set_led(&mut self, group: u32) -> Result<bool, String> {
-        let Some(placement) = self.placements.iter_mut().find(|placement| placement.group == group) else {
-            return Err(format!("group {group} has no place"));
-        };
-        Ok(!std::mem::replace(&mut placement.led, true))
+        let placement = self.placements.get(&group).ok_or_else(|| format!("group {group} has no place"))?;
+        if placement.led {
+            return Ok(false);
+        }
+        self.placements.insert(group, Arc::new(Placement { led: true, ..Placement::clone(placement) }));
+        Ok(true)
     }
 
     /// The line of `group`.
     pub fn placement(&self, group: u32) -> Option<&Placement> {
-        let at = self.placements.binary_search_by_key(&group, |placement| placement.group).ok()?;
-        Some(&self.placements[at])
+        self.placements.get(&group).map(|placement| &**placement)
     }
 
     /// The last replacement of the replica that `group` has, or shall have, in the data directory `incarnation`.
     pub fn replacement(&self, group: u32, incarnation: u64) -> Option<&Replacement> {
-        let at = self.replacements.binary_search_by_key(&(group, incarnation), place_of).ok()?;
-        Some(&self.replacements[at])
+        self.replacements.get(&(group, incarnation)).map(|replacement| &**replacement)
     }
 
     /// Mints a replica for a place whose log is gone, unless that was done for this loss or a later one. Whether anything
@@ -116,8 +167,7 @@ impl Meta {
             return Err("losses count from 1".to_owned());
         }
         let placed = here.replica;
-        let at = self.replacements.binary_search_by_key(&(group, incarnation), place_of);
-        let before = at.ok().map(|at| &self.replacements[at]);
+        let before = self.replacement(group, incarnation);
         if before.is_some_and(|before| before.loss >= loss) {
             return Ok(false);
         }
@@ -126,10 +176,7 @@ impl Meta {
         let replica = self.next_replica;
         self.next_replica = replica.checked_add(1).ok_or("the replica ids leave none free")?;
         let minted = Replacement { group, node, incarnation, loss, replica, finished: false, lost };
-        match at {
-            Ok(at) => self.replacements[at] = minted,
-            Err(at) => self.replacements.insert(at, minted),
-        }
+        self.replacements.insert(place_of(&minted), Arc::new(minted));
         Ok(true)
     }
 
@@ -140,21 +187,22 @@ impl Meta {
     /// What is wrong with it, for a person.
     pub fn finish(&mut self, finished: &FinishReplacement) -> Result<bool, String> {
         let FinishReplacement { group, replica } = *finished;
-        let minted = |line: &&mut Replacement| line.group == group && line.replica == replica;
-        let Some(line) = self.replacements.iter_mut().find(minted) else {
-            let known = self.replacements.iter().any(|line| line.group == group && line.lost.contains(&replica));
+        let of_group = || self.replacements.range((group, 0)..=(group, u64::MAX)).map(|(_, line)| &**line);
+        let Some(line) = of_group().find(|line| line.replica == replica) else {
+            let known = of_group().any(|line| line.lost.contains(&replica));
             return if known { Ok(false) } else { Err(format!("replica {replica} replaces none of group {group}")) };
         };
-        if std::mem::replace(&mut line.finished, true) {
+        if line.finished {
             return Ok(false);
         }
-        let incarnation = line.incarnation;
-        let placement = self.placements.iter_mut().find(|placement| placement.group == group);
-        let placement = placement.expect("a replacement is minted for a group that has a place");
+        let (line, incarnation) = (Replacement { finished: true, ..line.clone() }, line.incarnation);
+        self.replacements.insert(place_of(&line), Arc::new(line));
+        let placement = self.placement(group).expect("a replacement is minted for a group that has a place");
         // Only a leader can have carried it out.
-        placement.led = true;
+        let mut placement = Placement { led: true, ..placement.clone() };
         let here = placement.replicas.iter_mut().filter(|here| here.incarnation == incarnation);
         here.for_each(|here| here.replica = replica);
+        self.placements.insert(group, Arc::new(placement));
         Ok(true)
     }
 
@@ -164,8 +212,10 @@ impl Meta {
     /// What is wrong with it, for a person.
     pub fn upsert_node(&mut self, info: NodeInfo) -> Result<bool, String> {
         let NodeInfo { node, incarnation, ref client_address, ref peer_address, shards } = info;
-        let mut replicas = self.placements.iter().flat_map(|placement| &placement.replicas);
-        if self.is_placed() && !replicas.any(|replica| (replica.node, replica.incarnation) == (node, incarnation)) {
+        let has_replica = |placement: &Placement| {
+            placement.replicas.iter().any(|replica| (replica.node, replica.incarnation) == (node, incarnation))
+        };
+        if self.is_placed() && !self.placements().any(has_replica) {
             return Err(format!("node {node} with data directory {incarnation:016x} has no replica of any group"));
         }
         if shards == 0 {
@@ -174,11 +224,10 @@ impl Meta {
         if [client_address, peer_address].iter().any(|address| address.len() > MAX_NAME_BYTES) {
             return Err(format!("an address of node {node} is longer than {MAX_NAME_BYTES} bytes"));
         }
-        match self.nodes.binary_search_by_key(&info.node, |node| node.node) {
-            Ok(at) if self.nodes[at] == info => return Ok(false),
-            Ok(at) => self.nodes[at] = info,
-            Err(at) => self.nodes.insert(at, info),
+        if self.nodes.get(&node).is_some_and(|known| **known == info) {
+            return Ok(false);
         }
+        self.nodes.insert(node, Arc::new(info));
         Ok(true)
     }
 }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use imbl::GenericOrdMap;
 use imbl::shared_ptr::RcK;
 use kahuna_protocol::meta::Settings;
-use kahuna_protocol::{Hlc, Position};
+use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Position};
 
-use super::{Answer, Draw, DrawKey, Key, Lock, Meta, Range, Record, Sequence, Session};
+use super::{Answer, Draw, DrawKey, Key, Lock, Meta, Range, Record, Sequence, Session, in_epoch};
 
 /// An ordered map whose clone shares every node with the original.
 pub type SharedMap<K, V> = GenericOrdMap<K, V, RcK>;
@@ -45,7 +45,7 @@ pub struct State {
     /// Draws under an idempotency key.
     pub draws: SharedMap<DrawKey, Draw>,
     /// What the meta group keeps; empty elsewhere.
-    pub meta: Rc<Meta>,
+    pub meta: Meta,
     /// Rises with every change of `meta`.
     pub meta_version: u64,
 }
@@ -63,9 +63,27 @@ impl State {
             sessions: SharedMap::new(),
             answers: SharedMap::new(),
             draws: SharedMap::new(),
-            meta: Rc::default(),
+            meta: Meta::default(),
             meta_version: 0,
         }
+    }
+
+    /// Whether this is the meta group's, which has no names.
+    pub fn is_of_meta(&self) -> bool {
+        self.range == Range::none()
+    }
+
+    /// What a request for a position outside of the range is answered.
+    pub fn moved(&self) -> ErrorReply {
+        let epoch = self.range.epoch;
+        let text = format!("the name is not in the range of this partition (epoch {epoch}): read the map again");
+        ErrorReply::new(ErrorCode::Moved, text)
+    }
+
+    /// What is said of a name that is not there, and last had the number `last`: in a restored partition a higher one may
+    /// have been minted and lost. A restore raises the incarnation of every sequence so, whenever it was made.
+    pub fn last_number(&self, last: u64) -> u64 {
+        in_epoch(last, self.settings.restore_epoch)
     }
 
     /// How much later than its deadline a lease ends, in milliseconds.

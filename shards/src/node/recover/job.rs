@@ -59,9 +59,9 @@ impl Job {
         let empty_meta = || Machine::new(founding.settings, Range::none());
         let old_meta = self.rebuild::<E>(disk, GroupId::META.0, &meta, empty_meta).await?;
         let known = old_meta.machine.meta();
-        let old_epoch = known.settings.restore_epoch.max(founding.settings.restore_epoch);
+        let old_epoch = known.settings().restore_epoch.max(founding.settings.restore_epoch);
         let restore_epoch = self.epoch_after(old_epoch)?;
-        let lowest_id = self.lowest_id(known.next_replica, found.values().chain([&meta]));
+        let lowest_id = self.lowest_id(known.next_replica(), found.values().chain([&meta]));
         let Mint { cluster, incarnation } = self.mint;
         let successor = Successor::new(&self.manifest, known, cluster, incarnation, restore_epoch, lowest_id)?;
 

@@ -48,7 +48,7 @@ impl Successor {
         founding.members = vec![Replica { replica: lowest_id, node: old.node, incarnation }];
         founding.settings.restore_epoch = restore_epoch;
         let placed = place_groups(&founding);
-        let mut map = if meta.is_placed() { meta.map.clone() } else { placed.map };
+        let mut map = if meta.is_placed() { meta.map().clone() } else { placed.map };
         map.ranges.iter_mut().for_each(|range| range.leader = 0);
         let mut partitions: Vec<u32> = map.ranges.iter().map(|range| range.partition).collect();
         partitions.sort_unstable();
