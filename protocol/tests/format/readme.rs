@@ -46,6 +46,35 @@ fn layouts_are_as_documented_and_without_gaps() {
     check_readme_block("layouts", &text);
 }
 
+/// One line of the table of requests: kind, name, class, room, outcomes.
+macro_rules! request_rows {
+    (
+        operations { $(
+            $kind:literal $Body:ident: $class:ident $room:ident at $_place:ident
+                -> $Answer:ident $({ $($Outcome:ident),+ })?;
+        )+ }
+        others { $( $_other_kind:literal $_Other:ident: $_other_class:ident -> $_OtherAnswer:ident; )+ }
+    ) => {
+        fn request_rows() -> Vec<String> {
+            let mut outcomes = BTreeMap::new();
+            $( $( outcomes.insert(stringify!($Answer), [$(stringify!($Outcome)),+].join(", ")); )? )+
+            vec![$( format!(
+                "| {:#06x} {} | {} | {} | {} |\n",
+                $kind, stringify!($Body), stringify!($class), stringify!($room), outcomes[stringify!($Answer)],
+            ) ),+]
+        }
+    };
+}
+
+kahuna_protocol::operations!(request_rows);
+
+#[test]
+fn requests_are_as_documented() {
+    let head = "| request | class | room | outcomes, besides `ErrorReply` |\n|---|---|---|---|\n";
+    let others = "| 0x0401 MapGet | node | keeps | Map |\n| 0x0402 StatusGet | node | keeps | Status |\n";
+    check_readme_block("requests", &[head, &request_rows().concat(), others].concat());
+}
+
 #[test]
 fn archived_types_have_alignment_one() {
     assert_eq!(align_of::<kahuna_protocol::handshake::ArchivedWelcome>(), 1);

@@ -230,11 +230,19 @@ macro_rules! any_json {
     };
 }
 
-any_json! { request_json Request {
-    LockAcquire, LockExtend, LockRelease, LockInfo, KeySet, KeyGet, KeyExists, KeyDelete, KeyExtend, KeyPersist, KeyScan,
-    SequenceCreate, SequenceNext, SequenceReserve, SequenceGet, SequenceDelete, MapGet, StatusGet, Tick, PlaceGroups,
-    SetLed, UpsertNode, ReplaceReplica, FinishReplacement,
-} }
+macro_rules! request_json {
+    (
+        operations { $(
+            $_kind:literal $Body:ident: $_class:ident $_room:ident at $_place:ident
+                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
+        )+ }
+        others { $( $_other_kind:literal $Other:ident: $_other_class:ident -> $_OtherAnswer:ident; )+ }
+    ) => {
+        any_json! { request_json Request { $($Body,)+ $($Other),+ } }
+    };
+}
+
+kahuna_protocol::operations!(request_json);
 
 any_json! { outcome_json Outcome {
     Acquired, Held, LockExtended, NotHeld, NotOwner, Released, LockState, Set, NotSet, Value, Exists, NotFound, Deleted,
