@@ -2,6 +2,7 @@
 
 use kahuna_protocol::batch::{Batch, BatchBuilder, COMMAND_RECLAIM};
 use kahuna_protocol::key::KeyDelete;
+use kahuna_protocol::meta::Tick;
 use kahuna_protocol::{FrameError, Hlc, Request, RequestPrelude};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ fn batch() -> (Batch, Vec<(Request, u16, RequestPrelude)>) {
     let commands = vec![
         (samples::set_plain(), 0, prelude(42)),
         (delete.into(), COMMAND_RECLAIM, prelude(43)),
-        (samples::requests()[19].clone(), 0, RequestPrelude::default()),
+        (Request::from(Tick { to: samples::stamp() }), 0, RequestPrelude::default()),
     ];
     let mut builder = BatchBuilder::new();
     for (request, flags, prelude) in &commands {

@@ -87,6 +87,8 @@ pub struct FoundKey<'a> {
     pub fresh: bool,
     /// Its value, if it is alive.
     pub value: Option<&'a Bytes>,
+    /// When it ends, Unix milliseconds, if it is alive.
+    pub deadline_ms: Option<u64>,
 }
 
 impl FoundKey<'_> {
@@ -152,12 +154,17 @@ impl<'a> Draft<'a> {
     /// The key at `position`.
     pub fn key(&self, position: &Position) -> FoundKey<'_> {
         let Some((version, deadline_ms)) = self.newest(position) else {
-            return FoundKey { revision: self.last_number(self.state.floors.revision), fresh: true, value: None };
+            return FoundKey {
+                revision: self.last_number(self.state.floors.revision),
+                fresh: true,
+                value: None,
+                deadline_ms: None,
+            };
         };
         let ended = deadline_ms.is_some_and(|deadline_ms| is_past(deadline_ms, self.skew_ms(), self.now.ms));
         let value = version.value.as_ref().filter(|_| !ended);
         let revision = if value.is_some() { version.revision } else { self.last_number(version.revision) };
-        FoundKey { revision, fresh: false, value }
+        FoundKey { revision, fresh: false, value, deadline_ms: deadline_ms.filter(|_| !ended) }
     }
 
     /// The newest version of a key, and when it ends.
