@@ -228,6 +228,32 @@ impl ArchivedKeyScan {
     }
 }
 
+/// The longest value that an append makes, in bytes. Part of what replicas agree on.
+pub const MAX_APPENDED_BYTES: usize = 1 << 20;
+
+/// Writes a key's value with more bytes behind it, and keeps the key's deadline; a key that does not exist begins empty. What
+/// would be longer than [`MAX_APPENDED_BYTES`] is `TooLarge`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct KeyAppend {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The bytes to append.
+    pub suffix: Vec<u8>,
+    /// What must hold.
+    pub condition: Condition,
+    /// The revision that this write replaces need not be kept.
+    pub no_history: bool,
+}
+
+impl ArchivedKeyAppend {
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), ErrorReply> {
+        name("key", &self.key)?;
+        value("suffix", &self.suffix, limits)?;
+        self.condition.check(&self.key, limits)
+    }
+}
+
 /// Written.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]

@@ -31,6 +31,7 @@ macro_rules! operations {
                 0x0205 KeyExtend: write grows at key -> KeyExtendAnswer { KeyExtended, NotFound };
                 0x0206 KeyPersist: write grows at key -> KeyExtendAnswer;
                 0x0207 KeyScan: read keeps at start -> ScanAnswer { Page, Compacted };
+                0x0208 KeyAppend: write grows at key -> AppendAnswer { Set, NotSet };
                 0x0301 SequenceCreate: write grows at name -> CreateAnswer { SequenceCreated, SequenceExists };
                 0x0302 SequenceNext: write grows at name -> AllocateAnswer { Allocated, Exhausted, SequenceNotFound };
                 0x0303 SequenceReserve: write grows at name -> AllocateAnswer;

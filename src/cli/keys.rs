@@ -8,7 +8,9 @@ use kahuna::units::Span;
 use kahuna_client::CallOptions;
 use kahuna_client::blocking::Client;
 use kahuna_client::protocol::ReadLevel;
-use kahuna_client::protocol::key::{Condition, KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeySet, LockGuard};
+use kahuna_client::protocol::key::{
+    Condition, KeyAppend, KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeySet, LockGuard,
+};
 use kahuna_client::protocol::limits::MAX_BODY_BYTES;
 
 use super::as_of::AsOf;
@@ -21,6 +23,8 @@ use super::scan::{ScanArgs, scan};
 pub enum KeyVerb {
     /// Write a key
     Set(SetArgs),
+    /// Write a key's value with more bytes behind it, up to 1MiB; its time to live stays
+    Append(AppendArgs),
     /// Read a key's value
     Get(GetArgs),
     /// Ask whether a key exists
@@ -51,6 +55,23 @@ pub struct SetArgs {
     /// Only if the key does not exist
     #[arg(long, conflicts_with = "xx")]
     nx: bool,
+    /// Only if the key exists
+    #[arg(long)]
+    xx: bool,
+    #[command(flatten)]
+    when: WhenArgs,
+    /// The revision that this replaces need not be kept
+    #[arg(long)]
+    no_history: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct AppendArgs {
+    /// The key; one that does not exist begins empty
+    key: String,
+    /// What to append; `-` reads stdin to the end
+    #[arg(allow_negative_numbers = true)]
+    suffix: String,
     /// Only if the key exists
     #[arg(long)]
     xx: bool,
@@ -179,6 +200,11 @@ pub fn run(verb: KeyVerb, client: &ClientArgs) -> Result<Exit, Failure> {
                 condition: args.when.condition(args.nx, args.xx),
                 no_history: args.no_history,
             };
+            client.answer(call, plain())
+        }
+        KeyVerb::Append(args) => {
+            let (suffix, condition) = (value_or_stdin(args.suffix)?, args.when.condition(false, args.xx));
+            let call = KeyAppend { key: args.key.into_bytes(), suffix, condition, no_history: args.no_history };
             client.answer(call, plain())
         }
         KeyVerb::Get(args) => {

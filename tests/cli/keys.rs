@@ -18,12 +18,15 @@ fn a_keys_life() {
     assert_eq!(node.expect("get a", 0, "value")["deadline"], deadline);
     assert_eq!(node.expect("persist a", 0, "persisted")["revision"], 1);
     assert!(node.expect("get a", 0, "value").get("deadline").is_none());
-    assert_eq!(node.expect("del a", 0, "deleted")["revision"], 2);
-    assert_eq!(node.expect("get a", 3, "not_found")["revision"], 2);
-    assert_eq!(node.expect("del a", 3, "not_found")["revision"], 2);
+    assert_eq!(node.expect("append a 23 --if-value 1", 0, "set")["revision"], 2);
+    assert_eq!(node.expect("get a", 0, "value")["value"], "123");
+    assert_eq!(node.expect("append b 1 --xx", 3, "not_set")["why"], "absent");
+    assert_eq!(node.expect("del a", 0, "deleted")["revision"], 3);
+    assert_eq!(node.expect("get a", 3, "not_found")["revision"], 3);
+    assert_eq!(node.expect("del a", 3, "not_found")["revision"], 3);
     node.expect("exists a", 3, "not_found");
     node.expect("extend a --ttl 1s", 3, "not_found");
-    assert_eq!(node.expect("kv set a 2", 0, "set")["revision"], 3);
+    assert_eq!(node.expect("kv set a 2", 0, "set")["revision"], 4);
     assert_eq!(node.expect("kv get a --revision 1", 0, "value")["value"], "1");
 }
 

@@ -66,6 +66,21 @@ macro_rules! verbs {
             self.call(names::KeySet { key, value, ttl_ms, condition, no_history: false })$($suffix)*
         }
 
+        /// Writes a key's value with `suffix` behind it; a key that does not exist begins empty. For conditions hand a
+        /// [`kahuna_protocol::key::KeyAppend`] to `call`.
+        ///
+        /// # Errors
+        /// See [`ClientError`]; `TooLarge` when the value would be longer than
+        /// [`MAX_APPENDED_BYTES`](kahuna_protocol::key::MAX_APPENDED_BYTES).
+        pub $($async)* fn append(
+            &self,
+            key: impl Into<Vec<u8>>,
+            suffix: impl Into<Vec<u8>>,
+        ) -> Result<names::AppendAnswer, ClientError> {
+            let (key, suffix, condition) = (key.into(), suffix.into(), names::Condition::default());
+            self.call(names::KeyAppend { key, suffix, condition, no_history: false })$($suffix)*
+        }
+
         /// Reads the newest revision of a key.
         ///
         /// # Errors

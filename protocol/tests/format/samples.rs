@@ -54,6 +54,7 @@ pub fn requests() -> Vec<Request> {
             keys_only: true,
         }
         .into(),
+        KeyAppend { key: name(), suffix: b" E".to_vec(), condition: Condition::default(), no_history: true }.into(),
         SequenceCreate { name: b"tickets".to_vec(), initial: 1_000, increment: -2, max: Some(-5_000) }.into(),
         SequenceNext { name: b"tickets".to_vec(), idempotency_key: Vec::new() }.into(),
         SequenceReserve { name: b"tickets".to_vec(), count: 10, idempotency_key: b"order 4711".to_vec() }.into(),

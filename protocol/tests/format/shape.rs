@@ -166,6 +166,7 @@ structs! {
     KeyDelete { key, condition }
     KeyExtend { key, ttl_ms }
     KeyPersist { key }
+    KeyAppend { key, suffix, condition, no_history }
     KeyScan { space, from, after, prefix, limit, as_of, keys_only }
     SequenceCreate { name, initial, increment, max }
     SequenceNext { name, idempotency_key }

@@ -6,11 +6,11 @@ use common::*;
 use kahuna_machine::Range;
 use kahuna_protocol::batch::{BatchBuilder, COMMAND_RECLAIM};
 use kahuna_protocol::key::{
-    Compacted, Condition, Deleted, Exists, KeyDelete, KeyExists, KeyExtend, KeyExtended, KeyPersist, KeySet, NotSet,
-    Set, Unmet, Value,
+    Compacted, Condition, Deleted, Exists, KeyAppend, KeyDelete, KeyExists, KeyExtend, KeyExtended, KeyPersist, KeySet,
+    MAX_APPENDED_BYTES, NotSet, Set, Unmet, Value,
 };
 use kahuna_protocol::meta::Settings;
-use kahuna_protocol::{Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, Hlc, Outcome, Request, RequestPrelude};
 
 fn conditional(key: &str, condition: Condition) -> KeySet {
     KeySet { condition, ..set(key, "new") }
@@ -128,6 +128,31 @@ fn a_guarded_write_needs_the_live_grant() {
     bench.release("k", "b");
     let stale = KeyDelete { condition: if_lock("k", token), ..delete("k") };
     assert_eq!(bench.run(stale), not_set(2, Unmet::Lock));
+}
+
+#[test]
+fn an_append_makes_a_revision_keeps_the_deadline_and_is_bounded() {
+    let mut bench = Bench::new();
+    let append = |suffix: &[u8], condition| KeyAppend {
+        key: b"k".to_vec(),
+        suffix: suffix.to_vec(),
+        condition,
+        no_history: false,
+    };
+    let any = Condition::default;
+    assert_eq!(bench.run(append(b"x", Condition { present: true, ..any() })), not_set(0, Unmet::Absent));
+    assert_eq!(bench.run(append(b"one", any())), Set { revision: 1 }.into(), "a key that is not there begins empty");
+    bench.run(KeyExtend { key: b"k".to_vec(), ttl_ms: 1_000 });
+    assert_eq!(bench.run(append(b", two", Condition { revision: Some(1), ..any() })), Set { revision: 2 }.into());
+    let value = bench.value("k").expect("alive");
+    assert_eq!((value.value, value.deadline_ms), (b"one, two".to_vec(), Some(START_MS + 1_000)));
+    let most = MAX_APPENDED_BYTES - b"one, two".len();
+    let Outcome::Error(refused) = bench.run(append(&vec![b'x'; most + 1], any())) else { panic!("it is too large") };
+    assert_eq!((refused.code(), bench.value("k").expect("alive").revision), (ErrorCode::TooLarge, 2));
+    assert_eq!(bench.run(append(&vec![b'x'; most], any())), Set { revision: 3 }.into());
+    bench.pass(2_000);
+    assert_eq!(bench.run(append(b"new", any())), Set { revision: 4 }.into());
+    assert_eq!(bench.value("k").expect("alive").value, b"new", "what has ended is not continued");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Key commands.
 
 use bytes::Bytes;
-use kahuna_protocol::Position;
-use kahuna_protocol::answer::{DeleteAnswer, KeyExtendAnswer, SetAnswer};
+use kahuna_protocol::answer::{AppendAnswer, DeleteAnswer, KeyExtendAnswer, SetAnswer};
 use kahuna_protocol::key::{
-    ArchivedCondition, ArchivedKeyDelete, ArchivedKeyExtend, ArchivedKeyPersist, ArchivedKeySet, Deleted, KeyExtended,
-    NotFound, NotSet, Set, Unmet,
+    ArchivedCondition, ArchivedKeyAppend, ArchivedKeyDelete, ArchivedKeyExtend, ArchivedKeyPersist, ArchivedKeySet,
+    Deleted, KeyExtended, MAX_APPENDED_BYTES, NotFound, NotSet, Set, Unmet,
 };
 use kahuna_protocol::position::Kind;
+use kahuna_protocol::{ErrorCode, ErrorReply, Position};
 
 use super::decide::{Decide, How, Refused};
 use super::draft::{Draft, FoundKey, Write};
@@ -25,6 +25,27 @@ impl Decide for ArchivedKeySet {
         // The value is copied, so that a small one cannot pin the batch it came in.
         let value = Some(Bytes::copy_from_slice(&self.value));
         let (last, fresh) = (found.revision, found.fresh);
+        let revision = write_version(draft, position, (last, fresh), value, deadline_ms, self.no_history);
+        Ok(Set { revision }.into())
+    }
+}
+
+/// Writes a new version with more bytes behind the value if the condition holds.
+impl Decide for ArchivedKeyAppend {
+    fn decide(&self, draft: &mut Draft<'_>, _: How) -> Result<AppendAnswer, Refused> {
+        let position = Position::new(&self.key, Kind::Key);
+        let found = draft.key(&position);
+        if let Some(why) = unmet(draft, &self.key, &found, &self.condition) {
+            return Ok(NotSet { revision: found.revision, why }.into());
+        }
+        let before = found.value.map_or(&[][..], |value| &value[..]);
+        let bytes = before.len() + self.suffix.len();
+        if bytes > MAX_APPENDED_BYTES {
+            let text = format!("the value would have {bytes} bytes; an append makes at most {MAX_APPENDED_BYTES}");
+            return Err(Refused::Recorded(ErrorReply::new(ErrorCode::TooLarge, text)));
+        }
+        let value = Some(Bytes::from([before, &self.suffix[..]].concat()));
+        let (last, fresh, deadline_ms) = (found.revision, found.fresh, found.deadline_ms);
         let revision = write_version(draft, position, (last, fresh), value, deadline_ms, self.no_history);
         Ok(Set { revision }.into())
     }
