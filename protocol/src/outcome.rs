@@ -51,13 +51,16 @@ macro_rules! is_bulky {
 
 /// One row per outcome: its kind, its body, its verdict, and whether it can be long.
 macro_rules! outcomes {
-    ($( $(#[$meta:meta])* $kind:literal => $Variant:ident($Body:ident) $verdict:ident $length:ident, )+) => {
+    ($( $kind:literal => $Variant:ident($Body:ident) $verdict:ident $length:ident, )+) => {
         macros::bodies! {
             /// What a request came to. Refusals are data; only `Error` says that nothing was decided.
             owned Outcome;
             /// An outcome's body, validated, in the buffer it came in.
             borrowed OutcomeRef;
-            $( $(#[$meta])* $kind => $Variant(bodies::$Body), )+
+            $(
+                #[doc = concat!("See [`", stringify!($Body), "`](bodies::", stringify!($Body), ").")]
+                $kind => $Variant(bodies::$Body),
+            )+
         }
 
         $(
@@ -94,60 +97,32 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// `lock acquire`.
     0x8101 => Acquired(Acquired) done short,
-    /// `lock acquire`.
     0x8102 => Held(Held) taken short,
-    /// `lock extend`.
     0x8103 => LockExtended(LockExtended) done short,
-    /// `lock extend`, `release`, `info`.
     0x8104 => NotHeld(NotHeld) unmet short,
-    /// `lock extend`, `release`.
     0x8105 => NotOwner(NotOwner) taken short,
-    /// `lock release`.
     0x8106 => Released(Released) done short,
-    /// `lock info`.
     0x8107 => LockState(LockState) done short,
-    /// `set`.
     0x8201 => Set(Set) done short,
-    /// `set`, `delete`.
     0x8202 => NotSet(NotSet) unmet short,
-    /// `get`.
     0x8203 => Value(Value) done bulky,
-    /// `exists`.
     0x8204 => Exists(Exists) done short,
-    /// `get`, `exists`, `delete`, `extend`, `persist`.
     0x8205 => NotFound(NotFound) unmet short,
-    /// `delete`.
     0x8206 => Deleted(Deleted) done short,
-    /// `extend`, `persist`.
     0x8207 => KeyExtended(KeyExtended) done short,
-    /// `scan`.
     0x8208 => Page(Page) done bulky,
-    /// `get`, `exists`, `scan` at a revision or time that is gone.
     0x8209 => Compacted(Compacted) unmet short,
-    /// `seq create`.
     0x8301 => SequenceCreated(SequenceCreated) done short,
-    /// `seq create`.
     0x8302 => SequenceExists(SequenceExists) unmet short,
-    /// `seq next`, `reserve`.
     0x8303 => Allocated(Allocated) done short,
-    /// `seq get`.
     0x8304 => SequenceState(SequenceState) done short,
-    /// `seq del`.
     0x8305 => SequenceDeleted(SequenceDeleted) done short,
-    /// Any but `create`.
     0x8306 => SequenceNotFound(SequenceNotFound) unmet short,
-    /// `seq next`, `reserve`.
     0x8307 => Exhausted(Exhausted) unmet short,
-    /// The map.
     0x8401 => Map(Map) done bulky,
-    /// A node's state.
     0x8402 => Status(Status) done bulky,
-    /// A command of the system.
     0x8501 => Done(Done) done short,
-    /// `ReplaceReplica`.
     0x8502 => Replacement(Replacement) done short,
-    /// Nothing was decided, or a duplicate was refused.
     0x8f01 => Error(ErrorReply) error short,
 }
