@@ -46,7 +46,7 @@ impl<E: Env> Replica<E> {
     /// Campaigns at once, unless it leads or the boot gate holds. For when the old leader is known to be gone and its lease
     /// over.
     pub fn campaign(&self) {
-        if self.is_gated() {
+        if self.gate.is_closed::<E>() {
             // Its own vote would be the first that forgets the lease.
             return;
         }

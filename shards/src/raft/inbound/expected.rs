@@ -6,7 +6,7 @@
 //! all, because this replica campaigned meanwhile, makes no honest claim wrong.
 
 use super::claim::{Claim, Run};
-use super::election::check_term;
+use super::term::check_term;
 use super::wrong::Wrong;
 use crate::raft::entries::Entries;
 use crate::raft::types::{LogId, Vote, log_id};
