@@ -6,7 +6,7 @@ use std::time::Duration;
 use kahuna_wal::Space;
 
 use super::context::NodeContext;
-use super::leaderships::give_away;
+use super::hand_over::give_away;
 use crate::env::Env;
 use crate::group::Group;
 

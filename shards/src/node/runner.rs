@@ -41,7 +41,7 @@ use crate::shard::{ControlHandler, Shard};
 /// Between two counts of the shard's progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 
-/// One shard of a node. Its acts are functions of [`NodeContext`].
+/// One shard of a node. Its acts are functions of `NodeContext`.
 pub struct Runner<E: Env> {
     cx: Rc<NodeContext<E>>,
     groups: Rc<Groups<E>>,

@@ -1,8 +1,7 @@
 //! Keeping a group's log short: when to take a snapshot, and how much of the log goes behind it.
 //!
 //! A snapshot is due when the entries applied since the last one amount to so many bytes and to as many as it has, when
-//! the last one turned out to be damaged, or when the shard's log asks,
-//! because this group's old entries keep a segment from being recycled. Behind a snapshot a short tail of the log
+//! the last one turned out to be damaged, or when the shard's log asks, because this group's old entries pin a segment. Behind a snapshot a short tail of the log
 //! stays, so that a follower that is a little late is fed entries, not the whole snapshot; not when the shard's log asked.
 
 use std::cell::Cell;

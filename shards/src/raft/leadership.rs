@@ -65,8 +65,8 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Hands the leadership to `to` if that replica is there, past its boot gate, caught up and not short of room. From then on this one takes
-    /// no writes until somebody is elected, see [`leader_changed`](Self::leader_changed).
+    /// Transfers the leadership to `to` if that replica is there, past its boot gate, caught up and not short of room. From
+    /// then on this one takes no writes until a leader is elected, see [`leader_changed`](Self::leader_changed).
     ///
     /// # Errors
     /// When nothing was changed.

@@ -26,7 +26,8 @@ pub enum Space {
     Plenty,
     /// The disk is full. The log goes on in the segments of its reserve, which purges refill.
     Reserve,
-    /// The disk is full and the reserve is used up: appends wait, in order, for [`Log::retry_allocation`](crate::Log::retry_allocation) or a purged segment.
+    /// The disk is full and the reserve is used up: appends wait, in order, for
+    /// [`Log::retry_allocation`](crate::Log::retry_allocation) or a purged segment.
     Exhausted,
 }
 

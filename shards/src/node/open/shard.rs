@@ -15,7 +15,7 @@ use super::remedy::way_out;
 use crate::env::{Env, ExitCode};
 use crate::node::context::NodeContext;
 use crate::node::found::creation::Creation;
-use crate::node::leaderships::prefer_leaders;
+use crate::node::hand_over::prefer_leaders;
 use crate::node::log_maintenance::run_log_maintenance;
 use crate::node::manifest::Manifest;
 use crate::node::repair::{Reseed, carry_out_replacements, open_or_replace_log};

@@ -55,8 +55,8 @@ async fn try_open_log<E: Env>(
     Log::open(cx.disk.clone(), &dir, identity, options).await
 }
 
-/// Reports the loss of a log, or of a snapshot, to shard 0, which counts it; returns the manifest that says so, which is durable then. Ends the
-/// process of a node that is alone: nobody could feed it.
+/// Reports the loss of a log, or of a snapshot if there is no `log_of`, to shard 0, which counts it; returns the manifest
+/// with the new count, durable then. Ends the process of a node that is alone: nobody could feed it.
 pub async fn report_loss<E: Env>(cx: &NodeContext<E>, log_of: Option<ShardId>, why: &str) -> Arc<Manifest> {
     let dir = cx.data_dir().display();
     let members = cx.manifest().founding.as_ref().map_or(0, |founding| founding.members.len());

@@ -54,7 +54,8 @@ impl<E: Env> Reseed<E> {
         Self { cx, groups }
     }
 
-    /// Makes the meta group's new replica in the place of the one that was `founded`, or of a later one; false if the node stops before.
+    /// Makes the meta group's new replica in the place of the one that was `founded`, or of a later one; false if the node
+    /// stops before.
     pub async fn replace_meta(&self, founded: &Creation) -> bool {
         let mut report = Report::default();
         while !self.cx.is_stopping() {

@@ -30,7 +30,7 @@ pub struct Admitted<'a> {
 }
 
 impl Door {
-    /// Judges a claim of a replica that has `entries`; `known` need not say what is shared. What is let in must be handed to
+    /// Checks a claim of a replica that has `entries`; `known` need not say what is shared. What is let in must be handed to
     /// openraft before the next one is judged.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Door {
         for (_, earlier) in &*under_way {
             expected.take(earlier);
         }
-        expected.judge(&claim)?;
+        expected.check(&claim)?;
         let higher = expected.is_stale(claim.vote).then(|| expected.vote());
         let commit = expected.take(&claim);
         let number = self.next.get();

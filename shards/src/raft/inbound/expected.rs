@@ -82,7 +82,7 @@ impl<'a> Expected<'a> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn judge(&self, claim: &Claim) -> Result<(), Wrong> {
+    pub fn check(&self, claim: &Claim) -> Result<(), Wrong> {
         check_term(claim.vote, self.most_term)?;
         if self.is_stale(claim.vote) {
             return Ok(());
