@@ -9,7 +9,7 @@ use kahuna_protocol::{ErrorCode, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::raft::messages::{
-    APPEND, PRE_VOTE, READY, TAKE_OVER, VOTE, put_append, put_vote_request, readiness,
+    APPEND, PRE_VOTE, READY, TRANSFER_LEADER, VOTE, put_append, put_vote_request, readiness,
 };
 use kahuna_shards::raft::types::{Types, Vote};
 use kahuna_shards::raft::{ProposeError, TransferError};
@@ -210,7 +210,7 @@ fn a_restarted_voter_is_mute_until_the_lease_it_may_have_granted_is_over() {
         }
         let ready = voter.replica.on_message(from, READY, Bytes::new()).await.expect("always answered");
         assert!(!readiness(&ready.1).expect("well formed").0);
-        let take_over = voter.replica.on_message(from, TAKE_OVER, Bytes::from_static(&[0; 42])).await;
+        let take_over = voter.replica.on_message(from, TRANSFER_LEADER, Bytes::from_static(&[0; 42])).await;
         assert_eq!(take_over.expect_err("the gate holds").code(), ErrorCode::NotReady);
         assert_eq!(voter.replica.leader().term, term, "nothing was stored");
         // What a leader says is heard; so is a candidate that the leader appointed.

@@ -15,8 +15,8 @@ use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::{PeerHandler, PeerIdentity, PeerReplier};
 use kahuna_shards::raft::messages::{
-    APPEND, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE, put_append,
-    put_take_over, put_vote_request,
+    APPEND, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TRANSFER_LEADER, VOTE, put_append,
+    put_transfer_leader_request, put_vote_request,
 };
 use kahuna_shards::raft::types::{Entry, LogId, Membership, Payload, Proposal, Types, Vote, log_id};
 use kahuna_shards::raft::{Replica, Sender};
@@ -102,7 +102,7 @@ fn what_no_honest_replica_says_is_refused() {
         let with = |payload| append(leads, Some(last), vec![entry(term, next, payload)], None);
         let mut take_over = Vec::new();
         let to_take = TransferLeaderRequest::<Types<Linux>>::new(Vote::new(term, leads.leader_id.voted_for), own, None);
-        put_take_over(&mut take_over, &to_take);
+        put_transfer_leader_request(&mut take_over, &to_take);
         let mut begin = Vec::new();
         let uncommitted = Vote::new(term, leads.leader_id.voted_for);
         SnapshotBegin { vote: uncommitted, transfer: 1, file_bytes: 1, header: Bytes::new() }.put(&mut begin);
@@ -125,7 +125,7 @@ fn what_no_honest_replica_says_is_refused() {
             ("it is elected already", vote(Vote::new_committed(term + 1, from.replica.0), Some(last))),
             ("a log ahead of its vote", vote(Vote::new(term + 1, from.replica.0), Some(log_id(term + 2, next)))),
             ("it asks for another one", vote(Vote::new(term + 1, own), Some(last))),
-            ("nobody hands over", (TAKE_OVER, take_over.into())),
+            ("nobody hands over", (TRANSFER_LEADER, take_over.into())),
             ("nobody sends a snapshot", (SNAPSHOT_BEGIN, begin.into())),
         ];
         let count = cases.len() as u64;

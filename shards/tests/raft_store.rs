@@ -10,7 +10,7 @@ use kahuna_shards::clock::Clock;
 use kahuna_shards::env::{Env, ExitCode};
 use kahuna_shards::linux::{Linux, ShardOptions, drive_disk, spawn_shard};
 use kahuna_shards::raft::types::Types;
-use kahuna_shards::raft::{Applied, LogStore, Start, StateMachine};
+use kahuna_shards::raft::{AppliedContext, AppliedState, LogStore, StateMachine};
 use kahuna_wal::{Disk, GroupLog, Log, LogIdentity, LogOptions, UringDisk};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -40,7 +40,7 @@ impl StoreBuilder<Types<Linux>, LogStore<Linux>, StateMachine<Linux>> for Builde
         let snapshots = dir.join("snapshots");
         disk.create_dir_all(&snapshots).await.expect("a fresh directory");
         let log = LogStore::new(GROUP, log, GroupLog::default()).expect("nothing to misread");
-        let start = Start {
+        let start = AppliedContext {
             group: GROUP,
             log: log.clone(),
             disk,
@@ -49,7 +49,7 @@ impl StoreBuilder<Types<Linux>, LogStore<Linux>, StateMachine<Linux>> for Builde
             snapshot_log_bytes: 1 << 20,
         };
         let empty = Machine::new(Settings::default(), Range::all(0));
-        let applied = Applied::open(start, empty, None).await.expect("no snapshot to misread");
+        let applied = AppliedState::open(start, empty, None).await.expect("no snapshot to misread");
         Ok(((), log, StateMachine(applied)))
     }
 }

@@ -17,8 +17,8 @@ use kahuna_protocol::{ErrorCode, GroupId, Hlc, Incarnation, ReplicaId, Request, 
 use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode};
 use kahuna_shards::raft::messages::{
-    APPEND, PRE_VOTE, READY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TAKE_OVER, VOTE, put_append,
-    put_chunk_head, put_take_over, put_vote_request, readiness,
+    APPEND, PRE_VOTE, READY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TRANSFER_LEADER, VOTE, put_append,
+    put_chunk_head, put_transfer_leader_request, put_vote_request, readiness,
 };
 use kahuna_shards::raft::snapshot::Header as SnapshotHeader;
 use kahuna_shards::raft::types::{
@@ -150,8 +150,8 @@ impl Stage {
                 let last = self.id(*last, None, vote);
                 let request = TransferLeaderRequest::<Types<Sim>>::new(vote, u64::from(to % 4), last);
                 let mut body = Vec::new();
-                put_take_over::<Sim>(&mut body, &request);
-                self.say(*from, TAKE_OVER, body);
+                put_transfer_leader_request::<Sim>(&mut body, &request);
+                self.say(*from, TRANSFER_LEADER, body);
             }
             Step::Snapshot { from, vote, last, membership, voters } => {
                 self.snapshot(*from, *vote, *last, *membership, *voters);

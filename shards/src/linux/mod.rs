@@ -7,19 +7,20 @@
 //!   queue (`timers.rs`).
 //! - It looks for completions only when no task is ready, or when a preemption timer fires; and if that timer fires before
 //!   the first task could run, it goes to sleep with ready tasks in its queue. So the timer is all but off, and whoever
-//!   yields waits for a completion (`pulse.rs`).
+//!   yields waits for a completion (`yield_ticker.rs`).
 //! - Its file I/O probes devices in a way that can break the executor; files are read and written on our own ring, and
 //!   [`drive_disk`] only learns here that something completed.
 
+mod abort;
 mod clock;
 mod memory;
 mod net;
-mod pulse;
 mod ring;
 mod runtime;
 mod shard;
 mod timers;
 mod world;
+mod yield_ticker;
 
 pub use clock::{BootClock, set_wall_clock_offset_ms};
 pub use memory::Allocator;

@@ -17,14 +17,15 @@ use std::{
 };
 
 use futures_util::io::{AsyncRead, AsyncWrite};
+use openraft::AsyncRuntime;
 use rustix::{
     io::{Errno, FdFlags, fcntl_setfd},
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
 };
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
-use super::Linux;
-use crate::env::{Env, Listener, Net, ReadHalf, Socket, Stream, WriteHalf};
+use super::Runtime;
+use crate::env::{Listener, Net, ReadHalf, Socket, Stream, Timeout, WriteHalf};
 
 /// Connections that may wait for `accept`.
 const BACKLOG: i32 = 1024;
@@ -70,10 +71,10 @@ impl Net for Tcp {
     }
 
     async fn connect(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-        let connected = Linux::timeout(limit, glommio::net::TcpStream::connect(addr)).await;
+        let connected = Timeout::new(glommio::net::TcpStream::connect(addr), Runtime::sleep(limit)).await;
         match connected {
-            Some(stream) => TcpStream::new(stream?),
-            None => Err(io::ErrorKind::TimedOut.into()),
+            Ok(stream) => TcpStream::new(stream?),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 

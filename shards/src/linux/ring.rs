@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
 use glommio::io::BufferedFile;
 use kahuna_wal::UringDisk;
 
-use super::Linux;
-use crate::env::{Env, ExitCode};
+use super::abort::abort;
+use crate::env::ExitCode;
 
 /// Size of an eventfd's counter, the least and the most one read gives.
 const COUNTER_BYTES: usize = 8;
@@ -21,7 +21,7 @@ const COUNTER_BYTES: usize = 8;
 pub async fn drive_disk(disk: UringDisk) {
     let counter = match disk.event_fd().as_fd().try_clone_to_owned() {
         Ok(fd) => fd,
-        Err(error) => Linux::abort(ExitCode::DiskFailed, &format!("cannot watch the log's ring: {error}")),
+        Err(error) => abort(ExitCode::DiskFailed, &format!("cannot watch the log's ring: {error}")),
     };
     // SAFETY: the descriptor was just duplicated for this purpose; nobody else owns or closes it.
     let counter = unsafe { BufferedFile::from_raw_fd(counter.into_raw_fd()) };
@@ -29,7 +29,7 @@ pub async fn drive_disk(disk: UringDisk) {
         // Drained before each wait too: what completed before the read was in flight has set the counter already.
         disk.drain();
         if let Err(error) = counter.read_at(0, COUNTER_BYTES).await {
-            Linux::abort(ExitCode::DiskFailed, &format!("cannot watch the log's ring: {error}"));
+            abort(ExitCode::DiskFailed, &format!("cannot watch the log's ring: {error}"));
         }
     }
 }

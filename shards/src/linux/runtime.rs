@@ -12,11 +12,15 @@ use std::{
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, task::JoinHandle};
 use openraft::{AsyncRuntime, Instant, rt::OptionalSend};
 
-use super::{BootClock, Sleep, pulse, timers::Timers};
+use super::{BootClock, Sleep, timers::Timers, yield_ticker};
 use crate::env::{
     ClockInstant, Elapsed, Timeout,
     local::{LocalMpsc, LocalMutex, LocalOneshot, LocalWatch},
 };
+
+/// Buffers that each executor registers with the kernel, counted against RLIMIT_MEMLOCK. All our file I/O is on a ring of
+/// its own, so the least the executor accepts is enough.
+pub(super) const IO_MEMORY_BYTES: usize = 64 << 10;
 
 /// openraft's view of an executor. Its functions act on the executor that runs on the calling thread; a value of this type
 /// is an executor of its own for tests and tools. Shards are started with [`spawn_shard`](super::spawn_shard).
@@ -48,19 +52,19 @@ impl<T> Future for Join<T> {
     }
 }
 
-/// Runs `future`, the thread's timer queue and its pulse on `executor` until the future ends.
+/// Runs `future`, the thread's timer queue and its ticker on `executor` until the future ends.
 pub(super) fn run<T>(executor: &LocalExecutor, ended: UnixStream, future: impl Future<Output = T>) -> T {
     let (timers, timer_driver) = Timers::install();
-    let (pulse, pulse_driver) = pulse::install(ended);
+    let (ticker, ticker_driver) = yield_ticker::install(ended);
     let output = executor.run(async move {
-        let drivers = [glommio::spawn_local(timer_driver), glommio::spawn_local(pulse_driver)];
+        let drivers = [glommio::spawn_local(timer_driver), glommio::spawn_local(ticker_driver)];
         let output = future.await;
         for driver in drivers {
             driver.cancel().await;
         }
         output
     });
-    drop((timers, pulse));
+    drop((timers, ticker));
     output
 }
 
@@ -111,7 +115,7 @@ impl AsyncRuntime for Runtime {
 
     fn new(_threads: usize) -> Self {
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .io_memory(super::shard::IO_MEMORY_BYTES)
+            .io_memory(IO_MEMORY_BYTES)
             .make()
             .expect("this host can run an executor: probe it before");
         Self { executor }
@@ -121,7 +125,7 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        let ended = pulse::ended_socket().expect("this process may open another socket");
+        let ended = yield_ticker::ended_socket().expect("this process may open another socket");
         run(&self.executor, ended, future)
     }
 }

@@ -11,16 +11,12 @@ use std::{
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use super::{pulse, runtime, world::exit_now};
+use super::{abort::exit_now, runtime, runtime::IO_MEMORY_BYTES, yield_ticker};
 use crate::env::{ExitCode, say_panic};
-
-/// Buffers that each executor registers with the kernel, counted against RLIMIT_MEMLOCK. All our file I/O is on a ring of
-/// its own, so the least the executor accepts is enough.
-pub(super) const IO_MEMORY_BYTES: usize = 64 << 10;
 
 /// When a busy executor is preempted to look for completions: practically never. Should this timer fire between its
 /// arming and the first task, which takes no more than a busy host, the executor parks with ready tasks in its queue; with
-/// 1 ms, one connection's echo stood still for seconds. Nobody needs it: see [`pulse`].
+/// 1 ms, one connection's echo stood still for seconds. Nobody needs it: see [`yield_ticker`].
 const PREEMPT: Duration = Duration::from_secs(3600);
 
 /// How to start a shard.
@@ -105,7 +101,7 @@ where
             .preempt_timer(PREEMPT)
             .make()
             .map_err(io::Error::from)
-            .and_then(|executor| Ok((executor, pulse::ended_socket()?)));
+            .and_then(|executor| Ok((executor, yield_ticker::ended_socket()?)));
         // The starting thread waits for this message; if it is gone, so is everybody who could care.
         match made {
             Ok((executor, ended)) => {

@@ -4,8 +4,8 @@ use std::{future::Future, time::Duration};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{BootClock, Runtime, Tcp, clock, pulse};
-use crate::env::{Clock, Env, ExitCode, UnixNanos, flush_said, say_in_background};
+use super::{BootClock, Runtime, Tcp, abort, clock, yield_ticker};
+use crate::env::{Clock, Env, ExitCode, UnixNanos};
 
 /// Linux: glommio, io_uring, sockets, the kernel's clocks.
 #[derive(Debug, Clone, Copy)]
@@ -41,19 +41,10 @@ impl Env for Linux {
     }
 
     fn yield_now() -> impl Future<Output = ()> {
-        pulse::yield_now()
+        yield_ticker::yield_now()
     }
 
     fn abort(code: ExitCode, message: &str) -> ! {
-        say_in_background();
-        crate::say!("kahuna: {message}");
-        flush_said();
-        exit_now(code)
+        abort::abort(code, message)
     }
-}
-
-/// Ends the process without running a destructor or an exit handler: those would run the code of half-finished tasks.
-pub(super) fn exit_now(code: ExitCode) -> ! {
-    // SAFETY: `_exit` takes any number, touches no memory of ours and does not return.
-    unsafe { libc::_exit(code as i32) }
 }

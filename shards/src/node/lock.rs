@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::data_dir::LOCK_FILE;
+/// A file that a node keeps locked while it runs, beside the manifest.
+pub const LOCK_FILE: &str = "lock";
 
 /// Holds a data directory until it is dropped, or the process ends in whatever way.
 ///

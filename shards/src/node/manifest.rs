@@ -21,7 +21,7 @@ use kahuna_protocol::frame::{access, archive_into, to_owned};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
-use super::founding::Founding;
+use super::found::founding::Founding;
 use super::small_file::{SmallFile, Unreadable};
 
 const FORMAT_VERSION: u32 = 2;

@@ -1,36 +1,37 @@
-//! A node: the data directory, its shards, and how a cluster of nodes comes to be.
+//! A node: the data directory, its shards, and how a cluster of nodes comes to be. One folder per act; the acts of a shard
+//! borrow its `NodeContext`.
 //!
 //! ```text
-//!   start ─▶ lock and manifest ─▶ logs cut for --shards ─▶ one Runner per shard
-//!   Runner ─▶ Bootstrap (once) ─▶ log and groups ─▶ Duties of the meta group ─▶ drain
+//!   open/    start ─▶ lock and manifest ─▶ logs cut for --shards ─▶ one Runner per shard
+//!   found/   Runner ─▶ Bootstrap, once
+//!   open/    Founded ─▶ log ─▶ groups ─▶ MetaDuties of the meta group ─▶ placements
+//!   repair/  a lost log or snapshot ─▶ counted ─▶ new replicas ─▶ taken in by their groups
+//!            Stop ─▶ drain: leaderships handed over, log closed
+//!   recover/ without a quorum: a new cluster of one node, of what the data directory still holds
 //! ```
 
 mod addresses;
-mod bootstrap;
-pub mod creation;
-mod data_dir;
+mod context;
 mod drain;
-mod duties;
-pub mod founding;
-mod groups;
+mod found;
+mod hand_over;
+mod handle;
+mod known_addresses;
 mod lock;
-mod losses;
+mod log_maintenance;
 pub mod manifest;
-mod placement;
-mod ports;
+mod meta_duties;
+mod open;
 pub mod recover;
-mod replacements;
-mod reseed;
-mod reshard;
+mod repair;
 mod runner;
-mod setup;
 mod small_file;
-mod start;
 
-pub use data_dir::{DataDirError, LOCK_FILE, PeerSpecText, listed_peers, open_or_format};
-pub use lock::DirLock;
-pub use ports::probe_port;
-pub use reshard::{ReshardError, fit_shards};
-pub use runner::{Runner, Setup};
-pub use setup::{BootNumbers, setups};
-pub use start::{NodeHandle, StartError, start};
+pub use found::{creation, founding};
+pub use handle::NodeHandle;
+pub use lock::{DirLock, LOCK_FILE};
+pub use open::{
+    BootNumbers, DataDirError, PeerSpecText, ReshardError, Setup, StartError, fit_shards, listed_peers, open_or_format,
+    probe_port, setups, start,
+};
+pub use runner::Runner;

@@ -1,8 +1,7 @@
 //! Keeping a group's log short: when to take a snapshot, and how much of the log goes behind it.
 //!
 //! A snapshot is due when the entries applied since the last one amount to so many bytes and to as many as it has, when
-//! the last one turned out to be damaged, or when the shard's log asks,
-//! because this group's old entries keep a segment from being recycled. Behind a snapshot a short tail of the log
+//! the last one turned out to be damaged, or when the shard's log asks, because this group's old entries pin a segment. Behind a snapshot a short tail of the log
 //! stays, so that a follower that is a little late is fed entries, not the whole snapshot; not when the shard's log asked.
 
 use std::cell::Cell;
@@ -12,10 +11,10 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use openraft::rt::WatchReceiver as _;
 
-use super::applied::Applied;
+use super::applied::AppliedState;
 use super::entries::cost;
 use super::log_store::LogStore;
-use super::replica::Raft;
+use super::state_machine::Raft;
 use crate::env::Env;
 
 /// Most entries that stay behind a snapshot.
@@ -25,36 +24,36 @@ const TAIL_PART: u64 = 8;
 
 /// The state of one group's compaction.
 pub struct Compaction<E: Env> {
-    applied: Rc<Applied<E>>,
+    applied: Rc<AppliedState<E>>,
     log: LogStore<E>,
     snapshot_log_bytes: u64,
-    /// A snapshot that reaches this index is wanted, and no tail behind it.
+    /// A snapshot that reaches this index was requested, and no tail behind it.
     whole: Cell<Option<u64>>,
 }
 
 impl<E: Env> Compaction<E> {
     /// For one group.
-    pub fn new(applied: Rc<Applied<E>>, log: LogStore<E>, snapshot_log_bytes: u64) -> Self {
+    pub fn new(applied: Rc<AppliedState<E>>, log: LogStore<E>, snapshot_log_bytes: u64) -> Self {
         Self { applied, log, snapshot_log_bytes, whole: Cell::new(None) }
     }
 
-    /// Wants all that is applied out of the log.
+    /// Requests a snapshot so that all that is applied can be purged from the log.
     pub fn request(&self) {
         if let Some(last) = self.applied.last() {
             self.whole.set(Some(last.index));
-            self.applied.wish_snapshot();
+            self.applied.snapshots().request();
         }
     }
 
     /// Runs until the replica is shut down.
     pub async fn run(self: Rc<Self>, raft: Raft<E>) {
         let mut snapshots = raft.watch_snapshot_progress();
-        let mut wishes = self.applied.wishes();
+        let mut requests = self.applied.snapshots().requests();
         if self.applied.is_snapshot_due() {
-            self.applied.wish_snapshot();
+            self.applied.snapshots().request();
         }
         loop {
-            let done = match select(pin!(snapshots.changed()), pin!(wishes.changed())).await {
+            let done = match select(pin!(snapshots.changed()), pin!(requests.changed())).await {
                 Either::Left((Ok(()), _)) => self.purge(&raft).await,
                 Either::Right((Ok(()), _)) => self.snapshot(&raft).await,
                 Either::Left((Err(_), _)) | Either::Right((Err(_), _)) => return,
@@ -67,7 +66,7 @@ impl<E: Env> Compaction<E> {
 
     /// `None` once the replica is shut down.
     async fn snapshot(&self, raft: &Raft<E>) -> Option<()> {
-        if self.applied.is_snapshot_damaged() {
+        if self.applied.snapshots().is_damaged() {
             // Not through openraft, which takes no second snapshot of the same entries.
             self.applied.renew_snapshot().await.ok()?;
             return raft.trigger().snapshot().await.ok();
@@ -75,13 +74,13 @@ impl<E: Env> Compaction<E> {
         match self.applied.last() {
             None => Some(()),
             // There is one already: only the log behind it is to go.
-            Some(last) if self.applied.snapshot_reaches(&last) => self.purge(raft).await,
+            Some(last) if self.applied.snapshots().reaches(&last) => self.purge(raft).await,
             Some(_) => raft.trigger().snapshot().await.ok(),
         }
     }
 
     async fn purge(&self, raft: &Raft<E>) -> Option<()> {
-        let Some(snapshot) = self.applied.snapshot() else { return Some(()) };
+        let Some(snapshot) = self.applied.snapshots().newest() else { return Some(()) };
         let last = snapshot.header.last.index;
         let upto = match self.whole.get() {
             Some(wanted) if wanted <= last => {

@@ -46,7 +46,7 @@ impl<E: Env> Replica<E> {
     /// Campaigns at once, unless it leads or the boot gate holds. For when the old leader is known to be gone and its lease
     /// over.
     pub fn campaign(&self) {
-        if self.is_gated() {
+        if self.gate.is_closed::<E>() {
             // Its own vote would be the first that forgets the lease.
             return;
         }
@@ -65,8 +65,8 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Hands the leadership to `to` if that replica is there, past its boot gate, caught up and not short of room. From then on this one takes
-    /// no writes until somebody is elected, see [`leader_changed`](Self::leader_changed).
+    /// Transfers the leadership to `to` if that replica is there, past its boot gate, caught up and not short of room. From
+    /// then on this one takes no writes until a leader is elected, see [`leader_changed`](Self::leader_changed).
     ///
     /// # Errors
     /// When nothing was changed.

@@ -112,7 +112,7 @@ impl<E: Env> LogStore<E> {
 
     async fn durable(&self, records: impl AsRef<[Record]>) -> io::Result<()> {
         let outcome = self.shared.log.append_durable(self.shared.group.0, records).await;
-        self.shared.judge(outcome)
+        self.shared.abort_if_failed(outcome)
     }
 }
 
@@ -124,7 +124,7 @@ fn purge_mark((upto, bytes): &(u64, Bytes)) -> Result<LogId, Malformed> {
 
 impl<E: Env> Shared<E> {
     /// Ends the process if the disk failed. Other errors (the log was closed) are openraft's to hear.
-    fn judge(&self, outcome: Result<(), LogError>) -> io::Result<()> {
+    fn abort_if_failed(&self, outcome: Result<(), LogError>) -> io::Result<()> {
         if let Err(error @ LogError::Failed { .. }) = &outcome {
             let text = format!("group {}: {error}; restart the node once the disk is mended", self.group);
             E::abort(ExitCode::DiskFailed, &text);
@@ -199,7 +199,7 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         }
         drop(memory);
         let shared = self.shared.clone();
-        let on_durable = move |outcome| flushed.io_completed(shared.judge(outcome));
+        let on_durable = move |outcome| flushed.io_completed(shared.abort_if_failed(outcome));
         self.shared.log.append(self.shared.group.0, records, on_durable);
         Ok(())
     }

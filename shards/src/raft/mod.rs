@@ -3,15 +3,15 @@
 //! ```text
 //!   group ── propose, read_index ──▶ Replica ◀── on_message ── peer links
 //!                                      │
-//!        LogStore ◀── vote, entries ── openraft ── committed entries ──▶ StateMachine ──▶ Applied { machine }
+//!        LogStore ◀── vote, entries ── openraft ── committed entries ──▶ StateMachine ──▶ AppliedState
 //!           │                          │                                       │
-//!   kahuna_wal::Log (the shard's)      Link, Pipeline ──▶ peer links           snapshot files
+//!   kahuna_wal::Log (the shard's)      Network ──▶ peer links               SnapshotKeeper ──▶ files
 //! ```
 //! - [`types`]: openraft's parameters; [`encoding`], [`messages`]: formats on disk and on the wire.
-//! - [`inbound`]: what other replicas send, checked before openraft hears of it.
+//! - [`inbound`]: messages of other replicas, checked before openraft gets them. `network`, `link`, `pipeline`: ours to them.
 //! - [`LogStore`]: votes and entries through the shared log; what is unpurged is in memory too.
-//! - [`Applied`]: the machine and how far it came; [`snapshot`]: how its state gets into files, and over the links.
-//! - [`Replica`]: all of it together, with the boot gate before it.
+//! - [`AppliedState`]: the machine and how far it came; [`snapshot`]: how its state gets into files, and over the links.
+//! - [`Replica`]: all of it together, with the boot gate before it; `open` puts it together.
 //!
 //! **Boot gate.** openraft restores a vote without the lease that it may have granted. A replica that was just started
 //! therefore keeps its ticks off and answers no vote, pre-vote or hand-over until an election timeout is over: else it could
@@ -22,8 +22,9 @@
 //! only when the entry is committed and applied here; a read is answered only behind a ReadIndex that began after it.
 
 mod applied;
+mod boot_gate;
 mod compaction;
-mod dispatch;
+mod eager;
 pub mod encoding;
 mod entries;
 mod error;
@@ -34,22 +35,24 @@ mod link;
 mod log_store;
 mod membership;
 pub mod messages;
+mod network;
+mod open;
 mod pipeline;
+mod propose;
 mod replica;
-mod serving;
 pub mod snapshot;
-mod started;
 mod state_machine;
 pub mod types;
-mod unanswered;
+mod unacked;
 mod window;
 
-pub use applied::{Applied, Start};
+pub use applied::{AppliedContext, AppliedState};
 pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
 pub use inbound::Sender;
 pub use leadership::Leader;
-pub use link::{Link, Links};
+pub use link::{ReplicaLink, ReplicaLinks};
 pub use log_store::LogStore;
 pub use membership::{Step, next_step};
-pub use replica::{Replica, ReplicaContext};
+pub use open::ReplicaContext;
+pub use replica::Replica;
 pub use state_machine::StateMachine;

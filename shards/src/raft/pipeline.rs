@@ -10,7 +10,7 @@
 //! ```
 //! openraft sends a request of its own for every commit. Under load the next entries carry it anyway, and the messages
 //! that this saves are half of all. openraft matches answers to requests by log id, so the answer to the append that
-//! carried a commit answers for both; what that means for leases is [`unanswered`](super::unanswered)'s to say.
+//! carried a commit answers for both; what that means for leases is [`unacked`](super::unacked)'s to say.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,10 +21,10 @@ use futures_util::{Stream, StreamExt};
 use openraft::errors::RPCError;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
-use super::link::Link;
+use super::link::ReplicaLink;
 use super::messages::{APPEND, append_bytes, put_append};
 use super::types::{LogId, Types, Vote};
-use super::unanswered::{Line, Unanswered};
+use super::unacked::{UnackedAppend, UnackedAppends};
 use crate::env::Env;
 use crate::peer::Calling;
 
@@ -43,10 +43,10 @@ struct Held<E: Env> {
 
 /// The answers to `input`, in order.
 pub struct Pipeline<E: Env, S> {
-    link: Link<E>,
+    link: ReplicaLink<E>,
     /// None when it has ended, or must not be asked any more.
     input: Option<S>,
-    in_flight: Line<Calling<E>>,
+    in_flight: UnackedAppends<Calling<E>>,
     /// The leader's vote and the last log id that was sent; `None` before the first request.
     sent: Option<(Vote, Option<LogId>)>,
     held: Option<Held<E>>,
@@ -56,8 +56,8 @@ pub struct Pipeline<E: Env, S> {
 
 impl<E: Env, S> Pipeline<E, S> {
     /// Sends over `link` what `input` gives.
-    pub fn new(link: Link<E>, input: S) -> Self {
-        let in_flight = Line::new(link.lease_margin());
+    pub fn new(link: ReplicaLink<E>, input: S) -> Self {
+        let in_flight = UnackedAppends::new(link.lease_margin());
         Self { link, input: Some(input), in_flight, sent: None, held: None, linger: None }
     }
 
@@ -101,7 +101,7 @@ impl<E: Env, S> Pipeline<E, S> {
     }
 
     /// Whether the success of `append` is left to the answer of a later one, which is on its way from now on at least.
-    fn leaves_out(&mut self, append: &Unanswered<Calling<E>>) -> bool {
+    fn leaves_out(&mut self, append: &UnackedAppend<Calling<E>>) -> bool {
         if !self.in_flight.is_counted_too_late(append) {
             return false;
         }
@@ -142,7 +142,7 @@ where
             };
             let answer = ready!(Pin::new(&mut oldest.answer).poll(cx));
             let append = this.in_flight.pop().expect("just looked at");
-            let Unanswered { previous, last, .. } = append;
+            let UnackedAppend { previous, last, .. } = append;
             let (vote, _) = this.sent.expect("what is answered was sent");
             let response = this.link.appended(vote, (previous, last), answer);
             let item = response.map(|response| response.into_stream_result(previous, last));

@@ -10,16 +10,16 @@ use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
-use super::applied::Applied;
-use super::snapshot::{Builder, SnapshotData, Turn};
+use super::applied::AppliedState;
+use super::snapshot::{Builder, Snapshot, SnapshotData, Turn};
 use super::types::{LogId, SnapshotMeta, StoredMembership, Types};
 use crate::env::Env;
 
-/// What openraft calls a snapshot.
-pub type Snapshot<E> = openraft::alias::SnapshotOf<Types<E>, SnapshotData<E>>;
+/// openraft with our types.
+pub type Raft<E> = openraft::Raft<Types<E>, StateMachine<E>>;
 
 /// openraft's handle to the machine.
-pub struct StateMachine<E: Env>(pub Rc<Applied<E>>);
+pub struct StateMachine<E: Env>(pub Rc<AppliedState<E>>);
 
 impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     type SnapshotData = SnapshotData<E>;
@@ -47,13 +47,13 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
         }
         self.0.announce();
         if self.0.is_snapshot_due() {
-            self.0.wish_snapshot();
+            self.0.snapshots().request();
         }
         Ok(())
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<E>> {
-        (!self.0.is_short_of_room()).then(|| self.0.freeze())
+        (!self.0.snapshots().dir().is_short_of_room()).then(|| self.0.freeze())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<E> {
@@ -61,13 +61,15 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData<E>) -> io::Result<()> {
-        self.0.install(meta, snapshot.source).await.map_err(|fault| self.0.snapshot_failed(fault))
+        let installed = self.0.install(meta, snapshot.source).await;
+        installed.map_err(|fault| self.0.snapshots().abort_unless_closed(fault))
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot<E>>> {
-        Ok(self.0.snapshot().map(|file| Snapshot::<E> {
+        let keeper = self.0.snapshots();
+        Ok(keeper.newest().map(|file| Snapshot::<E> {
             meta: file.header.meta(),
-            snapshot: SnapshotData::stored(file, self.0.clone()),
+            snapshot: SnapshotData::stored(file, keeper.clone()),
         }))
     }
 }

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 
 use kahuna_protocol::batch::Batch;
 use kahuna_protocol::{Incarnation, Outcome};
+use openraft::alias::WatchReceiverOf;
 use openraft::impls::{InlineBatch, OneshotResponder};
+use openraft::metrics::RaftServerMetrics;
 use openraft::vote::leader_id_std::{CommittedLeaderId, LeaderId};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftTypeConfig};
 
@@ -28,6 +30,8 @@ pub type Entry = openraft::Entry<CommittedLeaderId<u64>, Payload>;
 pub type Membership = openraft::Membership<u64, Member>;
 /// A membership and where it stands in the log.
 pub type StoredMembership = openraft::StoredMembership<CommittedLeaderId<u64>, u64, Member>;
+/// Watches vote, state, leader and membership of a replica, as openraft reports them.
+pub type ServerMetrics<E> = WatchReceiverOf<Types<E>, RaftServerMetrics<Types<E>>>;
 /// Up to where a snapshot reaches.
 pub type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId<u64>, u64, Member>;
 

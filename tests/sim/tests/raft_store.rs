@@ -7,7 +7,7 @@ use kahuna_protocol::{GroupId, meta::Settings};
 use kahuna_shards::{
     clock::Clock,
     env::{Env, ExitCode},
-    raft::{Applied, LogStore, Start, StateMachine, types::Types},
+    raft::{AppliedContext, AppliedState, LogStore, StateMachine, types::Types},
 };
 use kahuna_sim::{DiskOptions, Sim, SimDisk, World};
 use kahuna_wal::{Disk, GroupLog, Log, LogIdentity, LogOptions};
@@ -37,7 +37,7 @@ impl StoreBuilder<Types<Sim>, LogStore<Sim>, StateMachine<Sim>> for Builder {
         let snapshots = Path::new("/data/snapshots");
         disk.create_dir_all(snapshots).await.expect("a fresh directory");
         let log = LogStore::new(GROUP, log, GroupLog::default()).expect("nothing to misread");
-        let start = Start {
+        let start = AppliedContext {
             group: GROUP,
             log: log.clone(),
             disk,
@@ -46,7 +46,7 @@ impl StoreBuilder<Types<Sim>, LogStore<Sim>, StateMachine<Sim>> for Builder {
             snapshot_log_bytes: 1 << 20,
         };
         let empty = Machine::new(Settings::default(), Range::all(0));
-        let applied = Applied::open(start, empty, None).await.expect("no snapshot to misread");
+        let applied = AppliedState::open(start, empty, None).await.expect("no snapshot to misread");
         Ok(((), log, StateMachine(applied)))
     }
 }

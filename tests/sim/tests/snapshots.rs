@@ -22,9 +22,9 @@ use kahuna_shards::{
     clock::Clock,
     env::{Env, ExitCode},
     raft::{
-        Applied, LogStore, Start, StateMachine,
+        AppliedContext, AppliedState, LogStore, StateMachine,
         messages::SnapshotBegin,
-        snapshot::{BlockReader, Incoming, Pointer, SnapshotFault},
+        snapshot::{BlockReader, IncomingSnapshot, Pointer, SnapshotFault},
         types::{Entry, Payload, Proposal, Types, Vote, log_id},
     },
 };
@@ -79,7 +79,7 @@ fn empty() -> Machine {
 
 struct Opened {
     log: LogStore<Sim>,
-    applied: Rc<Applied<Sim>>,
+    applied: Rc<AppliedState<Sim>>,
 }
 
 async fn open(disk: &SimDisk) -> Result<Opened, SnapshotFault> {
@@ -98,7 +98,7 @@ async fn open_with(disk: &SimDisk, snapshot_log_bytes: u64) -> Result<Opened, Sn
     let recovered = recovered.groups.remove(&GROUP.0).unwrap_or_default();
     let pointer = recovered.snapshot.as_ref().map(|bytes| Pointer::read(bytes).expect("ours"));
     let log = LogStore::<Sim>::new(GROUP, log, recovered).expect("ours");
-    let start = Start {
+    let start = AppliedContext {
         group: GROUP,
         log: log.clone(),
         disk: disk.clone(),
@@ -106,7 +106,7 @@ async fn open_with(disk: &SimDisk, snapshot_log_bytes: u64) -> Result<Opened, Sn
         clock: Clock::new(250).into(),
         snapshot_log_bytes,
     };
-    Ok(Opened { applied: Applied::open(start, empty(), pointer).await?, log })
+    Ok(Opened { applied: AppliedState::open(start, empty(), pointer).await?, log })
 }
 
 /// Writes, applies, snapshots and purges; `acknowledged` is the first index that is not known to be durable.
@@ -228,7 +228,7 @@ impl Sent {
             let Opened { applied, .. } = open(&disk).await.expect("a fresh disk");
             (0..SENT).for_each(|index| drop(applied.apply(&noise(index))));
             applied.freeze().finish().await.expect("room");
-            let file = applied.snapshot().expect("just taken");
+            let file = applied.snapshots().newest().expect("just taken");
             let header = file.header.encode().into();
             let begin = SnapshotBegin { vote: Vote::new_committed(1, 1), transfer: 9, file_bytes: file.bytes, header };
             let mut reader = BlockReader::new(&file);
@@ -244,8 +244,8 @@ impl Sent {
     }
 
     /// Takes it in, and installs it as openraft does.
-    async fn install(&self, disk: &SimDisk, applied: &Rc<Applied<Sim>>) {
-        let begun = Incoming::<Sim>::begin(disk, Path::new(SNAPSHOTS), GROUP.0, &self.begin).await;
+    async fn install(&self, disk: &SimDisk, applied: &Rc<AppliedState<Sim>>) {
+        let begun = IncomingSnapshot::<Sim>::begin(disk, Path::new(SNAPSHOTS), GROUP.0, &self.begin).await;
         let mut incoming = begun.unwrap_or_else(stop);
         for (offset, blocks) in &self.chunks {
             incoming.chunk(*offset, blocks).await.unwrap_or_else(stop);
@@ -344,7 +344,7 @@ fn an_install_that_finds_no_room_is_repeated_until_there_is_some() {
     world.run_for(Duration::from_secs(20));
     assert_eq!((world.exits(), installed.get()), (Vec::new(), false));
     let applied = state.take().expect("it began");
-    let index = |applied: &Applied<Sim>| applied.snapshot().map(|file| file.header.last.index);
+    let index = |applied: &AppliedState<Sim>| applied.snapshots().newest().map(|file| file.header.last.index);
     assert_eq!(index(&applied), Some(ENTRIES - 1), "the one before stays");
     disk.mend();
     world.run_for(Duration::from_secs(33));
@@ -378,7 +378,7 @@ fn a_snapshot_is_due_when_the_log_outgrows_the_last_one() {
         for _ in 0..4 {
             applied.freeze().finish().await.expect("room");
             assert!(!applied.is_snapshot_due());
-            let snapshot = applied.snapshot().expect("just taken").bytes;
+            let snapshot = applied.snapshots().newest().expect("just taken").bytes;
             assert!(snapshot > entries * 3_000, "a snapshot of {entries} keys is {snapshot} bytes long");
             let behind = until_due();
             let least = snapshot.max(LIMIT) / 3_400;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use super::space::Space;
 use super::state::Shared;
 use super::stats::LogStats;
 use crate::format::record::GroupId;
@@ -96,5 +97,21 @@ impl<D: Disk> Log<D> {
     /// The error that poisoned the log, if one did.
     pub fn failure(&self) -> Option<LogError> {
         self.shared.state().failed.clone()
+    }
+
+    /// How much room the log has, as far as it was told by the disk.
+    pub fn space(&self) -> Space {
+        self.shared.state().space()
+    }
+
+    /// What the system said when it refused a file the last time, for a person; empty if it never did. It is worth a look while
+    /// there is not plenty.
+    pub fn refusal(&self) -> String {
+        self.shared.state().pool.why().to_owned()
+    }
+
+    /// For the shard's timer: lets [`Log::run`] ask a full disk for room once more. Does nothing while there is plenty.
+    pub fn retry_allocation(&self) {
+        self.shared.state().retry_allocation();
     }
 }

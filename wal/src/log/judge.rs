@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::prepare::segment_path;
+use super::file_names::segment_path;
 use crate::format::segment::{SegmentHeader, bytes_to_read};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::recovery::{Refusal, Scan, Survey, Whole, check_header, claims_or_empty, survey};

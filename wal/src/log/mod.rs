@@ -8,12 +8,16 @@
 //! Everything lives on one thread in one shared state; no borrow of it crosses an await.
 
 mod append;
+mod file_names;
+mod free;
 mod handle;
+mod in_flight;
 mod index;
 mod judge;
 mod mover;
 mod open;
 mod patience;
+mod pool;
 mod prepare;
 mod queue;
 mod release;
@@ -26,8 +30,8 @@ mod waiters;
 mod writer;
 
 pub use append::Appended;
+pub use file_names::{is_own, segment_of, segment_path};
 pub use handle::Log;
 pub use index::{EntryPlace, Hole, Index};
-pub use prepare::{is_own, segment_of, segment_path};
 pub use space::Space;
 pub use stats::LogStats;

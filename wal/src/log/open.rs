@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::file_names::{generation_of, is_spare, is_unfinished, segment_of, segment_path};
 use super::judge::{Judged, Reader};
-use super::prepare::{generation_of, is_spare, is_unfinished, segment_of, segment_path};
+use super::pool::Pool;
 use super::queue::Queue;
 use super::release::Release;
-use super::space::Pool;
 use super::state::{Shared, State};
 use crate::format::segment::SegmentHeader;
 use crate::format::{FORMAT_VERSION, Position};

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
+use super::in_flight::MAX_IN_FLIGHT;
 use super::index::EntryPlace;
-use super::writer::MAX_IN_FLIGHT;
 use crate::aligned::{AlignedBuf, HUGE_PAGE_BYTES};
 use crate::format::batch::BATCH_HEADER_BYTES;
 use crate::format::record::{GroupId, Record};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::prepare::{segment_of, segment_path};
+use super::file_names::{segment_of, segment_path};
 use crate::format::BLOCK_BYTES;
 use crate::format::segment::{MAX_SEGMENT_BYTES, bytes_to_read};
 use crate::recovery::{Prefix, Refusal, Salvage, Salvaged};

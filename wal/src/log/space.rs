@@ -14,10 +14,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::prepare::SPARE_SUFFIX;
+use super::file_names::SPARE_SUFFIX;
 use super::state::{Shared, State};
-use super::{Log, LogStats};
-use crate::{Disk, DiskFile, LogError, LogOptions, OpenMode};
+use super::stats::LogStats;
+use crate::{Disk, DiskFile, LogError, OpenMode};
 
 /// How much room the log has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,95 +26,9 @@ pub enum Space {
     Plenty,
     /// The disk is full. The log goes on in the segments of its reserve, which purges refill.
     Reserve,
-    /// The disk is full and the reserve is used up: appends wait, in order, for [`Log::retry_allocation`] or a purged segment.
+    /// The disk is full and the reserve is used up: appends wait, in order, for
+    /// [`Log::retry_allocation`](crate::Log::retry_allocation) or a purged segment.
     Exhausted,
-}
-
-/// What is known about the room on the disk, and the files that are there already.
-#[derive(Debug)]
-pub struct Pool {
-    /// Files of full length that hold nothing needed.
-    spares: Vec<PathBuf>,
-    /// As many of them are the reserve: taken only when the disk gives no new file.
-    reserve: usize,
-    /// So many are kept in all.
-    most: usize,
-    /// The disk refused to allocate, and the reserve was not whole since.
-    full: bool,
-    /// It refused, and was not asked since.
-    refused: bool,
-    /// No file could be opened, and that was not tried since.
-    unopenable: bool,
-    /// Why the last file was refused.
-    why: String,
-    /// Bytes of all files of the log: segments, needed or prepared, and spares.
-    pub allocated_bytes: u64,
-}
-
-impl Pool {
-    pub fn new(options: &LogOptions) -> Self {
-        let (reserve, most) = (options.reserve_segments, options.reserve_segments + options.spare_segments);
-        Self {
-            spares: Vec::new(),
-            reserve,
-            most,
-            full: false,
-            refused: false,
-            unopenable: false,
-            why: String::new(),
-            allocated_bytes: 0,
-        }
-    }
-
-    /// Takes a file in.
-    fn put(&mut self, spare: PathBuf) {
-        self.spares.push(spare);
-    }
-
-    /// Whether one more file would be kept.
-    pub fn has_room(&self) -> bool {
-        self.spares.len() < self.most
-    }
-
-    /// A file more than are kept.
-    pub fn take_excess(&mut self) -> Option<PathBuf> {
-        if self.spares.len() > self.most { self.spares.pop() } else { None }
-    }
-
-    /// A file for the next segment: one beyond the reserve, or any while the disk gives none. The one that waited longest,
-    /// so that none is held that went long ago.
-    pub fn take(&mut self) -> Option<PathBuf> {
-        let gives = !self.spares.is_empty() && (self.spares.len() > self.reserve || self.refused);
-        gives.then(|| self.spares.remove(0))
-    }
-
-    /// Whether a file for the next segment can be had, as far as is known.
-    pub fn gives(&self) -> bool {
-        !self.unopenable && (!self.refused || !self.spares.is_empty())
-    }
-
-    /// Whether the reserve lacks a file, and the disk may be asked for it.
-    pub fn wants_refill(&self) -> bool {
-        !self.refused && self.spares.len() < self.reserve
-    }
-
-    /// The disk has refused to allocate a file.
-    pub fn refuse(&mut self, why: &impl ToString) {
-        self.full = true;
-        self.refused = true;
-        self.why = why.to_string();
-    }
-
-    /// The system has refused to open a file.
-    pub fn refuse_opening(&mut self, why: &io::Error) {
-        self.refuse(why);
-        self.unopenable = true;
-    }
-
-    /// Whether no file could be opened, and that was not tried since.
-    pub fn is_unopenable(&self) -> bool {
-        self.unopenable
-    }
 }
 
 /// What the system says, if that is that there is no room, on the disk or in the quota.
@@ -123,27 +37,9 @@ fn fullness(error: &LogError) -> Option<&io::Error> {
     matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded).then_some(source)
 }
 
-impl<D: Disk> Log<D> {
-    /// How much room the log has, as far as it was told by the disk.
-    pub fn space(&self) -> Space {
-        self.shared.state().space()
-    }
-
-    /// What the system said when it refused a file the last time, for a person; empty if it never did. It is worth a look while
-    /// there is not plenty.
-    pub fn refusal(&self) -> String {
-        self.shared.state().pool.why.clone()
-    }
-
-    /// For the shard's timer: lets [`Log::run`] ask a full disk for room once more. Does nothing while there is plenty.
-    pub fn retry_allocation(&self) {
-        self.shared.state().retry_allocation();
-    }
-}
-
 impl<D: Disk> State<D> {
     pub fn space(&self) -> Space {
-        if !self.pool.full {
+        if !self.pool.is_full() {
             Space::Plenty
         } else if self.is_exhausted() {
             Space::Exhausted
@@ -158,9 +54,7 @@ impl<D: Disk> State<D> {
     }
 
     pub fn retry_allocation(&mut self) {
-        if self.pool.refused {
-            self.pool.refused = false;
-            self.pool.unopenable = false;
+        if self.pool.ask_again() {
             self.wake();
         }
     }
@@ -174,10 +68,8 @@ impl<D: Disk> State<D> {
     /// With a whole reserve and a segment ready behind the tail there is plenty.
     pub fn settle_space(&mut self) {
         let ready = self.prepared_upto > self.queue.tail_segment();
-        if self.pool.full && ready && self.pool.spares.len() >= self.pool.reserve {
-            self.pool.full = false;
-            self.pool.refused = false;
-            self.pool.unopenable = false;
+        if ready {
+            self.pool.settle();
         }
     }
 
@@ -188,9 +80,9 @@ impl<D: Disk> State<D> {
 
     /// The files held ready: those beyond the reserve, and the reserve.
     pub fn count_spares(&self, stats: &mut LogStats) {
-        let held = self.pool.spares.len() as u64;
-        stats.reserve = held.min(self.pool.reserve as u64);
-        stats.spares = held - stats.reserve;
+        let (held, reserve) = self.pool.kept();
+        stats.reserve = reserve;
+        stats.spares = held - reserve;
         stats.allocated_bytes = self.pool.allocated_bytes;
     }
 }
@@ -240,11 +132,12 @@ impl<D: Disk> Shared<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::UringDisk;
     use crate::format::Position;
     use crate::log::index::Index;
+    use crate::log::pool::Pool;
     use crate::log::queue::Queue;
     use crate::log::release::Release;
+    use crate::{LogOptions, UringDisk};
 
     /// A log that writes to segment 3, whose disk refused a file.
     fn refused(prepared_upto: u64) -> State<UringDisk> {
@@ -267,21 +160,5 @@ mod tests {
             }
         }
         assert_eq!(refused(2).space(), Space::Exhausted);
-    }
-
-    #[test]
-    fn a_pool_keeps_the_reserve_and_the_spares_and_gives_the_reserve_only_when_it_must() {
-        let mut pool = Pool::new(&LogOptions::small());
-        for held in 0..6 {
-            assert_eq!((pool.has_room(), pool.wants_refill()), (held < 4, held < 2), "{held} files");
-            pool.put(PathBuf::from(held.to_string()));
-        }
-        let excess: Vec<_> = std::iter::from_fn(|| pool.take_excess()).collect();
-        assert_eq!((excess.len(), pool.spares.len()), (2, 4));
-        let given: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
-        assert_eq!((given.len(), pool.spares.len(), pool.gives()), (2, 2, true));
-        pool.refuse(&"full");
-        let given: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
-        assert_eq!((given.len(), pool.gives(), pool.wants_refill()), (2, false, false));
     }
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::in_flight::InFlight;
 use super::index::Index;
+use super::pool::Pool;
 use super::queue::Queue;
 use super::release::Release;
-use super::space::Pool;
 use super::stats::LogStats;
 use super::waiters::Waiters;
-use super::writer::InFlight;
 use crate::format::Position;
 use crate::{Disk, LogError, LogIdentity, LogOptions};
 

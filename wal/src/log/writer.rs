@@ -15,6 +15,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::in_flight::{InFlight, MAX_IN_FLIGHT};
 use super::queue::Batch;
 use super::state::{Prepared, Shared, State};
 use crate::format::Position;
@@ -22,18 +23,8 @@ use crate::format::batch::BatchHeader;
 use crate::identity::Place;
 use crate::{AlignedBuf, Disk, DiskFile, Durability, LogError};
 
-/// Writes that may be in flight at once.
-pub const MAX_IN_FLIGHT: usize = 2;
-
 /// Beside a write in flight another one goes out when so many bytes wait. Fewer are cheaper with the next flush.
 const OVERLAP_BYTES: u64 = 8 << 10;
-
-/// What is known of a batch whose write is in flight.
-pub struct InFlight {
-    position: Position,
-    header: BatchHeader,
-    waiters: usize,
-}
 
 /// The writes in flight, in the order of their batches.
 #[derive(Default)]

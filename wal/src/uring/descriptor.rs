@@ -3,7 +3,11 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Weak;
 
-use super::ring::Ring;
+/// Closes descriptors without holding up the thread that lets go of them.
+pub trait CloseLater {
+    /// Has a thread of the kernel close `fd`.
+    fn close(&self, fd: OwnedFd);
+}
 
 /// The descriptor of an open file. A thread of the kernel closes it when this is dropped: the last close of a file that was
 /// written gives back what the file system had set aside for it, that of a removed one gives back all its blocks, and both
@@ -11,12 +15,12 @@ use super::ring::Ring;
 pub struct Descriptor {
     /// None only while it is dropped.
     fd: Option<OwnedFd>,
-    ring: Weak<Ring>,
+    ring: Weak<dyn CloseLater>,
 }
 
 impl Descriptor {
-    /// Takes `fd` over.
-    pub fn new(fd: OwnedFd, ring: Weak<Ring>) -> Self {
+    /// Takes `fd` over; `ring` closes it.
+    pub fn new(fd: OwnedFd, ring: Weak<impl CloseLater + 'static>) -> Self {
         Self { fd: Some(fd), ring }
     }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::descriptor::Descriptor;
+use super::descriptor::{CloseLater, Descriptor};
 use super::operation::{Operation, Operations, Target};
 use crate::AlignedBuf;
 
@@ -76,21 +76,6 @@ impl Ring {
         unsafe { self.start(slot, entry) }
     }
 
-    /// Has a thread of the kernel close `fd`.
-    pub fn close(&self, fd: OwnedFd) {
-        let slot = self.operations.borrow_mut().insert(Target::Closing, None);
-        let close = opcode::Close::new(types::Fd(fd.as_raw_fd())).build();
-        // SAFETY: the entry names no memory.
-        let taken = unsafe { self.push(&close.flags(squeue::Flags::ASYNC).user_data(slot as u64)) };
-        let mut operations = self.operations.borrow_mut();
-        operations.abandon(slot);
-        match taken {
-            // The kernel's now.
-            Ok(()) => _ = fd.into_raw_fd(),
-            Err(_) => _ = operations.complete(slot, -libc::EBUSY),
-        }
-    }
-
     /// Hands `entry` to the kernel as the operation of `slot`.
     ///
     /// # Safety
@@ -147,6 +132,22 @@ impl Ring {
     pub fn wait(&self) -> io::Result<usize> {
         submit_retrying(&self.uring.borrow(), 1)?;
         Ok(self.drain())
+    }
+}
+
+impl CloseLater for Ring {
+    fn close(&self, fd: OwnedFd) {
+        let slot = self.operations.borrow_mut().insert(Target::Closing, None);
+        let close = opcode::Close::new(types::Fd(fd.as_raw_fd())).build();
+        // SAFETY: the entry names no memory.
+        let taken = unsafe { self.push(&close.flags(squeue::Flags::ASYNC).user_data(slot as u64)) };
+        let mut operations = self.operations.borrow_mut();
+        operations.abandon(slot);
+        match taken {
+            // The kernel's now.
+            Ok(()) => _ = fd.into_raw_fd(),
+            Err(_) => _ = operations.complete(slot, -libc::EBUSY),
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use kahuna_wal::{LogError, OpenError};
 
-use crate::node::data_dir::DataDirError;
 use crate::node::manifest::ManifestError;
+use crate::node::open::DataDirError;
 use crate::raft::snapshot::SnapshotFault;
 
 /// Why nothing was recovered. The data directory is as it was.

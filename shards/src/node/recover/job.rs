@@ -14,10 +14,10 @@ use super::logs::{Found, salvage};
 use super::report::{GroupReport, Loss, Report};
 use super::successor::{Successor, write_group};
 use crate::env::Env;
-use crate::node::creation::Creation;
-use crate::node::founding::Founding;
-use crate::node::groups::log_identity;
+use crate::node::found::creation::Creation;
+use crate::node::found::founding::Founding;
 use crate::node::manifest::Manifest;
+use crate::node::open::log_identity;
 use crate::raft::snapshot::free;
 use crate::raft::types::log_id;
 

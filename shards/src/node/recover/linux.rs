@@ -13,10 +13,9 @@ use super::report::Report;
 use super::switch::{Left, Names};
 use crate::env::Env;
 use crate::linux::{Linux, ShardOptions, drive_disk, spawn_shard};
-use crate::node::data_dir::DataDirError;
 use crate::node::lock::DirLock;
 use crate::node::manifest::{MANIFEST, MANIFEST_COPY, Manifest};
-use crate::node::start::say_held;
+use crate::node::open::{DataDirError, say_held};
 
 const RING_ENTRIES: u32 = 256;
 

@@ -8,8 +8,8 @@ use kahuna_wal::{Disk, GroupLog, Log, OpenError};
 
 use super::error::RecoverError;
 use super::report::{Beyond, Damage, LogReport};
-use crate::node::groups::log_identity;
 use crate::node::manifest::Manifest;
+use crate::node::open::log_identity;
 use crate::raft::encoding::Reader;
 use crate::raft::snapshot::Pointer;
 

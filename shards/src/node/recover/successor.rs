@@ -11,10 +11,10 @@ use kahuna_wal::{Disk, Record};
 
 use super::error::RecoverError;
 use crate::env::Env;
-use crate::node::creation::Creation;
-use crate::node::founding::Founding;
+use crate::node::found::creation::Creation;
+use crate::node::found::founding::Founding;
+use crate::node::found::place_groups;
 use crate::node::manifest::Manifest;
-use crate::node::placement::place_groups;
 use crate::raft::encoding::{log_id_bytes, vote_bytes};
 use crate::raft::snapshot::{Header, Pointer, SnapshotFault, SnapshotFile, file_name, write_file};
 use crate::raft::types::{LogId, Member, Membership, StoredMembership, Vote};

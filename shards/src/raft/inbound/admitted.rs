@@ -1,58 +1,13 @@
-//! The door: who speaks, and which claims are under way.
+//! The door: which claims are under way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-
-use kahuna_protocol::{Incarnation, ReplicaId};
 
 use super::claim::Claim;
 use super::expected::{Expected, Known};
 use super::wrong::Wrong;
 use crate::raft::entries::Entries;
-use crate::raft::types::{LogId, Membership, Vote};
-
-/// Who sends a message: the replica that it says, and the data directory that its link has proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender {
-    /// The replica.
-    pub replica: ReplicaId,
-    /// Where the link comes from.
-    pub incarnation: Incarnation,
-}
-
-impl Sender {
-    /// Whether it can be the sender of a message for the replica `own`, whose group has these members. One that is no
-    /// member may be a later one, which this replica has not heard of.
-    ///
-    /// # Errors
-    /// `OwnNumber`, `Foreign`.
-    pub fn check(&self, own: ReplicaId, members: &Membership) -> Result<(), Wrong> {
-        if self.replica == own {
-            return Err(Wrong::OwnNumber);
-        }
-        match members.get_node(&self.replica.0).filter(|member| member.incarnation != self.incarnation) {
-            Some(member) => Err(Wrong::Foreign { member: member.incarnation, link: self.incarnation }),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether `vote` is its own.
-    ///
-    /// # Errors
-    /// `NotItself`.
-    pub fn speaks_for(&self, vote: Vote) -> Result<(), Wrong> {
-        if vote.leader_id.voted_for == self.replica.0 { Ok(()) } else { Err(Wrong::NotItself(vote)) }
-    }
-
-    /// Whether it leads under `vote`, as it says.
-    ///
-    /// # Errors
-    /// `NotItself`, `NotElected`.
-    pub fn leads(&self, vote: Vote) -> Result<(), Wrong> {
-        self.speaks_for(vote)?;
-        if vote.committed { Ok(()) } else { Err(Wrong::NotElected(vote)) }
-    }
-}
+use crate::raft::types::{LogId, Vote};
 
 /// The claims that were let in, until openraft has answered them.
 #[derive(Debug, Default)]
@@ -75,7 +30,7 @@ pub struct Admitted<'a> {
 }
 
 impl Door {
-    /// Judges a claim of a replica that has `entries`; `known` need not say what is shared. What is let in must be handed to
+    /// Checks a claim of a replica that has `entries`; `known` need not say what is shared. What is let in must be handed to
     /// openraft before the next one is judged.
     ///
     /// # Errors
@@ -86,7 +41,7 @@ impl Door {
         for (_, earlier) in &*under_way {
             expected.take(earlier);
         }
-        expected.judge(&claim)?;
+        expected.check(&claim)?;
         let higher = expected.is_stale(claim.vote).then(|| expected.vote());
         let commit = expected.take(&claim);
         let number = self.next.get();

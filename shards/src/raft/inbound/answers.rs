@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use openraft::raft::VoteResponse;
 
-use super::election::check_term;
-use super::most_term;
+use super::term::{check_term, most_term};
 use super::wrong::Wrong;
 use crate::env::Env;
 use crate::raft::types::{LogId, Types, Vote};

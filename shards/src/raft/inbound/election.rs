@@ -1,20 +1,12 @@
-//! Who asks for a vote, and who hands a leadership over.
+//! Who asks for a vote, and who asks for a transfer of the leadership.
 
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 
+use super::sender::Sender;
+use super::term::{check_term, most_term};
 use super::wrong::Wrong;
-use super::{Sender, most_term};
 use crate::env::Env;
-use crate::raft::types::{Types, Vote};
-
-/// Whether the term of `vote` is at most `most`, see [`most_term`].
-///
-/// # Errors
-/// `TermAhead`.
-pub(super) fn check_term(vote: Vote, most: u64) -> Result<(), Wrong> {
-    let term = vote.leader_id.term;
-    if term > most { Err(Wrong::TermAhead { term, most }) } else { Ok(()) }
-}
+use crate::raft::types::Types;
 
 /// Whether `sender` may ask for this vote, or whether it would get it.
 ///
@@ -34,11 +26,11 @@ pub fn check_vote_request<E: Env>(request: &VoteRequest<Types<E>>, sender: Sende
     }
 }
 
-/// Whether `sender` may hand its leadership over.
+/// Whether `sender` may transfer its leadership.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_take_over<E: Env>(request: &TransferLeaderRequest<Types<E>>, sender: Sender) -> Result<(), Wrong> {
+pub fn check_transfer_leader<E: Env>(request: &TransferLeaderRequest<Types<E>>, sender: Sender) -> Result<(), Wrong> {
     let vote = *request.from_leader();
     sender.leads(vote)?;
     match request.last_log_id().filter(|id| id.leader_id.term > vote.leader_id.term) {

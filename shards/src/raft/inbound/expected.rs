@@ -6,7 +6,7 @@
 //! all, because this replica campaigned meanwhile, makes no honest claim wrong.
 
 use super::claim::{Claim, Run};
-use super::election::check_term;
+use super::term::check_term;
 use super::wrong::Wrong;
 use crate::raft::entries::Entries;
 use crate::raft::types::{LogId, Vote, log_id};
@@ -82,7 +82,7 @@ impl<'a> Expected<'a> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn judge(&self, claim: &Claim) -> Result<(), Wrong> {
+    pub fn check(&self, claim: &Claim) -> Result<(), Wrong> {
         check_term(claim.vote, self.most_term)?;
         if self.is_stale(claim.vote) {
             return Ok(());

@@ -17,25 +17,19 @@ mod answers;
 mod claim;
 mod election;
 mod expected;
+mod handler;
+mod sender;
+mod term;
 #[cfg(test)]
 mod tests;
 mod wrong;
 
-pub use admitted::{Admitted, Door, Sender};
+pub use admitted::{Admitted, Door};
 pub use answers::{Acknowledged, heeded, voted};
 pub use claim::Claim;
-pub use election::{check_take_over, check_vote_request};
+pub use election::{check_transfer_leader, check_vote_request};
 pub use expected::{Expected, Known};
+pub use handler::InboundHandler;
+pub use sender::Sender;
+pub use term::most_term;
 pub use wrong::Wrong;
-
-use crate::env::Env;
-
-/// The highest term at the beginning of 1970; it rises by one with every millisecond. Terms must not run out, and no honest
-/// replicas elect more often. The bound is the same for all: one that depended on the terms that a replica has seen would let
-/// a liar raise a term in two steps of which some replica misses the first, and then refuses its honest leader for ever.
-const TERMS_IN_1970: u64 = 1 << 32;
-
-/// The highest term that is taken from others now.
-pub fn most_term<E: Env>() -> u64 {
-    TERMS_IN_1970 + E::wall_clock().as_millis()
-}

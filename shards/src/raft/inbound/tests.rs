@@ -66,7 +66,7 @@ fn judge(append: &Append) -> Result<Option<LogId>, Wrong> {
     let claim = claim(append)?;
     let entries = entries();
     let mut expected = Expected::new(&entries, known());
-    expected.judge(&claim)?;
+    expected.check(&claim)?;
     Ok(expected.take(&claim))
 }
 
@@ -135,7 +135,7 @@ fn what_no_honest_leader_sends_is_wrong() {
 fn one_membership_at_most_is_open() {
     let entries = entries();
     let expected = Expected::new(&entries, Known { memberships: [Some(10), Some(8)], ..known() });
-    let judge = |append: &Append| claim(append).and_then(|claim| expected.judge(&claim));
+    let judge = |append: &Append| claim(append).and_then(|claim| expected.check(&claim));
     assert_eq!(judge(&append(6, id(3, 7), &[5], None)), Err(Wrong::Membership(8)));
     assert_eq!(judge(&append(6, id(4, 8), &[5], None)), Ok(()));
 }
@@ -189,7 +189,7 @@ fn snapshots_hold_what_is_committed() {
         let claim = Claim::of_snapshot(Vote::new_committed(term, LEADER), &meta, &members(&[&[1, 2, 3]]))?;
         let entries = entries();
         let mut expected = Expected::new(&entries, known());
-        expected.judge(&claim)?;
+        expected.check(&claim)?;
         Ok::<_, Wrong>(expected.take(&claim))
     };
     assert_eq!(judge(6, log_id(4, 50), id(4, 20)), Ok(id(4, 50)));

@@ -1,4 +1,4 @@
-//! Votes, hand-overs, and who may take over.
+//! Votes, transfers of the leadership, and whether a replica is ready for one.
 
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 
@@ -40,23 +40,23 @@ pub fn vote_response<E: Env>(body: &[u8]) -> Result<VoteResponse<Types<E>>, Malf
     Ok(VoteResponse::new(vote, last_log_id, granted))
 }
 
-/// Appends a hand-over.
-pub fn put_take_over<E: Env>(out: &mut Vec<u8>, request: &TransferLeaderRequest<Types<E>>) {
+/// Appends a transfer of the leadership.
+pub fn put_transfer_leader_request<E: Env>(out: &mut Vec<u8>, request: &TransferLeaderRequest<Types<E>>) {
     put_vote(out, request.from_leader());
     out.extend_from_slice(&request.to_node_id().to_le_bytes());
     put_log_id(out, request.last_log_id());
 }
 
-/// Reads a hand-over.
-pub fn take_over<E: Env>(body: &[u8]) -> Result<TransferLeaderRequest<Types<E>>, Malformed> {
+/// Reads a transfer of the leadership.
+pub fn transfer_leader_request<E: Env>(body: &[u8]) -> Result<TransferLeaderRequest<Types<E>>, Malformed> {
     let mut reader = Reader::new(body, "hand-over");
     let request = TransferLeaderRequest::new(reader.vote()?, reader.u64()?, reader.log_id()?);
     reader.end()?;
     Ok(request)
 }
 
-/// The answer to a hand-over.
-pub fn taken_over_bytes<E: Env>(response: &TransferLeaderResponse<Types<E>>) -> Vec<u8> {
+/// The answer to a transfer of the leadership.
+pub fn transfer_leader_response_bytes<E: Env>(response: &TransferLeaderResponse<Types<E>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(35);
     match response {
         Ok(()) => out.push(0),
@@ -74,8 +74,8 @@ pub fn taken_over_bytes<E: Env>(response: &TransferLeaderResponse<Types<E>>) -> 
     out
 }
 
-/// Reads the answer to a hand-over.
-pub fn taken_over<E: Env>(body: &[u8]) -> Result<TransferLeaderResponse<Types<E>>, Malformed> {
+/// Reads the answer to a transfer of the leadership.
+pub fn transfer_leader_response<E: Env>(body: &[u8]) -> Result<TransferLeaderResponse<Types<E>>, Malformed> {
     let mut reader = Reader::new(body, "answer to a hand-over");
     let response = match reader.u8()? {
         0 => Ok(()),
@@ -118,7 +118,7 @@ mod tests {
             Err(TransferLeaderError::LogNotFlushed { expected, actual: None }),
         ];
         for sent in refusals {
-            assert_eq!(taken_over::<Linux>(&taken_over_bytes::<Linux>(&sent)), Ok(sent));
+            assert_eq!(transfer_leader_response::<Linux>(&transfer_leader_response_bytes::<Linux>(&sent)), Ok(sent));
         }
         let sent = VoteResponse::new(old, expected, true);
         assert_eq!(vote_response::<Linux>(&vote_response_bytes::<Linux>(&sent)), Ok(sent));

@@ -6,15 +6,15 @@ pub const APPEND: u16 = 0x1101;
 pub const VOTE: u16 = 0x1102;
 /// Asks whether a vote would be granted.
 pub const PRE_VOTE: u16 = 0x1103;
-/// Hands the leadership over.
-pub const TAKE_OVER: u16 = 0x1104;
+/// Transfers the leadership.
+pub const TRANSFER_LEADER: u16 = 0x1104;
 /// Begins to send a snapshot.
 pub const SNAPSHOT_BEGIN: u16 = 0x1105;
 /// A part of it.
 pub const SNAPSHOT_CHUNK: u16 = 0x1106;
 /// All parts are sent: install it.
 pub const SNAPSHOT_END: u16 = 0x1107;
-/// Asks whether this replica may take the leadership over.
+/// Asks whether this replica may become the leader.
 pub const READY: u16 = 0x1108;
 /// The bit that makes a request's kind its reply's.
 pub const REPLY: u16 = 0x8000;

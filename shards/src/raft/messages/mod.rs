@@ -10,8 +10,8 @@
 //! 0x9102 voted           0 17 vote      17 17 last log id                 34 1 granted (0 or 1)
 //! 0x1103 pre-vote        as vote
 //! 0x9103 pre-voted       as voted
-//! 0x1104 take over       0 17 leader's vote                17 8 to replica                25 17 last log id
-//! 0x9104 taken over      0 1 status: 0 yes, 1 vote changed, 2 log not flushed
+//! 0x1104 transfer leader 0 17 leader's vote                17 8 to replica                25 17 last log id
+//! 0x9104 transferred     0 1 status: 0 yes, 1 vote changed, 2 log not flushed
 //!                        1 17 expected   18 17 actual   (votes for status 1, log ids for status 2)
 //! 0x1105 snapshot begin  0 17 leader's vote   17 8 transfer   25 8 length of the file   33 the file's header
 //! 0x1106 snapshot chunk  0 8 transfer          8 8 offset in the file   16 whole blocks of the file
@@ -30,8 +30,8 @@ mod snapshot;
 
 pub use append::{append, append_bytes, appended, appended_bytes, put_append};
 pub use election::{
-    put_take_over, put_vote_request, readiness, readiness_bytes, take_over, taken_over, taken_over_bytes, vote_request,
-    vote_response, vote_response_bytes,
+    put_transfer_leader_request, put_vote_request, readiness, readiness_bytes, transfer_leader_request,
+    transfer_leader_response, transfer_leader_response_bytes, vote_request, vote_response, vote_response_bytes,
 };
-pub use kind::{APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, TAKE_OVER, VOTE};
+pub use kind::{APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, TRANSFER_LEADER, VOTE};
 pub use snapshot::{SnapshotBegin, chunk, put_chunk_head, snapshot_end, snapshot_reply, snapshot_reply_bytes};

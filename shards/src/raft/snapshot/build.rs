@@ -8,26 +8,26 @@ use kahuna_machine::{Frozen, Remains};
 use kahuna_wal::{Disk, OpenMode};
 use openraft::RaftSnapshotBuilder;
 
-use super::file::{SnapshotData, SnapshotFault};
+use super::data::{Snapshot, SnapshotData};
+use super::fault::SnapshotFault;
 use super::header::{Header, file_name};
+use super::keeper::SnapshotKeeper;
 use super::turn::Turn;
 use super::writer::Writer;
 use crate::env::Env;
-use crate::raft::applied::Applied;
-use crate::raft::state_machine::Snapshot;
 use crate::raft::types::{SnapshotMeta, Types};
 
 /// A view of the machine as it was when this was made.
 pub struct Builder<E: Env> {
-    applied: Rc<Applied<E>>,
+    keeper: Rc<SnapshotKeeper<E>>,
     /// None when nothing was applied by then, or once it was written.
     view: Option<(Header, Frozen)>,
 }
 
 impl<E: Env> Builder<E> {
     /// Will write `view`, if there is one, into a file of the group.
-    pub fn new(applied: Rc<Applied<E>>, view: Option<(Header, Frozen)>) -> Self {
-        Self { applied, view }
+    pub fn new(keeper: Rc<SnapshotKeeper<E>>, view: Option<(Header, Frozen)>) -> Self {
+        Self { keeper, view }
     }
 
     /// Writes the file and makes it the group's snapshot.
@@ -36,18 +36,18 @@ impl<E: Env> Builder<E> {
     /// `Io`; `NoRoom`, nothing is left of it then.
     pub async fn finish(&mut self) -> Result<(), SnapshotFault> {
         let Some((header, frozen)) = self.view.take() else { return Ok(()) };
-        if self.applied.snapshot_reaches(&header.last) {
+        if self.keeper.reaches(&header.last) {
             // The newest snapshot says the same already, or what came from the leader meanwhile says more.
             free::<E>(frozen.into()).await;
             return Ok(());
         }
-        let path = self.applied.dir().join(file_name(&header.last)).with_extension("tmp");
-        let adopted = match write_file::<E>(self.applied.disk(), &path, &header, frozen).await {
-            Ok(()) => self.applied.adopt(&path, &header).await,
+        let path = self.keeper.dir().path().join(file_name(&header.last)).with_extension("tmp");
+        let adopted = match write_file::<E>(self.keeper.dir().disk(), &path, &header, frozen).await {
+            Ok(()) => self.keeper.adopt(&path, &header).await,
             Err(fault) => Err(fault),
         };
         if let Err(SnapshotFault::NoRoom { .. }) = adopted {
-            self.applied.discard(&path).await;
+            self.keeper.dir().discard(&path).await;
         }
         adopted
     }
@@ -86,11 +86,11 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
         match self.finish().await {
             Ok(()) => {}
             // openraft, to which an error would be final, gets the snapshot that there is.
-            Err(fault @ SnapshotFault::NoRoom { .. }) => self.applied.try_later(&fault),
-            Err(fault) => return Err(self.applied.snapshot_failed(fault)),
+            Err(fault @ SnapshotFault::NoRoom { .. }) => self.keeper.request_later(&fault),
+            Err(fault) => return Err(self.keeper.abort_unless_closed(fault)),
         }
-        let (meta, snapshot) = match self.applied.snapshot() {
-            Some(file) => (file.header.meta(), SnapshotData::stored(file, self.applied.clone())),
+        let (meta, snapshot) = match self.keeper.newest() {
+            Some(file) => (file.header.meta(), SnapshotData::stored(file, self.keeper.clone())),
             None => (SnapshotMeta::default(), SnapshotData::nothing()),
         };
         Ok(Snapshot::<E> { meta, snapshot })

@@ -7,7 +7,7 @@
 //! ```
 //! The file before its pointer, the pointer before the purge: wherever a crash falls, the pointer names a whole file and
 //! the log holds everything behind it. A file that is found damaged is set aside under the ending `.damaged`: see
-//! [`Applied::open`](super::Applied::open) and [`Applied::report_damage`](super::Applied::report_damage). Work goes block
+//! [`SnapshotKeeper::restore`] and [`SnapshotKeeper::report_damage`]. Work goes block
 //! by block in short turns, so that no other group of the shard waits for a large one. Where the disk is full, the
 //! half-made file goes and another attempt follows later: see `shortage`.
 //!
@@ -22,20 +22,31 @@
 //! The pointer record: `0 1 format (1)  1 7 zeros  8 8 term  16 8 index  24 8 length of the file`, 32 bytes.
 
 mod build;
+mod data;
+mod dir;
+mod fault;
 mod file;
 mod header;
+mod incoming;
 mod inspect;
+mod keeper;
 mod read;
-mod receive;
+mod send;
 mod shortage;
+mod transfer;
 mod turn;
 mod writer;
 
 pub use build::{Builder, free, write_file};
-pub use file::{SnapshotData, SnapshotFault, SnapshotFile, Source};
+pub use data::{Snapshot, SnapshotData, Source};
+pub use dir::{SnapshotDir, damaged_name};
+pub use fault::SnapshotFault;
+pub use file::SnapshotFile;
 pub use header::{Header, PROBE_BYTES, Pointer, file_name, is_own_name};
+pub use incoming::IncomingSnapshot;
 pub use inspect::{BlockView, View};
+pub use keeper::SnapshotKeeper;
 pub use read::{BlockReader, load};
-pub use receive::Incoming;
-pub use shortage::Shortage;
+pub use send::send_snapshot;
+pub use transfer::SnapshotTransfer;
 pub use turn::Turn;

@@ -8,16 +8,17 @@ use std::pin::Pin;
 use kahuna_machine::{Machine, Restore, block_bytes, check_block};
 use kahuna_wal::{AlignedBuf, DiskFile};
 
-use super::file::{SnapshotFault, SnapshotFile};
+use super::fault::SnapshotFault;
+use super::file::SnapshotFile;
 use super::turn::Turn;
 use crate::env::Env;
-use crate::raft::started::Started;
+use crate::raft::eager::Eager;
 
 /// Read at once, and sent at once: two blocks, as most are. Whoever takes one in does so in one turn.
 const READ_BYTES: usize = 144 << 10;
 
 /// A read that has begun.
-type Reading<'a> = Started<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>> + 'a>>>;
+type Reading<'a> = Eager<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>> + 'a>>>;
 
 /// Gives a file's blocks, whole ones only, several at a time, and reads the next ones meanwhile.
 pub struct BlockReader<'a, E: Env> {
@@ -82,7 +83,7 @@ impl<'a, E: Env> BlockReader<'a, E> {
 
     fn read(&self, wanted: usize) -> Reading<'a> {
         let (file, offset) = (&self.snapshot.file, self.offset);
-        Started::new(Box::pin(file.read_at(offset, wanted)))
+        Eager::new(Box::pin(file.read_at(offset, wanted)))
     }
 }
 

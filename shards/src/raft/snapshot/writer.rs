@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use kahuna_wal::{AlignedBuf, BLOCK_BYTES, DiskFile, Durability};
 
-use crate::raft::started::Started;
+use crate::raft::eager::Eager;
 
 /// Written at once, some more with a large block.
 const WRITE_BYTES: usize = 128 << 10;
 
 /// A write that has begun; gives its buffer back.
-type Writing = Started<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>>>>>;
+type Writing = Eager<Pin<Box<dyn Future<Output = io::Result<AlignedBuf>>>>>;
 
 /// Writes a file from its start to its end, past the page cache: a large file's flush at the end would hold up the log's
 /// flushes for as long as it takes. While one part is written, the next one is gathered.
@@ -80,7 +80,7 @@ impl<F: DiskFile> Writer<F> {
         let buffer = std::mem::replace(&mut self.buffer, next);
         self.offset += buffer.len() as u64;
         let write = async move { file.write_at(offset, buffer, Durability::Buffered).await };
-        self.writing = Some(Started::new(Box::pin(write)));
+        self.writing = Some(Eager::new(Box::pin(write)));
     }
 
     /// Waits for the write under way: an empty buffer.

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::log::index::Index;
+use crate::log::pool::Pool;
 use crate::log::queue::Queue;
 use crate::log::release::Release;
-use crate::log::space::Pool;
 use crate::{LogOptions, UringDisk};
 
 /// Bytes of a segment.

@@ -7,13 +7,40 @@ use std::sync::{Arc, mpsc};
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::{ClusterId, ShardId};
 
-use super::manifest::Manifest;
-use super::runner::Setup;
 use crate::clock::AgreedClock;
 use crate::config::{DEFAULT_PARTITIONS, NodeConfig};
 use crate::env::Env;
-use crate::lanes::lanes;
+use crate::lanes::{LaneEnds, lanes};
+use crate::node::manifest::Manifest;
 use crate::serve::{Admission, own_files};
+
+/// What a shard's thread is started with.
+pub struct Setup<E: Env> {
+    /// Which shard.
+    pub id: ShardId,
+    /// What the node was told.
+    pub config: Arc<NodeConfig>,
+    /// What the data directory is.
+    pub manifest: Arc<Manifest>,
+    /// Random, the same for all shards of this process.
+    pub boot_id: u64,
+    /// The cluster id that this node would mint.
+    pub mint: ClusterId,
+    /// Where clients and peers reach this node, as the others shall be told.
+    pub info: NodeInfo,
+    /// The lanes to the other shards.
+    pub lanes: LaneEnds<E>,
+    /// One counter per shard, each counted up by its own shard as it runs, told to other nodes with every heartbeat.
+    pub progress: Arc<[AtomicU64]>,
+    /// The clock that the nodes agree on: shard 0 judges it.
+    pub agreed: Arc<AgreedClock>,
+    /// The clients of all shards.
+    pub admission: Arc<Admission>,
+    /// Told once, when the shard listens, or why it cannot.
+    pub listening: mpsc::Sender<std::io::Result<()>>,
+    /// Says when the node shall stop; shard 0 passes it on.
+    pub stop: flume::Receiver<()>,
+}
 
 /// Numbers that nobody else may have: random on a real host, from the seed in a simulated one.
 #[derive(Debug, Clone, Copy)]

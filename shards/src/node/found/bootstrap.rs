@@ -20,11 +20,10 @@ use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
 use super::founding::Founding;
-use super::groups::OPENING;
-use super::losses::make_log;
-use super::manifest::Manifest;
 use crate::config::DEFAULT_PARTITIONS;
 use crate::env::{Env, ExitCode};
+use crate::node::manifest::Manifest;
+use crate::node::open::{OPENING, make_log};
 use crate::peer::{PeerView, Peers};
 use crate::shard::Shard;
 

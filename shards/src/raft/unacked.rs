@@ -1,4 +1,4 @@
-//! The appends without an answer, and the answers that would be counted for more than they say.
+//! Appends that were not acknowledged yet, and the acknowledgements that would extend the lease too far.
 //!
 //! openraft takes an answer for one to everything that it gave up to the same log id, and counts lease and reads from the
 //! moment at which it gave the last of that. A request without entries ends where the one before it does: from then on the
@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::raft::types::LogId;
 
 /// One append without its answer. Times are since boot.
-pub struct Unanswered<A> {
+pub struct UnackedAppend<A> {
     /// The entry before its first one.
     pub previous: Option<LogId>,
     /// Its last entry, or `previous`.
@@ -27,61 +27,61 @@ pub struct Unanswered<A> {
 }
 
 /// All appends without an answer, oldest first.
-pub struct Line<A> {
-    line: VecDeque<Unanswered<A>>,
+pub struct UnackedAppends<A> {
+    appends: VecDeque<UnackedAppend<A>>,
     bytes: usize,
     margin: Duration,
 }
 
-impl<A> Line<A> {
+impl<A> UnackedAppends<A> {
     /// An empty one, for a lease that allows for `margin`.
     pub fn new(margin: Duration) -> Self {
-        Self { line: VecDeque::new(), bytes: 0, margin }
+        Self { appends: VecDeque::new(), bytes: 0, margin }
     }
 
     /// openraft has given a request that ends with `last`.
     pub fn given(&mut self, last: Option<LogId>, now: Duration) {
-        let same_answer = self.line.iter_mut().rev().take_while(|append| append.last >= last);
+        let same_answer = self.appends.iter_mut().rev().take_while(|append| append.last >= last);
         same_answer.for_each(|append| append.counted = now);
     }
 
     /// An append was sent.
     pub fn push(&mut self, previous: Option<LogId>, last: Option<LogId>, bytes: usize, answer: A, now: Duration) {
         self.bytes += bytes;
-        self.line.push_back(Unanswered { previous, last, bytes, answer, sent: now, counted: now });
+        self.appends.push_back(UnackedAppend { previous, last, bytes, answer, sent: now, counted: now });
     }
 
     /// The oldest.
-    pub fn oldest(&mut self) -> Option<&mut Unanswered<A>> {
-        self.line.front_mut()
+    pub fn oldest(&mut self) -> Option<&mut UnackedAppend<A>> {
+        self.appends.front_mut()
     }
 
     /// Takes the oldest, which was answered.
-    pub fn pop(&mut self) -> Option<Unanswered<A>> {
-        let append = self.line.pop_front()?;
+    pub fn pop(&mut self) -> Option<UnackedAppend<A>> {
+        let append = self.appends.pop_front()?;
         self.bytes -= append.bytes;
         Some(append)
     }
 
     /// Whether the answer to `append` would be counted from a moment too long after it was sent.
-    pub fn is_counted_too_late(&self, append: &Unanswered<A>) -> bool {
+    pub fn is_counted_too_late(&self, append: &UnackedAppend<A>) -> bool {
         append.counted.saturating_sub(append.sent) > self.margin
     }
 
     /// Gives all of them up.
     pub fn clear(&mut self) {
-        self.line.clear();
+        self.appends.clear();
         self.bytes = 0;
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.line.len()
+        self.appends.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.line.is_empty()
+        self.appends.is_empty()
     }
 
     /// Their length.
@@ -106,14 +106,14 @@ mod tests {
     }
 
     /// Answers the oldest: the last entry, and whether that would be counted too late.
-    fn answered(line: &mut Line<()>) -> (Option<LogId>, bool) {
+    fn answered(line: &mut UnackedAppends<()>) -> (Option<LogId>, bool) {
         let append = line.pop().expect("one is there");
         (append.last, line.is_counted_too_late(&append))
     }
 
     #[test]
     fn an_answer_does_not_stand_for_a_later_request_that_ends_at_the_same_entry() {
-        let mut line = Line::new(MARGIN);
+        let mut line = UnackedAppends::new(MARGIN);
         line.push(id(3), id(4), 100, (), ms(0));
         line.push(id(4), id(5), 100, (), ms(10));
         // The commit of an entry before: within the margin of the second, and none of the first one's business.
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn all_that_end_at_the_same_entry_are_counted_from_the_last_of_them() {
-        let mut line = Line::new(MARGIN);
+        let mut line = UnackedAppends::new(MARGIN);
         line.push(None, id(0), 100, (), ms(0));
         line.push(id(0), id(0), 10, (), ms(40));
         line.given(id(0), ms(80));

@@ -25,32 +25,32 @@ use std::{
 
 use glommio::io::BufferedFile;
 
-use super::Linux;
-use crate::env::{Env, ExitCode};
+use super::abort::abort;
+use crate::env::ExitCode;
 
 /// The yielding tasks of one executor.
 #[derive(Debug, Default)]
-struct Pulse {
+struct Ticker {
     /// How often the executor has looked for completions on behalf of who yielded.
-    beats: Cell<u64>,
+    ticks: Cell<u64>,
     waiting: RefCell<Vec<Waker>>,
     driver: RefCell<Option<Waker>>,
 }
 
 thread_local! {
-    static PULSE: RefCell<Option<Rc<Pulse>>> = const { RefCell::new(None) };
+    static TICKER: RefCell<Option<Rc<Ticker>>> = const { RefCell::new(None) };
 }
 
 /// Lets every other ready task run, and the executor look for completions, once.
 pub(super) async fn yield_now() {
-    let pulse = PULSE.with_borrow(Clone::clone).expect("a shard yields on its own executor, which has a pulse");
-    let began = pulse.beats.get();
+    let ticker = TICKER.with_borrow(Clone::clone).expect("a shard yields on its own executor, which has a ticker");
+    let began = ticker.ticks.get();
     poll_fn(|cx| {
-        if pulse.beats.get() != began {
+        if ticker.ticks.get() != began {
             return Poll::Ready(());
         }
-        pulse.waiting.borrow_mut().push(cx.waker().clone());
-        let driver = pulse.driver.borrow_mut().take();
+        ticker.waiting.borrow_mut().push(cx.waker().clone());
+        let driver = ticker.driver.borrow_mut().take();
         if let Some(driver) = driver {
             driver.wake();
         }
@@ -66,15 +66,15 @@ pub(super) fn ended_socket() -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// Gives the calling thread a pulse until the returned guard drops, and the future that drives it: to be spawned on the
+/// Gives the calling thread a ticker until the returned guard drops, and the future that drives it: to be spawned on the
 /// executor that is about to run.
 pub(super) fn install(ended: UnixStream) -> (Installed, impl Future<Output = ()> + 'static) {
-    let pulse = Rc::new(Pulse::default());
-    let previous = PULSE.replace(Some(pulse.clone()));
-    (Installed { previous }, async move { pulse.drive(ended).await })
+    let ticker = Rc::new(Ticker::default());
+    let previous = TICKER.replace(Some(ticker.clone()));
+    (Installed { previous }, async move { ticker.drive(ended).await })
 }
 
-impl Pulse {
+impl Ticker {
     async fn drive(&self, ended: UnixStream) {
         // SAFETY: the descriptor is ours and is given away.
         let ended = unsafe { BufferedFile::from_raw_fd(ended.into_raw_fd()) };
@@ -89,25 +89,25 @@ impl Pulse {
             })
             .await;
             if let Err(error) = ended.read_at(0, 1).await {
-                Linux::abort(ExitCode::Bug, &format!("a read of an ended stream failed: {error}"));
+                abort(ExitCode::Bug, &format!("a read of an ended stream failed: {error}"));
             }
-            self.beats.set(self.beats.get() + 1);
+            self.ticks.set(self.ticks.get() + 1);
             let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
             waiting.into_iter().for_each(Waker::wake);
         }
     }
 }
 
-/// Ends the thread's pulse when dropped.
+/// Takes the thread's ticker away when dropped.
 pub(super) struct Installed {
-    previous: Option<Rc<Pulse>>,
+    previous: Option<Rc<Ticker>>,
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        if let Some(pulse) = PULSE.replace(self.previous.take()) {
-            let waiting = std::mem::take(&mut *pulse.waiting.borrow_mut());
-            let driver = pulse.driver.borrow_mut().take();
+        if let Some(ticker) = TICKER.replace(self.previous.take()) {
+            let waiting = std::mem::take(&mut *ticker.waiting.borrow_mut());
+            let driver = ticker.driver.borrow_mut().take();
             // The wakers hold tasks, whose destructors may come back here: nothing is borrowed.
             drop((waiting, driver));
         }

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use kahuna_wal::Disk;
 
-use super::founding::Misfit;
-use super::manifest::{Manifest, ManifestError, UNFINISHED_MANIFEST};
 use crate::config::{NodeConfig, PeerSpec};
-
-/// A file that a node keeps locked while it runs, beside the manifest.
-pub const LOCK_FILE: &str = "lock";
+use crate::node::found::founding::Misfit;
+use crate::node::lock::LOCK_FILE;
+use crate::node::manifest::{Manifest, ManifestError, UNFINISHED_MANIFEST};
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,8 @@ use kahuna_machine::Restore;
 use kahuna_wal::{Disk, OpenMode};
 
 use super::build::free;
-use super::file::{SnapshotData, SnapshotFault};
+use super::data::SnapshotData;
+use super::fault::SnapshotFault;
 use super::header::{Header, file_name};
 use super::read::blocks;
 use super::turn::Turn;
@@ -20,7 +21,7 @@ use crate::raft::types::Vote;
 const SENDER_SILENT: Duration = Duration::from_secs(60);
 
 /// A transfer that has begun and not ended. Dropping it leaves its file, which the next opening of the group removes.
-pub struct Incoming<E: Env> {
+pub struct IncomingSnapshot<E: Env> {
     /// The sender's claim to lead.
     pub vote: Vote,
     /// The number of the attempt.
@@ -35,7 +36,7 @@ pub struct Incoming<E: Env> {
     heard: Duration,
 }
 
-impl<E: Env> Incoming<E> {
+impl<E: Env> IncomingSnapshot<E> {
     /// Makes the file and writes its header.
     ///
     /// # Errors
@@ -76,7 +77,7 @@ impl<E: Env> Incoming<E> {
     pub async fn chunk(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SnapshotFault> {
         let next = self.writer.bytes();
         if offset != next || next + bytes.len() as u64 > self.file_bytes {
-            return Err(self.broken(format!("a chunk at {offset}, where {next} is next")));
+            return Err(self.out_of_place(format!("a chunk at {offset}, where {next} is next")));
         }
         let mut taken = 0;
         let mut turn = Turn::<E>::begin();
@@ -87,7 +88,7 @@ impl<E: Env> Incoming<E> {
             turn.step().await;
         }
         if taken != bytes.len() {
-            return Err(self.broken(format!("the chunk at {offset} ends within a block")));
+            return Err(self.out_of_place(format!("the chunk at {offset} ends within a block")));
         }
         self.write(bytes).await
     }
@@ -98,10 +99,10 @@ impl<E: Env> Incoming<E> {
     /// When something is missing, or the file cannot be synced.
     pub async fn sync(&mut self) -> Result<(), SnapshotFault> {
         if self.writer.bytes() != self.file_bytes {
-            return Err(self.broken(format!("{} of {} bytes came", self.writer.bytes(), self.file_bytes)));
+            return Err(self.out_of_place(format!("{} of {} bytes came", self.writer.bytes(), self.file_bytes)));
         }
         if !self.restore.is_complete() {
-            return Err(self.broken("the trailer did not come".to_owned()));
+            return Err(self.out_of_place("the trailer did not come".to_owned()));
         }
         self.writer.sync().await.map_err(SnapshotFault::io(&self.path))
     }
@@ -127,7 +128,7 @@ impl<E: Env> Incoming<E> {
         E::boot_clock().saturating_sub(self.heard) > SENDER_SILENT
     }
 
-    fn broken(&self, why: String) -> SnapshotFault {
+    fn out_of_place(&self, why: String) -> SnapshotFault {
         SnapshotFault::Header { path: self.path.clone(), why }
     }
 

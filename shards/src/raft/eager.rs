@@ -6,14 +6,14 @@ use std::task::{Context, Poll, Waker};
 
 /// Runs a future up to its first wait at once, the rest when polled. What it hands over before that wait is handed over in
 /// the order of these calls.
-pub enum Started<F: Future> {
+pub enum Eager<F: Future> {
     /// It waits.
     Waiting(Pin<Box<F>>),
     /// It ended without waiting.
     Ended(Option<F::Output>),
 }
 
-impl<F: Future> Started<F> {
+impl<F: Future> Eager<F> {
     /// Begins.
     pub fn new(future: F) -> Self {
         let mut future = Box::pin(future);
@@ -25,9 +25,9 @@ impl<F: Future> Started<F> {
     }
 }
 
-impl<F: Future> Unpin for Started<F> {}
+impl<F: Future> Unpin for Eager<F> {}
 
-impl<F: Future> Future for Started<F> {
+impl<F: Future> Future for Eager<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

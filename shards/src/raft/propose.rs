@@ -9,9 +9,9 @@ use openraft::errors::{ClientWriteError, ForwardReason, LinearizableReadError, R
 use openraft::impls::OneshotResponder;
 use openraft::{LinearizerOption, ReadPolicy};
 
+use super::eager::Eager;
 use super::error::{ProposeError, ReadError};
 use super::replica::Replica;
-use super::started::Started;
 use super::types::Proposal;
 use crate::env::Env;
 
@@ -23,7 +23,7 @@ impl<E: Env> Replica<E> {
     /// calls, also if nobody polls their futures yet. Dropping a future gives up the answer only.
     pub fn propose(&self, batch: Batch) -> impl Future<Output = Result<Vec<Outcome>, ProposeError>> + use<E> {
         let raft = self.raft.clone();
-        Started::new(async move {
+        Eager::new(async move {
             let mut attempts = LEASE_ATTEMPTS;
             loop {
                 let (responder, answer) = OneshotResponder::new_pair();
@@ -61,7 +61,7 @@ impl<E: Env> Replica<E> {
 
     fn read(&self, policy: LinearizerOption) -> impl Future<Output = Result<(), ReadError>> + use<E> {
         let raft = self.raft.clone();
-        Started::new(async move {
+        Eager::new(async move {
             match raft.get_read_linearizer(policy).await {
                 Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {

@@ -9,27 +9,13 @@ use std::path::Path;
 
 use futures_util::future;
 use kahuna_protocol::GroupId;
-use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, OpenError, Record};
+use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, Record};
 
 use super::data_dir::DataDirError;
-use super::groups::log_identity;
-use super::manifest::{Manifest, ManifestError};
-use super::start::StartError;
+use super::error::{ReshardError, StartError};
+use super::log::log_identity;
 use crate::config::NodeConfig;
-
-/// Why the logs could not be cut anew; the old ones are still valid.
-#[derive(Debug, thiserror::Error)]
-pub enum ReshardError {
-    /// A log could not be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// A log could not be written.
-    #[error(transparent)]
-    Write(#[from] LogError),
-    /// The manifest could not be switched.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-}
+use crate::node::manifest::Manifest;
 
 /// Cuts the logs of a node for the configured number of shards, unless they are cut for it already. Nothing of another set
 /// of logs may be in the data directory.

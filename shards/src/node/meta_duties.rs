@@ -16,8 +16,8 @@ use kahuna_machine::Meta;
 use kahuna_protocol::meta::{NodeInfo, SetLed, UpsertNode};
 use kahuna_protocol::{GroupId, NodeId, Outcome, Request};
 
-use super::founding::Founding;
-use super::placement::place_groups;
+use super::found::founding::Founding;
+use super::found::place_groups;
 use crate::env::Env;
 use crate::group::{Group, MAX_BATCH_COMMANDS};
 use crate::lanes::Control;
@@ -28,7 +28,7 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The meta group's duties, on the shard that owns it.
-pub struct Duties<E: Env> {
+pub struct MetaDuties<E: Env> {
     /// That shard.
     pub shard: Rc<Shard<E>>,
     /// The meta group.
@@ -39,7 +39,7 @@ pub struct Duties<E: Env> {
     pub info: NodeInfo,
 }
 
-impl<E: Env> Duties<E> {
+impl<E: Env> MetaDuties<E> {
     /// Runs until the node drains.
     pub async fn run(self) {
         let mut published = None;

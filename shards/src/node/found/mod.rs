@@ -1,0 +1,13 @@
+//! Founding a cluster: how listed nodes become one, what is fixed then, and where the first replicas are placed.
+//!
+//! ```text
+//!   Bootstrap ─▶ Founding, in the manifest ─▶ place_groups ─▶ meta group ─▶ Creation: the first record of a group's log
+//! ```
+
+mod bootstrap;
+pub mod creation;
+pub mod founding;
+mod placement;
+
+pub use bootstrap::{Bootstrap, KIND_FOUNDING};
+pub use placement::place_groups;
