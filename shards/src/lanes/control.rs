@@ -9,10 +9,10 @@ use kahuna_protocol::handshake::Hello;
 use kahuna_protocol::meta::{DiskSpace, ReplicaStatus};
 use kahuna_protocol::{GroupId, NodeId, ShardId};
 
+use crate::admission::Admitted;
 use crate::env::{Env, Net};
-use crate::node::manifest::Manifest;
+use crate::manifest::Manifest;
 use crate::peer::NodeEvent;
-use crate::serve::Admitted;
 
 /// A connection on its way to another shard.
 pub type Detached<E> = <<E as Env>::Net as Net>::Detached;

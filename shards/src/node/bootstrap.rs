@@ -79,7 +79,7 @@ impl<E: Env> Bootstrap<E> {
                 Ok(Some(founding)) => {
                     self.manifest.founding = Some(founding);
                     self.store().await;
-                    *self.shard.waiting.borrow_mut() = OPENING.to_owned();
+                    self.shard.set_waiting(OPENING);
                     return self.manifest;
                 }
                 Ok(None) => {}
@@ -90,7 +90,7 @@ impl<E: Env> Bootstrap<E> {
                         reported.clone_from(&why);
                         reported_at = now;
                     }
-                    *self.shard.waiting.borrow_mut() = why;
+                    self.shard.set_waiting(why);
                 }
             }
             E::sleep(POLL).await;

@@ -25,16 +25,16 @@ const SETTLED: Duration = Duration::from_secs(2);
 impl<E: Env> Runner<E> {
     /// Hands leaderships over, answers what is in flight, and closes the log.
     pub(super) async fn drain(&self) {
-        let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
+        let groups: Vec<Rc<Group<E>>> = self.shard.groups().all();
         let handed_over = async {
             self.give_away(&groups).await;
-            self.shard.load.drained().await;
+            self.shard.load().drained().await;
         };
         if E::timeout(DRAIN_LIMIT, handed_over).await.is_none() {
-            crate::say!("shard {}: stops with requests in flight after {DRAIN_LIMIT:?}", self.shard.id);
+            crate::say!("shard {}: stops with requests in flight after {DRAIN_LIMIT:?}", self.shard.id());
         }
         // A replica may wait for a record that finds no room: its end would wait as well.
-        let exhausted = self.shard.log.borrow().as_ref().is_some_and(|log| log.space() == Space::Exhausted);
+        let exhausted = self.shard.space() == Some(Space::Exhausted);
         if exhausted {
             self.close_log().await;
         }
@@ -45,7 +45,7 @@ impl<E: Env> Runner<E> {
         if !exhausted {
             self.close_log().await;
         }
-        self.shard.peers.close();
+        self.shard.peers().close();
     }
 
     /// Gives groups back to the nodes that they are placed on first, one at a time; and all of them away while this node
@@ -53,7 +53,7 @@ impl<E: Env> Runner<E> {
     pub(super) async fn prefer_leaders(self: Rc<Self>) {
         while !self.stopping.get() {
             E::sleep(PREFER_EVERY).await;
-            let groups: Vec<Rc<Group<E>>> = self.shard.groups.borrow().values().cloned().collect();
+            let groups: Vec<Rc<Group<E>>> = self.shard.groups().all();
             if self.should_not_lead() {
                 self.give_away(&groups).await;
                 continue;
@@ -61,8 +61,8 @@ impl<E: Env> Runner<E> {
             for group in &groups {
                 let preferred = self.placed_first(group);
                 let settled = |incarnation| {
-                    let node = self.shard.peers.node_of(incarnation);
-                    let since = node.and_then(|node| self.shard.alive.borrow().get(&node).copied());
+                    let node = self.shard.peers().node_of(incarnation);
+                    let since = node.and_then(|node| self.shard.view().alive_since(node));
                     Some(incarnation) == preferred && since.is_some_and(|since| since + SETTLED < E::boot_clock())
                 };
                 // One that cannot go now keeps no other one.
@@ -75,7 +75,7 @@ impl<E: Env> Runner<E> {
 
     /// Whether the groups of this shard are better led by any other node: its disk is full.
     fn should_not_lead(&self) -> bool {
-        self.shard.log.borrow().as_ref().is_some_and(|log| log.space() != Space::Plenty)
+        self.shard.space().is_some_and(|space| space != Space::Plenty)
     }
 
     /// Hands over every group that another node takes, many at once; the others stay.
@@ -114,11 +114,11 @@ impl<E: Env> Runner<E> {
         if !replica.leader().leading {
             return Vec::new();
         }
-        let alive = self.shard.alive.borrow();
+        let alive = self.shard.view().alive();
         let others = replica.voters().into_iter().filter(|(id, _)| *id != replica.id());
         let fit = others.filter(|(_, incarnation)| {
-            let node = self.shard.peers.node_of(*incarnation);
-            node.is_some_and(|node| alive.contains_key(&node)) && fits(*incarnation)
+            let node = self.shard.peers().node_of(*incarnation);
+            node.is_some_and(|node| alive.contains(&node)) && fits(*incarnation)
         });
         fit.map(|(id, _)| id).collect()
     }

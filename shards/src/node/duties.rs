@@ -43,11 +43,11 @@ impl<E: Env> Duties<E> {
     /// Runs until the node drains.
     pub async fn run(self) {
         let mut published = None;
-        while !self.shard.draining.get() {
+        while !self.shard.is_draining() {
             let version = self.meta.replica().machine().borrow().meta_version();
             if published != Some(version) {
                 let view = Arc::new(self.meta.replica().machine().borrow().meta().clone());
-                self.shard.lanes.broadcast(|| Control::Meta(view.clone()));
+                self.shard.lanes().broadcast(|| Control::Meta(view.clone()));
                 published = Some(version);
             }
             let applied = self.meta.replica().applied_index();
@@ -74,7 +74,7 @@ impl<E: Env> Duties<E> {
             return vec![UpsertNode { info: self.info.clone() }.into()];
         }
         // The map of the meta group names no leaders: who leads is known from the groups themselves.
-        let led_here = |group: u32| self.shard.leader_of(GroupId(group)) == Some(NodeId(self.info.node));
+        let led_here = |group: u32| self.shard.view().leader_of(GroupId(group)) == Some(NodeId(self.info.node));
         let unmarked = meta.placements.iter().filter(|placement| !placement.led && led_here(placement.group));
         let marks = unmarked.map(|placement| SetLed { group: placement.group }.into());
         marks.take(MAX_BATCH_COMMANDS as usize).collect()

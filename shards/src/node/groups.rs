@@ -36,52 +36,55 @@ impl<E: Env> Runner<E> {
 
     /// Opens the log and every replica in it.
     pub(super) async fn open_log(self: Rc<Self>, manifest: Arc<Manifest>) {
-        *self.shard.waiting.borrow_mut() = OPENING.to_owned();
+        self.shard.set_waiting(OPENING);
         let (log, recovered) = self.open_or_replace_log(&manifest).await;
         if recovered.report.torn {
-            crate::say!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id);
+            crate::say!("shard {}: the log ended in an unfinished write, which was cut off", self.shard.id());
         }
         if !recovered.report.strays.is_empty() {
-            let (id, dir) = (self.shard.id, manifest.log_dir(&self.config.data_dir, self.shard.id.0));
+            let (id, dir) = (self.shard.id(), manifest.log_dir(&self.config.data_dir, self.shard.id().0));
             let strays = recovered.report.strays.join(", ");
             crate::say!("shard {id}: {} holds files that are not the log's, left alone: {strays}", dir.display());
         }
         // Before anybody can make a group: one that the log knows must not be made again, it would forget its votes.
         self.made.borrow_mut().extend(recovered.groups.keys().map(|&group| GroupId(group)));
-        *self.shard.log.borrow_mut() = Some(log.clone());
+        self.shard.set_log(log.clone());
         let runner = self.clone();
         let writer = log.clone();
         E::spawn(async move {
             match writer.run().await {
                 // On a full disk a stop leaves out what could not be written, and was not acknowledged.
                 Ok(()) | Err(LogError::Closed) => {}
-                Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", runner.shard.id)),
+                Err(error) => {
+                    E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", runner.shard.id()))
+                }
             }
             runner.log_closed.notify();
         });
         E::spawn(self.clone().care_for_log(log.clone()));
         for (group, content) in recovered.groups {
             let Some(created) = &content.created else {
-                let way = way_out(&manifest, &self.config.data_dir, self.shard.id.0);
-                let text = format!("the log of shard {}: group {group} has records but was never made", self.shard.id);
+                let way = way_out(&manifest, &self.config.data_dir, self.shard.id().0);
+                let text =
+                    format!("the log of shard {}: group {group} has records but was never made", self.shard.id());
                 E::abort(ExitCode::DataDamaged, &format!("{text}; {way}"));
             };
             match Creation::decode(created) {
                 Ok(creation) => self.open_group(&log, creation, content).await,
                 Err(error) => {
-                    let way = way_out(&manifest, &self.config.data_dir, self.shard.id.0);
-                    let text = format!("the log of shard {}: group {group}: {error}", self.shard.id);
+                    let way = way_out(&manifest, &self.config.data_dir, self.shard.id().0);
+                    let text = format!("the log of shard {}: group {group}: {error}", self.shard.id());
                     E::abort(ExitCode::DataDamaged, &format!("{text}; {way}"));
                 }
             }
         }
-        if self.shard.id == GroupId::META.shard(self.config.shards) {
+        if self.shard.id() == GroupId::META.shard(self.config.shards) {
             self.start_meta().await;
         }
         self.opened.set(true);
         // If something was lost, there is more to wait for: it is said next.
         if self.manifest.borrow().losses == 0 {
-            self.shard.waiting.borrow_mut().clear();
+            self.shard.set_waiting("");
         }
         let meta = self.meta.borrow().clone();
         if let Some(meta) = meta {
@@ -96,7 +99,7 @@ impl<E: Env> Runner<E> {
         let manifest = self.manifest.borrow().clone();
         let founding = manifest.founding.clone().expect("a log is opened only after the founding");
         let members = founding.members.clone();
-        let Some(creation) = Creation::meta(members, founding.settings, self.shard.incarnation) else {
+        let Some(creation) = Creation::meta(members, founding.settings, self.shard.incarnation()) else {
             E::abort(ExitCode::Bug, "the founding does not name this node");
         };
         if !self.made.borrow().contains(&GroupId::META) {
@@ -121,7 +124,7 @@ impl<E: Env> Runner<E> {
 
     /// Makes a group that the log does not know yet; does nothing for one it knows.
     pub(super) async fn make_group(&self, creation: Creation) {
-        let log = self.shard.log.borrow().clone();
+        let log = self.shard.log();
         let Some(log) = log else { return };
         if !self.made.borrow_mut().insert(creation.group()) {
             return;
@@ -135,7 +138,7 @@ impl<E: Env> Runner<E> {
             Ok(()) => {}
             // The node stops; the next start makes the group.
             Err(LogError::Closed) => return,
-            Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id)),
+            Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id())),
         }
         self.open_group(&log, creation, GroupLog::default()).await;
     }
@@ -166,20 +169,20 @@ impl<E: Env> Runner<E> {
             log: log.clone(),
             disk: self.disk.clone(),
             snapshot_dir: self.snapshot_dir(&creation),
-            peers: self.shard.peers.clone(),
-            clock: self.shard.clock.clone(),
+            peers: self.shard.peers().clone(),
+            clock: self.shard.clock().clone(),
             timing: self.config.timing,
             boot_deadline: self.booted + self.config.timing.election_max + BOOT_MARGIN,
             snapshot_log_bytes: self.config.snapshot_log_bytes,
-            incarnation: self.shard.incarnation,
+            incarnation: self.shard.incarnation(),
         };
         let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
         match opened {
-            Ok(replica) => self.shard.insert_group(Group::new(group, replica, &self.shard)),
+            Ok(replica) => self.shard.insert_group(Group::new(group, replica, self.shard.group_context())),
             Err(error @ ReplicaError::SnapshotLost { .. }) => self.give_up_group(log, group, &error.to_string()).await,
             Err(error @ ReplicaError::Log { .. }) => {
                 let manifest = self.manifest.borrow().clone();
-                let way = way_out(&manifest, &self.config.data_dir, self.shard.id.0);
+                let way = way_out(&manifest, &self.config.data_dir, self.shard.id().0);
                 E::abort(error.exit_code(), &format!("cannot open group {group}: {error}; {way}"));
             }
             Err(error) => E::abort(error.exit_code(), &format!("cannot open group {group}: {error}")),
@@ -192,11 +195,11 @@ impl<E: Env> Runner<E> {
 
     /// Makes the groups that are placed here and may be made, and initialises those that are this node's to initialise.
     pub(super) async fn follow_placements(self: Rc<Self>, meta: Arc<Meta>) {
-        let incarnation = self.shard.incarnation;
+        let incarnation = self.shard.incarnation();
         let ranges: BTreeMap<u32, usize> = meta.map.ranges.iter().map(|range| range.partition).zip(0..).collect();
         for placement in &meta.placements {
             let id = GroupId(placement.group);
-            if id.shard(self.config.shards) != self.shard.id || self.stopping.get() {
+            if id.shard(self.config.shards) != self.shard.id() || self.stopping.get() {
                 continue;
             }
             self.refuse_the_dead(&meta, id);
@@ -259,7 +262,7 @@ impl<E: Env> Runner<E> {
                 )
             }
         };
-        crate::say!("shard {}: the disk of {} {what}", self.shard.id, self.config.data_dir.display());
+        crate::say!("shard {}: the disk of {} {what}", self.shard.id(), self.config.data_dir.display());
     }
 
     /// How many segments behind the newest a group's oldest entry may be: twice what all groups together write before
@@ -269,7 +272,7 @@ impl<E: Env> Runner<E> {
     }
 
     pub(super) async fn close_log(&self) {
-        let log = self.shard.log.borrow().clone();
+        let log = self.shard.log();
         if let Some(log) = log {
             log.close();
             self.log_closed.wait().await;

@@ -55,19 +55,19 @@ impl<E: Env> Runner<E> {
             Err(error) => error,
         };
         if is_lost(&error) {
-            let manifest = self.give_up(Some(self.shard.id), &format!("the log cannot be used: {error}")).await;
+            let manifest = self.give_up(Some(self.shard.id()), &format!("the log cannot be used: {error}")).await;
             match self.try_open_log(&manifest).await {
                 Ok(opened) => return opened,
                 Err(error) => E::abort(exit_code_of(&error), &format!("cannot open the empty log: {error}")),
             }
         }
-        let remedy = remedy(&error, manifest, &self.config.data_dir, self.shard.id.0);
+        let remedy = remedy(&error, manifest, &self.config.data_dir, self.shard.id().0);
         E::abort(exit_code_of(&error), &format!("cannot open the log: {error}{remedy}"))
     }
 
     async fn try_open_log(&self, manifest: &Manifest) -> Result<(Log<E::Disk>, Recovered), kahuna_wal::OpenError> {
-        let dir = manifest.log_dir(&self.config.data_dir, self.shard.id.0);
-        let identity = log_identity(manifest, self.shard.id.0);
+        let dir = manifest.log_dir(&self.config.data_dir, self.shard.id().0);
+        let identity = log_identity(manifest, self.shard.id().0);
         let options = LogOptions { create: false, ..self.log_options() };
         Log::open(self.disk.clone(), &dir, identity, options).await
     }
@@ -80,7 +80,7 @@ impl<E: Env> Runner<E> {
             Ok(()) => drop(self.made.borrow_mut().remove(&group)),
             // The node stops; the next start finds the loss again.
             Err(LogError::Closed) => {}
-            Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id)),
+            Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.shard.id())),
         }
     }
 
@@ -97,9 +97,9 @@ impl<E: Env> Runner<E> {
             E::abort(ExitCode::DataDamaged, &text);
         }
         let what = if log_of.is_some() { "every group of this log" } else { "this group" };
-        crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", self.shard.id);
+        crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", self.shard.id());
         let (counted, count) = flume::bounded(1);
-        self.shard.lanes.control(ShardId(0), Control::Lost { log_of, counted });
+        self.shard.lanes().control(ShardId(0), Control::Lost { log_of, counted });
         match count.recv_async().await {
             Ok(manifest) => manifest,
             // Shard 0 stopped: so does this one, and the next start finds the loss again.
@@ -122,7 +122,7 @@ impl<E: Env> Runner<E> {
         }
         let manifest = Arc::new(manifest);
         *self.manifest.borrow_mut() = manifest.clone();
-        self.shard.lanes.broadcast(|| Control::Manifest(manifest.clone()));
+        self.shard.lanes().broadcast(|| Control::Manifest(manifest.clone()));
         // Whoever found it may stop already.
         let _ = counted.send(manifest);
     }

@@ -103,13 +103,13 @@ impl<E: Env> Runner<E> {
 
     /// The id under which this node's replica of `group` may be made.
     pub(super) fn right_to_make(&self, meta: &Meta, group: GroupId) -> Option<ReplicaId> {
-        right_to_make(meta, group.0, self.shard.incarnation, self.losses())
+        right_to_make(meta, group.0, self.shard.incarnation(), self.losses())
     }
 
     /// Ends the process if a replica that runs here was given up: the directory is an old copy.
     pub(super) fn refuse_the_dead(&self, meta: &Meta, group: GroupId) {
         let replica = self.shard.group(group).map(|group| group.replica().id().0);
-        let replacement = meta.replacement(group.0, self.shard.incarnation.0);
+        let replacement = meta.replacement(group.0, self.shard.incarnation().0);
         if let (Some(replica), Some(replacement)) = (replica, replacement)
             && replacement.lost.contains(&replica)
         {
@@ -163,9 +163,9 @@ impl<E: Env> Runner<E> {
             if left.lost.is_empty() && left.joining.is_empty() {
                 self.remove_lost_snapshots(&meta).await;
                 if !report.text.is_empty() {
-                    crate::say!("shard {}: all its lost replicas are replaced", self.shard.id);
+                    crate::say!("shard {}: all its lost replicas are replaced", self.shard.id());
                 }
-                self.shard.waiting.borrow_mut().clear();
+                self.shard.set_waiting("");
                 report = Report::default();
                 replaced = losses;
                 continue;
@@ -190,11 +190,11 @@ impl<E: Env> Runner<E> {
     /// What is left to do for the groups of this shard.
     fn left(&self, meta: &Meta) -> Losses {
         let mut left = Losses::default();
-        let incarnation = self.shard.incarnation.0;
+        let incarnation = self.shard.incarnation().0;
         for placement in &meta.placements {
             let group = GroupId(placement.group);
             let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation);
-            if !here || group.shard(self.config.shards) != self.shard.id {
+            if !here || group.shard(self.config.shards) != self.shard.id() {
                 continue;
             }
             let held = self.made.borrow().contains(&group);
@@ -211,7 +211,7 @@ impl<E: Env> Runner<E> {
     /// The replica that the meta group mints, or has minted, for this node's loss of `group`.
     async fn ask_for(&self, group: GroupId) -> Result<Replacement, NotGiven> {
         let loss = self.losses();
-        let (node, incarnation) = (self.config.node.0, self.shard.incarnation.0);
+        let (node, incarnation) = (self.config.node.0, self.shard.incarnation().0);
         let asked = ReplaceReplica { group: group.0, node, incarnation, loss };
         match self.shard.system(GroupId::META, &asked.into(), ASK_TIMEOUT).await {
             Outcome::Replacement(replacement) if replacement.loss == loss && !replacement.finished => Ok(replacement),
@@ -234,8 +234,8 @@ impl<E: Env> Runner<E> {
     /// Removes the snapshots of replicas whose place others have.
     async fn remove_lost_snapshots(&self, meta: &Meta) {
         for replacement in &meta.replacements {
-            let here = replacement.incarnation == self.shard.incarnation.0
-                && GroupId(replacement.group).shard(self.config.shards) == self.shard.id;
+            let here = replacement.incarnation == self.shard.incarnation().0
+                && GroupId(replacement.group).shard(self.config.shards) == self.shard.id();
             for &replica in replacement.lost.iter().filter(|_| here) {
                 let dir = Manifest::snapshot_dir(&self.config.data_dir, replacement.group, replica);
                 // Not there any more, or never was; what cannot be removed now is tried again by the next start.
@@ -252,10 +252,10 @@ impl<E: Env> Runner<E> {
         let now = E::boot_clock();
         if text != report.text || now > report.at + REPORT_EVERY {
             let answered = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
-            crate::say!("shard {}: {text}{answered}", self.shard.id);
+            crate::say!("shard {}: {text}{answered}", self.shard.id());
             *report = Report { text: text.clone(), at: now };
         }
-        *self.shard.waiting.borrow_mut() = text;
+        self.shard.set_waiting(text);
     }
 }
 

@@ -26,17 +26,19 @@ use super::addresses::{keep_addresses, recall_addresses};
 use super::bootstrap::{Bootstrap, KIND_FOUNDING};
 use super::groups::OPENING;
 use super::manifest::Manifest;
+use crate::admission::Admission;
 use crate::clock::{AgreedClock, Clock};
 use crate::config::NodeConfig;
 use crate::env::local::{LocalMutex, Signal};
 use crate::env::{Env, Listener, Net};
+use crate::group::{Failover, RAFT_KINDS};
 use crate::lanes::{Control, Detached, LaneEnds, Lanes};
 use crate::peer::{
-    AddressSource, Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers,
-    listen_to_peers, watch_nodes, watch_reach,
+    AddressSource, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
+    watch_nodes, watch_reach,
 };
-use crate::serve::{Admission, listen_to_clients};
-use crate::shard::{ControlHandler, Shard};
+use crate::serve::{ControlHandler, listen_to_clients};
+use crate::shard::Shard;
 
 /// Between two counts of the shard's progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
@@ -115,7 +117,7 @@ impl<E: Env> Runner<E> {
         let own_config = Rc::new(NodeConfig::clone(&config));
         let shard = Shard::new(id, incarnation, own_config, clock, peers.clone(), lanes.clone(), admission);
         if manifest.founding.is_some() {
-            *shard.waiting.borrow_mut() = OPENING.to_owned();
+            shard.set_waiting(OPENING);
         }
         let members = manifest.founding.as_ref().map_or(manifest.peers.len(), |founding| founding.members.len());
         let is_alone = members <= 1;
@@ -135,6 +137,7 @@ impl<E: Env> Runner<E> {
             log_closed: Signal::default(),
             config,
         });
+        peers.set_handler_of(RAFT_KINDS, runner.shard.groups().clone());
         peers.set_handler(runner.clone());
         runner.set_told_addresses();
         let listened = runner.listen();
@@ -157,7 +160,7 @@ impl<E: Env> Runner<E> {
                 move |note| heralds.broadcast(|| Control::Clocks(note.clone())),
             ));
             E::spawn(runner.clone().found(mint));
-            let lanes = runner.shard.lanes.clone();
+            let lanes = runner.shard.lanes().clone();
             E::spawn(async move {
                 if stop.recv_async().await.is_ok() {
                     lanes.broadcast(|| Control::Stop);
@@ -186,8 +189,8 @@ impl<E: Env> Runner<E> {
         let (told, strangers): (Vec<_>, Vec<_>) =
             self.config.peers.iter().partition(|peer| manifest.peers.iter().any(|(listed, _)| *listed == peer.node.0));
         let told = told.into_iter().map(|peer| (peer.node, None, peer.address.clone())).collect();
-        self.shard.peers.set_addresses(AddressSource::Told, told);
-        if self.shard.id == ShardId(0) {
+        self.shard.peers().set_addresses(AddressSource::Told, told);
+        if self.shard.id() == ShardId(0) {
             for peer in strangers {
                 crate::say!(
                     "node {}: --peers lists node {} at {}, which is no member of the cluster; left out",
@@ -201,8 +204,8 @@ impl<E: Env> Runner<E> {
 
     /// Takes up where the other nodes were last. Shard 0, which dials them all, keeps that.
     async fn remember_addresses(self: Rc<Self>) {
-        let (peers, data_dir) = (self.shard.peers.clone(), self.config.data_dir.clone());
-        let keeps = self.shard.id == ShardId(0);
+        let (peers, data_dir) = (self.shard.peers().clone(), self.config.data_dir.clone());
+        let keeps = self.shard.id() == ShardId(0);
         let kept = recall_addresses(&peers, &self.disk, &data_dir, keeps).await;
         if keeps {
             keep_addresses(peers, self.disk.clone(), data_dir, kept).await;
@@ -219,7 +222,7 @@ impl<E: Env> Runner<E> {
         };
         let node = |node: u32, address: &String| (NodeId(node), incarnation_of(node), address.clone());
         let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
-        self.shard.peers.set_addresses(AddressSource::Listed, listed);
+        self.shard.peers().set_addresses(AddressSource::Listed, listed);
     }
 
     fn listen(self: &Rc<Self>) -> std::io::Result<()> {
@@ -227,8 +230,8 @@ impl<E: Env> Runner<E> {
         let peers = <E::Net as Net>::listen(self.config.peer_listen, true)?;
         debug_assert!(clients.local_addr().is_ok());
         E::spawn(listen_to_clients(self.shard.clone(), clients));
-        let lanes = self.shard.lanes.clone();
-        E::spawn(listen_to_peers(self.shard.peers.clone(), peers, move |to, connection, unread| {
+        let lanes = self.shard.lanes().clone();
+        E::spawn(listen_to_peers(self.shard.peers().clone(), peers, move |to, connection, unread| {
             lanes.control(to, Control::PeerHandOver { connection, unread });
         }));
         Ok(())
@@ -241,7 +244,7 @@ impl<E: Env> Runner<E> {
             manifest
         } else {
             let bootstrap = Bootstrap {
-                peers: self.shard.peers.clone(),
+                peers: self.shard.peers().clone(),
                 disk: self.disk.clone(),
                 data_dir: self.config.data_dir.clone(),
                 manifest: Manifest::clone(&manifest),
@@ -253,7 +256,7 @@ impl<E: Env> Runner<E> {
             };
             Arc::new(bootstrap.run().await)
         };
-        self.shard.lanes.broadcast(|| Control::Founded(manifest.clone()));
+        self.shard.lanes().broadcast(|| Control::Founded(manifest.clone()));
     }
 }
 
@@ -267,11 +270,11 @@ async fn count_progress<E: Env>(progress: Arc<[AtomicU64]>, shard: usize) {
 
 impl<E: Env> ControlHandler<E> for Runner<E> {
     fn adopt_peer(&self, connection: Detached<E>, unread: Bytes) {
-        self.shard.peers.adopt(connection, unread);
+        self.shard.peers().adopt(connection, unread);
     }
 
     fn node_event(&self, event: NodeEvent) {
-        let replicas = self.shard.groups.borrow().values().map(|group| group.replica().clone()).collect();
+        let replicas = self.shard.groups().replicas();
         self.failover.on_event(event, replicas);
     }
 
@@ -280,7 +283,7 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
         *self.manifest.borrow_mut() = manifest.clone();
         // On record before the node has a cluster: from then on a pending node that is not is refused.
         self.set_members();
-        self.shard.peers.set_cluster(cluster);
+        self.shard.peers().set_cluster(cluster);
         E::spawn(self.open_log(manifest));
     }
 
@@ -296,7 +299,7 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
         let known = meta.nodes.iter().filter(|info| info.node != self.config.node.0);
         let addresses =
             known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
-        self.shard.peers.set_addresses(AddressSource::Recorded, addresses.collect());
+        self.shard.peers().set_addresses(AddressSource::Recorded, addresses.collect());
         *self.meta.borrow_mut() = Some(meta.clone());
         if self.opened.get() {
             E::spawn(self.follow_placements(meta));
@@ -305,7 +308,7 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
 
     fn stop(&self) {
         self.stopping.set(true);
-        self.shard.draining.set(true);
+        self.shard.drain();
         self.stop.notify();
     }
 }

@@ -9,11 +9,11 @@ use kahuna_protocol::{ClusterId, ShardId};
 
 use super::manifest::Manifest;
 use super::runner::Setup;
+use crate::admission::{Admission, own_files};
 use crate::clock::AgreedClock;
 use crate::config::{DEFAULT_PARTITIONS, NodeConfig};
 use crate::env::Env;
 use crate::lanes::lanes;
-use crate::serve::{Admission, own_files};
 
 /// Numbers that nobody else may have: random on a real host, from the seed in a simulated one.
 #[derive(Debug, Clone, Copy)]

@@ -18,10 +18,10 @@ use super::ports::OwnedPort;
 use super::reshard::{ReshardError, fit_shards};
 use super::runner::{Runner, Setup};
 use super::setup::{BootNumbers, files_of, setups};
+use crate::admission::FEWEST_CLIENTS;
 use crate::config::{MAX_PARTITIONS, NodeConfig, TimingError};
 use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardHandle, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
-use crate::serve::FEWEST_CLIENTS;
 
 /// Entries of each shard's own ring.
 const RING_ENTRIES: u32 = 256;

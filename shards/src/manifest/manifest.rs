@@ -12,7 +12,7 @@
 //! of their replicas may ever run again, in whatever order the process ends and starts. So the replacement of a lost log is
 //! one write of this file: it counts the loss up and names the directory of the empty log that is used from now on, in
 //! one. A replica is made only if the meta group minted its id for the present count, which an id whose log was lost never
-//! was (see `reseed`). The damaged log stays where it is, untouched, for the operator.
+//! was (see `node::reseed`). The damaged log stays where it is, untouched, for the operator.
 
 use std::io;
 use std::path::{Path, PathBuf};
