@@ -7,7 +7,7 @@ use kahuna_protocol::NodeId;
 
 use super::group::Group;
 use crate::env::Env;
-use crate::lanes::Control;
+use crate::lanes::{ClusterNews, Control};
 use crate::raft::Leader;
 use crate::request::{Work, retry};
 
@@ -46,7 +46,8 @@ impl<E: Env> Group<E> {
     /// known yet: that is to be told later.
     fn announce(&self, leader: &Leader) -> bool {
         let node = self.node_of_leader(leader);
-        self.cx.lanes.broadcast(|| Control::LeaderChanged { group: self.id, leader: node.unwrap_or(NodeId(0)) });
+        let (group, named) = (self.id, node.unwrap_or(NodeId(0)));
+        self.cx.lanes.broadcast(|| Control::Cluster(ClusterNews::Leader { group, leader: named }));
         node.is_some() || leader.incarnation.is_none()
     }
 

@@ -20,7 +20,7 @@ use super::founding::Founding;
 use super::placement::place_groups;
 use crate::env::Env;
 use crate::group::{Group, MAX_BATCH_COMMANDS};
-use crate::lanes::Control;
+use crate::lanes::{ClusterNews, Control};
 use crate::shard::Shard;
 
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ impl<E: Env> Duties<E> {
             let version = self.meta.replica().machine().borrow().meta_version();
             if published != Some(version) {
                 let view = Arc::new(self.meta.replica().machine().borrow().meta().clone());
-                self.shard.lanes().broadcast(|| Control::Meta(view.clone()));
+                self.shard.lanes().broadcast(|| Control::Cluster(ClusterNews::Meta(view.clone())));
                 published = Some(version);
             }
             let applied = self.meta.replica().applied_index();

@@ -21,7 +21,7 @@ use super::groups::{exit_code_of, log_identity, remedy};
 use super::manifest::Manifest;
 use super::runner::Runner;
 use crate::env::{Env, ExitCode};
-use crate::lanes::Control;
+use crate::lanes::{Control, LifeNews};
 
 /// Makes the empty log of one shard, durably.
 ///
@@ -99,7 +99,7 @@ impl<E: Env> Runner<E> {
         let what = if log_of.is_some() { "every group of this log" } else { "this group" };
         crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", self.shard.id());
         let (counted, count) = flume::bounded(1);
-        self.shard.lanes().control(ShardId(0), Control::Lost { log_of, counted });
+        self.shard.lanes().control(ShardId(0), Control::Life(LifeNews::Lost { log_of, counted }));
         match count.recv_async().await {
             Ok(manifest) => manifest,
             // Shard 0 stopped: so does this one, and the next start finds the loss again.
@@ -122,7 +122,7 @@ impl<E: Env> Runner<E> {
         }
         let manifest = Arc::new(manifest);
         *self.manifest.borrow_mut() = manifest.clone();
-        self.shard.lanes().broadcast(|| Control::Manifest(manifest.clone()));
+        self.shard.lanes().broadcast(|| Control::Life(LifeNews::Manifest(manifest.clone())));
         // Whoever found it may stop already.
         let _ = counted.send(manifest);
     }

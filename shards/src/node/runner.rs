@@ -14,7 +14,6 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::meta::NodeInfo;
@@ -32,10 +31,10 @@ use crate::config::NodeConfig;
 use crate::env::local::{LocalMutex, Signal};
 use crate::env::{Env, Listener, Net};
 use crate::group::{Failover, RAFT_KINDS};
-use crate::lanes::{Control, Detached, LaneEnds, Lanes};
+use crate::lanes::{ClusterNews, Control, Detached, LaneEnds, Lanes, LifeNews, Moved};
 use crate::peer::{
-    AddressSource, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
-    watch_nodes, watch_reach,
+    AddressSource, LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers, watch_nodes,
+    watch_reach,
 };
 use crate::serve::{ControlHandler, listen_to_clients};
 use crate::shard::Shard;
@@ -156,14 +155,14 @@ impl<E: Env> Runner<E> {
             E::spawn(watch_nodes(
                 peers,
                 is_alone,
-                move |event| lanes.broadcast(|| Control::NodeEvent(event)),
-                move |note| heralds.broadcast(|| Control::Clocks(note.clone())),
+                move |event| lanes.broadcast(|| Control::Cluster(ClusterNews::Node(event))),
+                move |note| heralds.broadcast(|| Control::Cluster(ClusterNews::Clocks(note.clone()))),
             ));
             E::spawn(runner.clone().found(mint));
             let lanes = runner.shard.lanes().clone();
             E::spawn(async move {
                 if stop.recv_async().await.is_ok() {
-                    lanes.broadcast(|| Control::Stop);
+                    lanes.broadcast(|| Control::Life(LifeNews::Stop));
                 }
             });
         }
@@ -232,7 +231,7 @@ impl<E: Env> Runner<E> {
         E::spawn(listen_to_clients(self.shard.clone(), clients));
         let lanes = self.shard.lanes().clone();
         E::spawn(listen_to_peers(self.shard.peers().clone(), peers, move |to, connection, unread| {
-            lanes.control(to, Control::PeerHandOver { connection, unread });
+            lanes.control(to, Control::Connection(Moved::Peer { connection, unread }));
         }));
         Ok(())
     }
@@ -256,7 +255,27 @@ impl<E: Env> Runner<E> {
             };
             Arc::new(bootstrap.run().await)
         };
-        self.shard.lanes().broadcast(|| Control::Founded(manifest.clone()));
+        self.shard.lanes().broadcast(|| Control::Life(LifeNews::Founded(manifest.clone())));
+    }
+
+    fn founded(self: Rc<Self>, manifest: Arc<Manifest>) {
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
+        *self.manifest.borrow_mut() = manifest.clone();
+        // On record before the node has a cluster: from then on a pending node that is not is refused.
+        self.set_members();
+        self.shard.peers().set_cluster(cluster);
+        E::spawn(self.open_log(manifest));
+    }
+
+    fn meta_changed(self: Rc<Self>, meta: Arc<Meta>) {
+        let known = meta.nodes.iter().filter(|info| info.node != self.config.node.0);
+        let addresses =
+            known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
+        self.shard.peers().set_addresses(AddressSource::Recorded, addresses.collect());
+        *self.meta.borrow_mut() = Some(meta.clone());
+        if self.opened.get() {
+            E::spawn(self.follow_placements(meta));
+        }
     }
 }
 
@@ -273,43 +292,24 @@ impl<E: Env> ControlHandler<E> for Runner<E> {
         self.shard.peers().adopt(connection, unread);
     }
 
-    fn node_event(&self, event: NodeEvent) {
-        let replicas = self.shard.groups().replicas();
-        self.failover.on_event(event, replicas);
-    }
-
-    fn founded(self: Rc<Self>, manifest: Arc<Manifest>) {
-        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
-        *self.manifest.borrow_mut() = manifest.clone();
-        // On record before the node has a cluster: from then on a pending node that is not is refused.
-        self.set_members();
-        self.shard.peers().set_cluster(cluster);
-        E::spawn(self.open_log(manifest));
-    }
-
-    fn lost(self: Rc<Self>, log_of: Option<ShardId>, counted: Sender<Arc<Manifest>>) {
-        E::spawn(self.count_loss(log_of, counted));
-    }
-
-    fn manifest_changed(&self, manifest: Arc<Manifest>) {
-        *self.manifest.borrow_mut() = manifest;
-    }
-
-    fn meta_changed(self: Rc<Self>, meta: Arc<Meta>) {
-        let known = meta.nodes.iter().filter(|info| info.node != self.config.node.0);
-        let addresses =
-            known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
-        self.shard.peers().set_addresses(AddressSource::Recorded, addresses.collect());
-        *self.meta.borrow_mut() = Some(meta.clone());
-        if self.opened.get() {
-            E::spawn(self.follow_placements(meta));
+    fn on_cluster(self: Rc<Self>, news: ClusterNews) {
+        match news {
+            ClusterNews::Node(event) => self.failover.on_event(event, self.shard.groups().replicas()),
+            ClusterNews::Meta(meta) => self.meta_changed(meta),
+            ClusterNews::Leader { .. } | ClusterNews::Clocks(_) => {}
         }
     }
 
-    fn stop(&self) {
-        self.stopping.set(true);
-        self.shard.drain();
-        self.stop.notify();
+    fn on_life(self: Rc<Self>, news: LifeNews) {
+        match news {
+            LifeNews::Founded(manifest) => self.founded(manifest),
+            LifeNews::Lost { log_of, counted } => E::spawn(self.count_loss(log_of, counted)),
+            LifeNews::Manifest(manifest) => *self.manifest.borrow_mut() = manifest,
+            LifeNews::Stop => {
+                self.stopping.set(true);
+                self.stop.notify();
+            }
+        }
     }
 }
 

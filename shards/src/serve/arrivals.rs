@@ -1,37 +1,25 @@
 //! What arrives over the lanes: requests of other shards, answers, and what the shards of a node tell each other.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use flume::Sender;
-use kahuna_machine::Meta;
+use kahuna_protocol::ClusterId;
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{ClusterId, ShardId};
 
 use super::handshake::adopt_client;
 use crate::env::Env;
-use crate::lanes::{Control, Detached, Outlet};
-use crate::manifest::Manifest;
+use crate::lanes::{ClusterNews, Control, Detached, LifeNews, Moved, Outlet};
 use crate::peer::NodeEvent;
 use crate::shard::Shard;
 
-/// What the node does about the control messages that are its own affair.
+/// What the node does about the control messages that are its own affair. The shard has taken note of them before.
 pub trait ControlHandler<E: Env> {
     /// A peer's connection that another shard accepted.
     fn adopt_peer(&self, connection: Detached<E>, unread: Bytes);
-    /// A node went or came.
-    fn node_event(&self, event: NodeEvent);
-    /// The node belongs to a cluster from now on.
-    fn founded(self: Rc<Self>, manifest: Arc<Manifest>);
-    /// A log or a snapshot is lost: to be counted before anything takes its place.
-    fn lost(self: Rc<Self>, log_of: Option<ShardId>, counted: Sender<Arc<Manifest>>);
-    /// The manifest says something new.
-    fn manifest_changed(&self, manifest: Arc<Manifest>);
-    /// The meta group says something new.
-    fn meta_changed(self: Rc<Self>, meta: Arc<Meta>);
-    /// The node stops.
-    fn stop(&self);
+    /// The cluster changed.
+    fn on_cluster(self: Rc<Self>, news: ClusterNews);
+    /// The node itself changed.
+    fn on_life(self: Rc<Self>, news: LifeNews);
 }
 
 impl<E: Env> Shard<E> {
@@ -63,42 +51,51 @@ impl<E: Env> Shard<E> {
     /// False once the node stops.
     fn on_control(self: &Rc<Self>, message: Control<E>, handler: &Rc<dyn ControlHandler<E>>) -> bool {
         match message {
-            Control::HandOver { connection, hello, request_id, unread, admitted } => {
+            Control::Connection(Moved::Client { connection, hello, request_id, unread, admitted }) => {
                 adopt_client(self, connection, hello, request_id, unread, admitted);
             }
-            Control::PeerHandOver { connection, unread } => handler.adopt_peer(connection, unread),
-            Control::LeaderChanged { group, leader } => self.view().set_leader(group, leader),
-            Control::NodeEvent(event) => {
-                match event {
-                    NodeEvent::Up { node, .. } => self.view().node_came(node, E::boot_clock()),
-                    NodeEvent::Down { node, .. } => self.view().node_went(node),
-                }
-                handler.node_event(event);
+            Control::Connection(Moved::Peer { connection, unread }) => handler.adopt_peer(connection, unread),
+            Control::Cluster(news) => {
+                self.note_cluster(&news);
+                handler.clone().on_cluster(news);
             }
-            Control::Clocks(note) => {
-                self.set_clocks(note.unwrap_or_default());
-                self.clock().notify();
-            }
-            Control::Founded(manifest) => {
-                if let Some(founding) = &manifest.founding {
-                    self.view().join(ClusterId(founding.cluster));
-                }
-                handler.clone().founded(manifest);
-            }
-            Control::Lost { log_of, counted } => handler.clone().lost(log_of, counted),
-            Control::Manifest(manifest) => handler.manifest_changed(manifest),
-            Control::Meta(meta) => {
-                self.count_placed(&meta);
-                self.view().set_map(Map { ranges: meta.map.clone(), nodes: meta.nodes.clone() });
-                handler.clone().meta_changed(meta);
+            Control::Life(news) => {
+                let stops = matches!(news, LifeNews::Stop);
+                self.note_life(&news);
+                handler.clone().on_life(news);
+                return !stops;
             }
             // Whoever asked may have stopped waiting.
             Control::Status(asker) => drop(asker.send(self.shard_status())),
-            Control::Stop => {
-                handler.stop();
-                return false;
-            }
         }
         true
+    }
+
+    fn note_cluster(&self, news: &ClusterNews) {
+        match news {
+            ClusterNews::Leader { group, leader } => self.view().set_leader(*group, *leader),
+            ClusterNews::Node(NodeEvent::Up { node, .. }) => self.view().node_came(*node, E::boot_clock()),
+            ClusterNews::Node(NodeEvent::Down { node, .. }) => self.view().node_went(*node),
+            ClusterNews::Clocks(note) => {
+                self.set_clocks(note.clone().unwrap_or_default());
+                self.clock().notify();
+            }
+            ClusterNews::Meta(meta) => {
+                self.count_placed(meta);
+                self.view().set_map(Map { ranges: meta.map.clone(), nodes: meta.nodes.clone() });
+            }
+        }
+    }
+
+    fn note_life(&self, news: &LifeNews) {
+        match news {
+            LifeNews::Founded(manifest) => {
+                if let Some(founding) = &manifest.founding {
+                    self.view().join(ClusterId(founding.cluster));
+                }
+            }
+            LifeNews::Stop => self.drain(),
+            LifeNews::Lost { .. } | LifeNews::Manifest(_) => {}
+        }
     }
 }

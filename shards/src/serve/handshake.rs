@@ -15,7 +15,7 @@ use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
 use crate::admission::Admitted;
 use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
-use crate::lanes::{Control, Detached};
+use crate::lanes::{Control, Detached, Moved};
 use crate::peer::handshake::KIND_PEER_HELLO;
 use crate::request::{KIND_ERROR, full, map_bytes};
 use crate::shard::Shard;
@@ -63,7 +63,8 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
     // A descriptor that cannot be duplicated closes the connection: the client connects again.
     if let Ok(connection) = stream.detach() {
         let admitted = open.into_admitted();
-        shard.lanes().control(wish, Control::HandOver { connection, hello, request_id, unread, admitted });
+        let moved = Moved::Client { connection, hello, request_id, unread, admitted };
+        shard.lanes().control(wish, Control::Connection(moved));
     }
 }
 
