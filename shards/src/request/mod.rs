@@ -7,13 +7,14 @@
 //! ```
 //! Every request is counted against its connection and its shard until it is answered ([`Load`]), and every way it can take
 //! ends in its [`Reply`], which cannot be lost: dropping it answers `Unknown`. When a request is tried again, and after
-//! which pause, is decided in [`retry`].
+//! which pause, is decided in [`retry`]. A request that is answered many times has a [`Subscription`] in place of its reply.
 
 mod answer;
 mod call;
 mod load;
 mod reply;
 pub mod retry;
+mod subscription;
 mod system;
 mod task;
 mod work;
@@ -24,5 +25,6 @@ pub use call::Call;
 pub(crate) use call::{for_itself, timeout_of};
 pub use load::{Charge, Load};
 pub use reply::{AnswerTo, Charges, Reply, Token};
+pub use subscription::{Credit, Subscription};
 pub use task::TaskAnswer;
 pub use work::Work;

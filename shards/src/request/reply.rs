@@ -17,8 +17,13 @@ pub trait AnswerTo {
     /// Whether a long answer of `bytes` or more would be held until it is taken from there.
     fn would_hold(&self, bytes: usize) -> bool;
 
+    /// Whether it takes more than one answer to a request.
+    fn takes_many(&self) -> bool {
+        false
+    }
+
     /// Takes the answer to the request that the place knows by `token`, decided at the machine time `stamp`,
-    /// [`Hlc::ZERO`] for none. Called once for each request.
+    /// [`Hlc::ZERO`] for none. Called once for each request, unless it takes many.
     fn answer(self: Rc<Self>, token: Token, stamp: Hlc, answer: Answer);
 }
 
@@ -64,7 +69,25 @@ impl Reply {
 
     /// Whether an answer that can be long would not be held, wherever it goes: the request need not be looked at.
     pub fn is_full(&self) -> bool {
-        self.to.as_ref().is_some_and(|to| !to.would_hold(WORTH_BYTES))
+        !self.would_hold(WORTH_BYTES)
+    }
+
+    /// Whether an answer of `bytes` would be held.
+    pub(super) fn would_hold(&self, bytes: usize) -> bool {
+        self.to.as_ref().is_some_and(|to| to.would_hold(bytes))
+    }
+
+    /// Whether more than one answer may be sent.
+    pub(super) fn takes_many(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| to.takes_many())
+    }
+
+    /// Sends an answer that is not the last one, to a place that takes many.
+    pub(super) fn send_one_of_many(&self, stamp: Hlc, answer: Answer) {
+        debug_assert!(self.takes_many());
+        if let Some(to) = self.to.clone() {
+            to.answer(self.token, stamp, answer);
+        }
     }
 
     /// Says that a long answer would not be held.

@@ -171,7 +171,45 @@ impl<E: Env> AnswerTo for Outbox<E> {
         self.unsent.share().fits(Header::BYTES + bytes)
     }
 
+    fn takes_many(&self) -> bool {
+        true
+    }
+
     fn answer(self: Rc<Self>, token: Token, stamp: Hlc, answer: Answer) {
         self.push_at(token.number, stamp, answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::linux::Linux;
+    use crate::request::{Credit, Reply, Subscription};
+
+    /// Claim: a subscriber that reads nothing costs a share of the shard's budget, is told that it is too slow, and what it
+    /// held is given back with its connection.
+    #[test]
+    fn a_subscriber_that_reads_nothing_holds_no_more_than_its_share() {
+        const LIMIT: usize = 1 << 20;
+        const EVENT_BYTES: usize = 1000;
+        let budget = Budget::new(LIMIT, LIMIT / 64);
+        let load = Load::new(8, 1 << 20);
+        let out = Outbox::<Linux>::new(Rc::new(Clock::new(250)), load.clone(), &budget);
+        let reply = Reply::new(out.clone(), Token::numbered(7), [load.admit(100), None]);
+        let mut open = Subscription::open(reply, Credit::MOST).ok();
+        let mut events = 0;
+        while let Some(subscription) = open {
+            let event = Answer::Encoded { kind: 0x8203, body: Bytes::from(vec![0; EVENT_BYTES]) };
+            open = subscription.send(Hlc::ZERO, event);
+            events += 1;
+        }
+        let held = budget.held();
+        assert!(events > 10 && held > 10 * EVENT_BYTES, "{events} events, {held} bytes");
+        assert!(held <= LIMIT / 8, "{held} bytes are held for one that reads nothing");
+        assert_eq!(load.requests(), 0, "it has ended");
+        drop(out);
+        assert_eq!(budget.held(), 0);
     }
 }
