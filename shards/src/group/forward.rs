@@ -63,10 +63,10 @@ impl<E: Env> Forward<E> {
                 work.at(stamp).answer(answer);
                 return None;
             }
-            Fate::Lost => retry::after_loss(work)?,
+            Fate::Lost => work.after_loss()?,
             Fate::NotTaken => work,
         };
-        Some(Again { work: retry::next_attempt(work), leader })
+        Some(Again { work: work.next_attempt(), leader })
     }
 }
 

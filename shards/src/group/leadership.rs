@@ -82,7 +82,7 @@ impl<E: Env> Group<E> {
                     E::timeout(retry::pause(attempts), group.replica.leader_changed(&leader)).await;
                 }
             }
-            works.into_iter().map(retry::next_attempt).for_each(|work| group.serve(work));
+            works.into_iter().map(Work::next_attempt).for_each(|work| group.serve(work));
         });
     }
 }

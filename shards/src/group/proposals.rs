@@ -16,7 +16,7 @@ use super::group::Group;
 use crate::env::Env;
 use crate::env::local::behind_ready_tasks;
 use crate::raft::ProposeError;
-use crate::request::{Work, retry};
+use crate::request::Work;
 
 /// Most batches of one group in flight.
 pub const MAX_BATCHES: u32 = 8;
@@ -169,7 +169,7 @@ impl<E: Env> Group<E> {
 
     /// Another attempt for requests that were proposed and lost their batch, where that is safe.
     pub(super) fn repeat_proposed(self: &Rc<Self>, works: Vec<Work>) {
-        self.again(works.into_iter().filter_map(retry::after_loss).collect());
+        self.again(works.into_iter().filter_map(Work::after_loss).collect());
     }
 
     /// Refuses what cannot wait any longer and was not proposed.

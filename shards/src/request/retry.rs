@@ -16,7 +16,6 @@ use kahuna_protocol::{ErrorCode, ErrorReply, Outcome};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::work::Work;
 
 /// The longest pause is 1 ms doubled so often.
 const DOUBLINGS: u32 = 5;
@@ -48,25 +47,6 @@ pub fn fate_of_refusal(call: &Call, error: ErrorReply) -> Fate {
         ErrorCode::NotLeader | ErrorCode::NoLeader | ErrorCode::NotReady | ErrorCode::Draining => Fate::NotTaken,
         ErrorCode::Unknown if may_repeat(call) => Fate::Lost,
         _ => Fate::Answered(error.into()),
-    }
-}
-
-/// Counts an attempt that came to nothing, before the next one.
-#[must_use]
-pub fn next_attempt(mut work: Work) -> Work {
-    work.call.attempts += 1;
-    work
-}
-
-/// The attempt was handed on and its fate is not known: gives the request back if another attempt is safe, answers
-/// `Unknown` if not.
-pub fn after_loss(mut work: Work) -> Option<Work> {
-    if may_repeat(&work.call) {
-        work.call.repeated = true;
-        Some(next_attempt(work))
-    } else {
-        work.give_up("the request was proposed and its outcome was lost");
-        None
     }
 }
 
@@ -129,6 +109,7 @@ mod tests {
     use kahuna_protocol::{GroupId, RequestPrelude};
 
     use super::super::reply::Reply;
+    use super::super::work::Work;
     use super::*;
 
     fn call(class: Class, session: u64, repeated: bool) -> Call {
@@ -193,13 +174,13 @@ mod tests {
     #[test]
     fn a_lost_attempt_is_repeated_only_where_the_dedupe_table_guards_it() {
         let end = |work: Work| {
-            let again = after_loss(work).expect("safe to repeat");
+            let again = work.after_loss().expect("safe to repeat");
             assert_eq!(again.call.attempts, 1);
             again.time_out();
         };
         assert_eq!(told(call(Class::Write, 5, false), end), Err(ErrorCode::Unknown));
         assert_eq!(told(call(Class::Read, 0, false), end), Err(ErrorCode::NoLeader));
-        let lost = |work: Work| assert!(after_loss(work).is_none());
+        let lost = |work: Work| assert!(work.after_loss().is_none());
         assert_eq!(told(call(Class::Write, 0, false), lost), Err(ErrorCode::Unknown));
         assert_eq!(told(call(Class::System, 0, false), lost), Err(ErrorCode::Unknown));
     }

@@ -52,6 +52,25 @@ impl Work {
         self.refuse(ErrorCode::TimedOut, "the deadline passed before the request was proposed; repeat it");
     }
 
+    /// Counts an attempt that came to nothing, before the next one.
+    #[must_use]
+    pub fn next_attempt(mut self) -> Self {
+        self.call.attempts += 1;
+        self
+    }
+
+    /// The attempt was handed on and its fate is not known: gives the request back if another attempt is safe, answers
+    /// `Unknown` if not.
+    pub fn after_loss(mut self) -> Option<Self> {
+        if retry::may_repeat(&self.call) {
+            self.call.repeated = true;
+            Some(self.next_attempt())
+        } else {
+            self.give_up("the request was proposed and its outcome was lost");
+            None
+        }
+    }
+
     /// The deadline passed, or its leader was lost, after the request was proposed.
     pub fn give_up(self, text: &str) {
         match self.call.class {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_into, encode_frame, to_owned};
-use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME};
+use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
@@ -140,7 +140,7 @@ async fn welcome<E: Env>(
 ) {
     // A client may be slow to take it, and the map in it is long.
     let share = shard.unsent().share();
-    let welcome = shard.welcome();
+    let welcome = welcome_of(&shard);
     let bytes = map_bytes(&welcome.map) + REST_BYTES;
     if !share.fits(bytes) {
         return refuse::<E>(&shard, stream, request_id, &[], full()).await;
@@ -153,6 +153,18 @@ async fn welcome<E: Env>(
     drop((frame, share));
     if matches!(taken, Some(Ok(()))) {
         serve_connection(shard, stream, unread, open).await;
+    }
+}
+
+/// The answer to a client's first frame.
+fn welcome_of<E: Env>(shard: &Shard<E>) -> Welcome {
+    Welcome {
+        version: *VERSIONS.end(),
+        node: shard.config().node.0,
+        shard: shard.id().0,
+        cluster: shard.view().id().0,
+        limits: shard.config().limits.clone(),
+        map: shard.view().current_map(),
     }
 }
 

@@ -5,6 +5,7 @@
 mod cluster_view;
 #[expect(clippy::module_inception, reason = "the file has the name of the type in it")]
 mod shard;
+mod status;
 mod waits;
 
 pub use cluster_view::ClusterView;

@@ -5,9 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kahuna_protocol::handshake::Welcome;
 use kahuna_protocol::limits::{SHARD_IN_FLIGHT, SHARD_IN_FLIGHT_BYTES};
-use kahuna_protocol::meta::DiskSpace;
 use kahuna_protocol::{GroupId, Incarnation, NodeId, ShardId};
 use kahuna_wal::{Log, Space};
 
@@ -18,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::env::Env;
 use crate::group::{Group, GroupContext, Groups};
-use crate::lanes::{Lanes, ShardStatus};
+use crate::lanes::Lanes;
 use crate::peer::Peers;
 use crate::request::Load;
 use crate::unread::ReadBuffer;
@@ -250,6 +248,11 @@ impl<E: Env> Shard<E> {
         *self.waiting.borrow_mut() = why.into();
     }
 
+    /// What is wrong with the nodes' clocks, for a person; empty when nothing is.
+    pub(super) fn clocks(&self) -> String {
+        self.clocks.borrow().clone()
+    }
+
     /// Says what is wrong with the nodes' clocks, for a person; nothing for an empty text.
     pub fn set_clocks(&self, why: String) {
         *self.clocks.borrow_mut() = why;
@@ -262,46 +265,5 @@ impl<E: Env> Shard<E> {
 
     pub(super) fn set_placed(&self, groups: usize) {
         self.placed.set(groups);
-    }
-
-    /// The answer to a client's first frame.
-    pub fn welcome(&self) -> Welcome {
-        Welcome {
-            version: *kahuna_protocol::frame::VERSIONS.end(),
-            node: self.config.node.0,
-            shard: self.id.0,
-            cluster: self.view.id().0,
-            limits: self.config.limits.clone(),
-            map: self.view.current_map(),
-        }
-    }
-
-    /// This shard's part of the node's status.
-    pub fn shard_status(&self) -> ShardStatus {
-        let stats = self.log.borrow().as_ref().map(|log| log.stats());
-        ShardStatus {
-            replicas: self.groups.all().iter().map(|group| group.status()).collect(),
-            log_flushes: stats.as_ref().map_or(0, |stats| stats.flushes),
-            log_bytes: stats.as_ref().map_or(0, |stats| stats.segments * self.config.segment_bytes),
-            disk: self.space().map_or(DiskSpace::Plenty, disk_space),
-            connections: self.connections.get(),
-            peers_alive: self.view.alive(),
-            waiting: self.waits_for(),
-            note: self.to_mend(),
-        }
-    }
-
-    /// What is to be mended although the shard serves, for a person; empty when nothing is.
-    fn to_mend(&self) -> String {
-        let unreached = self.peers.unreached().first().map(|node| self.peers.not_reached_by(*node));
-        unreached.unwrap_or_else(|| self.clocks.borrow().clone())
-    }
-}
-
-fn disk_space(space: Space) -> DiskSpace {
-    match space {
-        Space::Plenty => DiskSpace::Plenty,
-        Space::Reserve => DiskSpace::Reserve,
-        Space::Exhausted => DiskSpace::Exhausted,
     }
 }
