@@ -89,6 +89,68 @@ fn dependency_arrows_point_one_way() {
     assert_eq!(members, allowed.len(), "a new package needs its line in this test");
 }
 
+/// The layers of `shards/src`, lowest first, as its `lib.rs` lists them.
+fn shard_layers() -> Vec<String> {
+    let lib = fs::read_to_string(root().join("shards/src/lib.rs")).expect("a lib.rs");
+    let listed = lib.lines().filter_map(|line| line.strip_prefix("//!   ")).filter(|line| line.contains(" < "));
+    listed.flat_map(|line| line.split('<')).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// The modules of the crate that the code of a source file names, each with its line. What stands behind `#[cfg(test)]` is
+/// left out: tests may use anything.
+fn modules_named(text: &str) -> Vec<(usize, &str)> {
+    let product = text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+    let code = product.filter(|(_, line)| !line.trim_start().starts_with("//"));
+    code.flat_map(|(at, line)| {
+        line.match_indices("crate::").map(move |(start, word)| (at + 1, &line[start + word.len()..]))
+    })
+    .map(|(at, rest)| {
+        (at, rest.split(|next: char| !next.is_alphanumeric() && next != '_').next().unwrap_or_default(), rest)
+    })
+    .filter(|(_, name, rest)| !rest[name.len()..].starts_with('!'))
+    .map(|(at, name, _)| (at, name))
+    .collect()
+}
+
+/// What the file at `path`, below the crate's `src`, uses that does not stand below it in `layers`.
+fn upward_uses(layers: &[String], path: &str, text: &str) -> Vec<String> {
+    let layer_of = |name: &str| layers.iter().position(|layer| layer == name);
+    let own = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+    let Some(own_layer) = layer_of(own) else { return vec![format!("{path}: no layer of lib.rs is called {own}")] };
+    let named = modules_named(text).into_iter();
+    let upward = named.filter(|(_, name)| layer_of(name).is_none_or(|layer| layer > own_layer));
+    upward.map(|(at, name)| format!("{path}:{at}: {own} may not use `crate::{name}`")).collect()
+}
+
+#[test]
+fn the_folders_of_a_shard_use_only_lower_ones() {
+    let layers = shard_layers();
+    assert!(layers.len() > 10 && layers.first().is_some_and(|lowest| lowest == "env"), "{layers:?}");
+    let src = root().join("shards/src");
+    let mut wrong = Vec::new();
+    for path in sources("shards/src") {
+        let shown = path.strip_prefix(&src).expect("below the folder").display().to_string();
+        if shown != "lib.rs" && !shown.ends_with("/tests.rs") {
+            wrong.extend(upward_uses(&layers, &shown, &fs::read_to_string(&path).expect("a source file")));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new(), "see the layers in shards/src/lib.rs");
+}
+
+#[test]
+fn a_use_of_a_higher_folder_is_found() {
+    let layers: Vec<String> = ["env", "peer", "group", "serve"].map(str::to_owned).to_vec();
+    let wrong = |path: &str, text: &str| upward_uses(&layers, path, text).len();
+    assert_eq!(wrong("group/room.rs", "use crate::env::Env;\nuse crate::group::Group;\nuse crate::peer::Peers;\n"), 0);
+    assert_eq!(wrong("group/room.rs", "use crate::env::Env;\nuse crate::serve::Outbox;\n"), 1);
+    assert_eq!(wrong("group/room.rs", "    let out: crate::serve::Outbox = outbox(crate::peer::Peers);\n"), 1);
+    assert_eq!(wrong("group/room.rs", "use crate::{serve::Outbox, shard::Shard};\n"), 1, "one module a line");
+    assert_eq!(wrong("group/room.rs", "use crate::load::Load;\n"), 1, "a module without a layer");
+    assert_eq!(wrong("load.rs", ""), 1, "a file without a layer");
+    assert_eq!(wrong("peer.rs", "//! See [`serve`](crate::serve).\ncrate::say!(\"peer\");\n"), 0);
+    assert_eq!(wrong("env/clock.rs", "#[cfg(test)]\nmod tests {\n    use crate::serve::Outbox;\n}\n"), 0);
+}
+
 #[test]
 fn the_machine_is_pure() {
     let pure =

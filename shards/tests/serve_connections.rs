@@ -116,7 +116,7 @@ fn a_client_that_stops_sending_still_gets_its_answers() {
 #[test]
 fn a_greeting_is_refused_for_version_and_cluster() {
     let served = serve(1, Limits::default(), |shards| async move {
-        shards[0].cluster.set(kahuna_protocol::ClusterId([7; 16]));
+        shards[0].view().join(kahuna_protocol::ClusterId([7; 16]));
     });
     let refused = |hello: &kahuna_protocol::handshake::Hello| {
         let mut client = Client::silent(served.address);
@@ -197,7 +197,7 @@ fn what_is_not_for_clients_or_not_served_is_refused_and_the_connection_stays() {
 #[test]
 fn status_is_gathered_from_all_shards() {
     let served = serve(2, Limits::default(), |shards| async move {
-        *shards[1].waiting.borrow_mut() = "node 3 at 127.0.0.1:1".to_owned();
+        shards[1].set_waiting("node 3 at 127.0.0.1:1");
     });
     let _others: Vec<_> = [0, 1, 1].map(|wish| Client::greet(served.address, &hello(wish))).into();
     let mut client = Client::connect(served.address);
@@ -221,7 +221,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_costs_little_memory() {
     const REQUESTS: usize = 1500;
     let served = serve(1, Limits::default(), |shards| async move {
         let ranges = kahuna_protocol::RangeMap::even(2000);
-        *shards[0].map.borrow_mut() = std::sync::Arc::new(kahuna_protocol::meta::Map { ranges, nodes: Vec::new() });
+        shards[0].view().set_map(kahuna_protocol::meta::Map { ranges, nodes: Vec::new() });
     });
     let mut bystander = Client::connect(served.address);
     let before = resident_bytes();
@@ -252,7 +252,7 @@ fn mapped_shard(number: fn(&kahuna_shards::shard::Shard<Linux>) -> usize) -> (Se
     let (gauge, gauged) = Gauge::new();
     let served = serve(1, small_limits(), move |shards| async move {
         let ranges = kahuna_protocol::RangeMap::even(200);
-        *shards[0].map.borrow_mut() = std::sync::Arc::new(kahuna_protocol::meta::Map { ranges, nodes: Vec::new() });
+        shards[0].view().set_map(kahuna_protocol::meta::Map { ranges, nodes: Vec::new() });
         let shard = shards[0].clone();
         Linux::spawn(gauged.answer(move || number(&shard)));
     });
@@ -263,7 +263,7 @@ fn mapped_shard(number: fn(&kahuna_shards::shard::Shard<Linux>) -> usize) -> (Se
 fn clients_that_do_not_read_hold_no_more_than_their_shard_allows_and_others_are_served() {
     const CLIENTS: usize = 60;
     const REQUESTS: usize = 2000;
-    let (served, held) = mapped_shard(|shard| shard.unsent.held());
+    let (served, held) = mapped_shard(|shard| shard.unsent().held());
     let mut bystander = Client::connect(served.address);
     let before = resident_bytes();
     let mut greedy: Vec<_> = (0..CLIENTS).map(|_| Client::connect(served.address)).collect();
@@ -297,7 +297,7 @@ fn clients_that_do_not_read_hold_no_more_than_their_shard_allows_and_others_are_
 
 #[test]
 fn clients_that_take_nothing_are_closed_when_others_need_the_room() {
-    let (served, held) = mapped_shard(|shard| shard.unsent.held());
+    let (served, held) = mapped_shard(|shard| shard.unsent().held());
     let mut greedy: Vec<_> = (0..60).map(|_| Client::connect(served.address)).collect();
     for client in &mut greedy {
         (0..300).for_each(|_| _ = client.request(&RequestPrelude::default(), &map()));

@@ -370,7 +370,7 @@ fn values_that_nobody_reads_are_not_looked_for_and_a_reader_beside_them_is_serve
     // Both shards lead half of the keys: answers come from here, and over the lane.
     let served = led_with(2, 8, Settings::default(), limits, move |shards| {
         let shard = shards[0].clone();
-        Linux::spawn(gauged.answer(move || shard.unsent.held()));
+        Linux::spawn(gauged.answer(move || shard.unsent().held()));
     });
     let mut reader = Client::connect(served.address);
     let keys: Vec<_> = (0..8_u64).map(|name| format!("space-{name}/k")).collect();
@@ -401,7 +401,7 @@ fn a_node_says_that_it_serves_once_its_groups_are_led() {
     let (begin, begun) = flume::bounded::<()>(1);
     let mut served = serve(2, Limits::default(), move |all| async move {
         for shard in &all {
-            shard.cluster.set(kahuna_protocol::ClusterId([7; 16]));
+            shard.view().join(kahuna_protocol::ClusterId([7; 16]));
         }
         let shards = all.clone();
         Linux::spawn(async move {

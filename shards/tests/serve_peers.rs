@@ -27,7 +27,7 @@ fn node() -> (Served, SocketAddr) {
     let mut served = serve(1, Limits::default(), move |all| async move {
         open_groups(&all, path, 1, Settings::default()).await;
         lead(&all).await;
-        let peers = all[0].peers.clone();
+        let peers = all[0].peers().clone();
         peers.set_handler(all[0].clone());
         let (listener, address) = listen();
         Linux::spawn(listen_to_peers(peers, listener, |_, _, _| {}));

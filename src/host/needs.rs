@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use kahuna_shards::admission::{FEWEST_CLIENTS, own_files};
 use kahuna_shards::config::{DEFAULT_PARTITIONS, MAX_PARTITIONS, NodeConfig};
-use kahuna_shards::serve::{FEWEST_CLIENTS, own_files};
 
 use super::finding::Finding;
 use super::{data_dir, ports, resources, uring};

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::gate::Group;
+use super::group::Group;
 use crate::env::Env;
-use crate::serve::Work;
+use crate::request::Work;
 
 impl<E: Env> Group<E> {
     /// Makes sure that the timer looks at `deadline`. Requests of one kind tend to have one timeout, so the timer is rarely
@@ -30,7 +30,7 @@ impl<E: Env> Group<E> {
 
     /// Ends every wait whose deadline passed, and gives the earliest deadline of the others.
     fn end_waits(&self, now: Duration) -> Option<Duration> {
-        let late = |work: &Work<E>| work.call.deadline <= now;
+        let late = |work: &Work| work.call.deadline <= now;
         let unproposed: Vec<_> = {
             let mut pending = self.proposals.pending().borrow_mut();
             let (expired, rest): (Vec<_>, Vec<_>) = pending.drain(..).partition(late);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use kahuna_protocol::NodeId;
 
-use super::gate::Group;
+use super::group::Group;
 use crate::env::Env;
-use crate::lanes::Control;
+use crate::lanes::{ClusterNews, Control};
 use crate::raft::Leader;
-use crate::serve::Work;
+use crate::request::{Work, retry};
 
 /// The longest pause before a request that nobody took is tried again without news of a leader, and before a leader whose
 /// node was not known is looked up again.
@@ -45,13 +45,9 @@ impl<E: Env> Group<E> {
     /// Tells all shards who leads, for the map they give to clients. False if the node of the leader's data directory is not
     /// known yet: that is to be told later.
     fn announce(&self, leader: &Leader) -> bool {
-        let Some(shard) = self.shard.upgrade() else { return true };
-        let node = match leader.incarnation {
-            _ if leader.leading => Some(shard.config.node),
-            Some(incarnation) => shard.peers.node_of(incarnation),
-            None => None,
-        };
-        shard.lanes.broadcast(|| Control::LeaderChanged { group: self.id, leader: node.unwrap_or(NodeId(0)) });
+        let node = self.node_of_leader(leader);
+        let (group, named) = (self.id, node.unwrap_or(NodeId(0)));
+        self.cx.lanes.broadcast(|| Control::Cluster(ClusterNews::Leader { group, leader: named }));
         node.is_some() || leader.incarnation.is_none()
     }
 
@@ -72,7 +68,7 @@ impl<E: Env> Group<E> {
     /// Another attempt for requests that were not taken: at once where another node leads; here, once this replica has
     /// shown that it still leads. A leader that is new, or was silent for long, refuses writes until a quorum answered
     /// it once more, which a read round brings about.
-    pub(super) fn again(self: &Rc<Self>, mut works: Vec<Work<E>>) {
+    pub(super) fn again(self: &Rc<Self>, works: Vec<Work>) {
         if works.is_empty() {
             return;
         }
@@ -83,12 +79,10 @@ impl<E: Env> Group<E> {
             if leader.leading {
                 let confirmed = E::timeout(LONGEST_PAUSE, group.replica.read_index()).await;
                 if !matches!(confirmed, Some(Ok(()))) || attempts > 0 {
-                    let pause = Duration::from_millis(1 << attempts.min(5));
-                    E::timeout(pause, group.replica.leader_changed(&leader)).await;
+                    E::timeout(retry::pause(attempts), group.replica.leader_changed(&leader)).await;
                 }
             }
-            works.iter_mut().for_each(|work| work.call.attempts += 1);
-            works.into_iter().for_each(|work| group.serve(work));
+            works.into_iter().map(Work::next_attempt).for_each(|work| group.serve(work));
         });
     }
 }

@@ -15,17 +15,27 @@
 //! **Time.** A leader stamps by the clock that the nodes agree on. Before the other nodes' clocks were heard and judged,
 //! nothing is stamped, see `time`.
 //!
+//! **Dead nodes.** Of the groups that a dead node led, the live ones elect other leaders at once, see `failover`.
+//!
 //! **Full disks.** What needs room is refused before it is proposed, see `room`; what was proposed is applied by everybody.
 
+mod context;
 mod deadlines;
+mod failover;
 mod flight;
-mod gate;
+mod forward;
+#[expect(clippy::module_inception, reason = "the file has the name of the type in it")]
+mod group;
+mod groups;
 mod leadership;
 mod proposals;
 mod reads;
 mod room;
 mod time;
 
-pub use gate::Group;
-pub(crate) use gate::{outcome_of, system_call};
+pub use context::GroupContext;
+pub use failover::Failover;
+pub(crate) use forward::{Again, Forward};
+pub use group::Group;
+pub use groups::{Groups, RAFT_KINDS};
 pub use proposals::{MAX_BATCH_COMMANDS, MAX_BATCHES};

@@ -6,16 +6,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use kahuna_protocol::batch::{Batch, BatchBuilder};
 use kahuna_protocol::{ErrorCode, Outcome};
 
 use super::flight::{Flight, Flights};
-use super::gate::Group;
+use super::group::Group;
 use crate::env::Env;
 use crate::env::local::behind_ready_tasks;
 use crate::raft::ProposeError;
-use crate::serve::Work;
+use crate::request::Work;
 
 /// Most batches of one group in flight.
 pub const MAX_BATCHES: u32 = 8;
@@ -31,10 +32,10 @@ pub const MAX_BATCH_COMMANDS: u32 = 32;
 const KEEP_PENDING: usize = 256;
 
 /// What waits to be proposed and what was.
-pub(super) struct Proposals<E: Env> {
+pub(super) struct Proposals {
     max_batch_bytes: usize,
-    pending: RefCell<VecDeque<Work<E>>>,
-    flights: Flights<E>,
+    pending: RefCell<VecDeque<Work>>,
+    flights: Flights,
     in_flight_bytes: Cell<usize>,
     /// Tasks that propose a batch and wait for it, then take the next.
     proposers: Cell<u32>,
@@ -42,7 +43,7 @@ pub(super) struct Proposals<E: Env> {
     starting: Cell<bool>,
 }
 
-impl<E: Env> Proposals<E> {
+impl Proposals {
     /// For a log of segments of this size: one of them holds at least one batch.
     pub(super) fn new(segment_bytes: u64) -> Self {
         let half_segment = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
@@ -56,29 +57,28 @@ impl<E: Env> Proposals<E> {
         }
     }
 
-    pub(super) fn take_pending(&self) -> VecDeque<Work<E>> {
+    pub(super) fn take_pending(&self) -> VecDeque<Work> {
         self.pending.take()
     }
 
     /// Takes everything that was proposed and is not answered.
-    pub(super) fn take_proposed(&self) -> Vec<Work<E>> {
+    pub(super) fn take_proposed(&self) -> Vec<Work> {
         self.flights.all().iter().flat_map(|flight| flight.take_all()).collect()
     }
 
-    pub(super) fn flights(&self) -> Vec<Rc<Flight<E>>> {
+    pub(super) fn flights(&self) -> Vec<Rc<Flight>> {
         self.flights.all()
     }
 
-    pub(super) fn pending(&self) -> &RefCell<VecDeque<Work<E>>> {
+    pub(super) fn pending(&self) -> &RefCell<VecDeque<Work>> {
         &self.pending
     }
 
     /// The commands of the next batch, none if it has to wait or nothing does.
-    fn next(&self) -> Option<(BatchBuilder, Rc<Flight<E>>)> {
+    fn next(&self, now: Duration) -> Option<(BatchBuilder, Rc<Flight>)> {
         if self.in_flight_bytes.get() >= MAX_IN_FLIGHT_BYTES {
             return None;
         }
-        let now = E::boot_clock();
         let (mut builder, mut works, mut late) = (BatchBuilder::new(), Vec::new(), Vec::new());
         {
             let mut pending = self.pending.borrow_mut();
@@ -106,7 +106,7 @@ impl<E: Env> Proposals<E> {
 
 impl<E: Env> Group<E> {
     /// Queues a request that goes through the log. The group leads, or did a moment ago.
-    pub(super) fn write(self: &Rc<Self>, work: Work<E>) {
+    pub(super) fn write(self: &Rc<Self>, work: Work) {
         if let Some(refusal) = self.no_room_for(&work.call) {
             return work.answer(refusal);
         }
@@ -132,7 +132,7 @@ impl<E: Env> Group<E> {
         loop {
             // What waits is still in the queue, where its deadline, a new leader and the end of the group find it.
             self.may_stamp().await;
-            let Some((builder, flight)) = proposals.next() else { break };
+            let Some((builder, flight)) = proposals.next(E::boot_clock()) else { break };
             let batch: Batch = builder.finish(self.stamp());
             let bytes = batch.bytes().len();
             proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() + bytes);
@@ -150,7 +150,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Answers a batch, or sees to it that its requests get another chance.
-    fn settle(self: &Rc<Self>, flight: &Flight<E>, outcomes: Result<Vec<Outcome>, ProposeError>) {
+    fn settle(self: &Rc<Self>, flight: &Flight, outcomes: Result<Vec<Outcome>, ProposeError>) {
         match outcomes {
             Ok(outcomes) => {
                 assert_eq!(outcomes.len(), flight.len(), "a batch has one outcome per command");
@@ -168,12 +168,12 @@ impl<E: Env> Group<E> {
     }
 
     /// Another attempt for requests that were proposed and lost their batch, where that is safe.
-    pub(super) fn repeat_proposed(self: &Rc<Self>, works: Vec<Work<E>>) {
-        self.again(works.into_iter().filter_map(Work::into_repeat).collect());
+    pub(super) fn repeat_proposed(self: &Rc<Self>, works: Vec<Work>) {
+        self.again(works.into_iter().filter_map(Work::after_loss).collect());
     }
 
     /// Refuses what cannot wait any longer and was not proposed.
-    pub(super) fn refuse_unled(&self, work: Work<E>) {
+    pub(super) fn refuse_unled(&self, work: Work) {
         let text = format!("group {} had no leader that this node could reach; ask another node", self.id);
         work.refuse(ErrorCode::NoLeader, text);
     }

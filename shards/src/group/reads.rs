@@ -13,10 +13,10 @@ use kahuna_protocol::meta::Tick;
 use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 
 use super::flight::{Flight, Flights};
-use super::gate::Group;
+use super::group::Group;
 use crate::env::Env;
 use crate::env::local::behind_ready_tasks;
-use crate::serve::{Answer, Work};
+use crate::request::{Answer, Work};
 
 /// Rounds of one group in flight: while one is on the wire, the next one can start.
 const MAX_ROUNDS: u32 = 2;
@@ -25,52 +25,52 @@ const READS_PER_TURN: usize = 64;
 const READ_UNIT_BYTES: usize = 4 << 10;
 
 /// What waits for a round and what is in one.
-pub(super) struct Rounds<E: Env> {
-    pending: RefCell<Vec<Work<E>>>,
-    flights: Flights<E>,
+pub(super) struct Rounds {
+    pending: RefCell<Vec<Work>>,
+    flights: Flights,
     readers: Cell<u32>,
     /// A reader was started and has not looked at the queue yet.
     starting: Cell<bool>,
 }
 
-impl<E: Env> Rounds<E> {
+impl Rounds {
     pub(super) fn new() -> Self {
         Self { pending: RefCell::default(), flights: Flights::new(), readers: Cell::new(0), starting: Cell::new(false) }
     }
 
-    pub(super) fn take_pending(&self) -> Vec<Work<E>> {
+    pub(super) fn take_pending(&self) -> Vec<Work> {
         self.pending.take()
     }
 
     /// Takes everything that is in a round and is not answered.
-    pub(super) fn take_begun(&self) -> Vec<Work<E>> {
+    pub(super) fn take_begun(&self) -> Vec<Work> {
         self.flights.all().iter().flat_map(|flight| flight.take_all()).collect()
     }
 
-    pub(super) fn flights(&self) -> Vec<Rc<Flight<E>>> {
+    pub(super) fn flights(&self) -> Vec<Rc<Flight>> {
         self.flights.all()
     }
 
-    pub(super) fn pending(&self) -> &RefCell<Vec<Work<E>>> {
+    pub(super) fn pending(&self) -> &RefCell<Vec<Work>> {
         &self.pending
     }
 }
 
 impl<E: Env> Group<E> {
     /// Queues a read at the leader.
-    pub(super) fn read(self: &Rc<Self>, work: Work<E>) {
+    pub(super) fn read(self: &Rc<Self>, work: Work) {
         self.arm(work.call.deadline);
         self.rounds.pending.borrow_mut().push(work);
         self.start_reader();
     }
 
     /// Answers from what this replica has applied, wherever the leader is.
-    pub(super) fn read_stale(self: &Rc<Self>, work: Work<E>) {
+    pub(super) fn read_stale(self: &Rc<Self>, work: Work) {
         if work.is_in_vain() {
             return work.reply.refuse_full();
         }
         // Before the clocks were judged machine time alone says what has ended.
-        let clock_ms = self.clock.agreed().unwrap_or_default().as_millis();
+        let clock_ms = self.cx.clock.agreed().unwrap_or_default().as_millis();
         match self.look(&work, clock_ms) {
             Ok(outcome) => work.at(self.machine_time()).answer(outcome),
             Err(wanted) => {
@@ -115,7 +115,7 @@ impl<E: Env> Group<E> {
         rounds.readers.set(rounds.readers.get() - 1);
     }
 
-    async fn answer_round(self: &Rc<Self>, flight: &Flight<E>) {
+    async fn answer_round(self: &Rc<Self>, flight: &Flight) {
         // One time for the whole round: after the tick, no further record can have ended for it.
         let clock_ms = self.time_ms();
         let Some(tick) = self.answer_reads(flight, clock_ms).await else { return };
@@ -131,7 +131,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Answers what can be answered; the highest machine time that the others need, if there are any.
-    async fn answer_reads(&self, flight: &Flight<E>, clock_ms: u64) -> Option<Hlc> {
+    async fn answer_reads(&self, flight: &Flight, clock_ms: u64) -> Option<Hlc> {
         // Leases end by machine time: no reader may push it further than true clocks can differ.
         let max_ahead_ms = u64::from(self.replica.machine().borrow().settings().max_clock_skew_ms);
         let (mut tick, mut turn) = (None, 0);
@@ -168,7 +168,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Asks the machine: its answer, or the machine time that it needs first.
-    fn look(&self, work: &Work<E>, clock_ms: u64) -> Result<Outcome, Hlc> {
+    fn look(&self, work: &Work, clock_ms: u64) -> Result<Outcome, Hlc> {
         let call = &work.call;
         let request = RequestRef::access(call.kind, &call.body).expect("the body validated when it came in");
         match self.replica.machine().borrow().read(request, clock_ms, call.prelude.read) {

@@ -12,9 +12,9 @@ use kahuna_protocol::request::Class;
 use kahuna_protocol::{ErrorCode, ErrorReply, Incarnation};
 use kahuna_wal::{LogOptions, Space};
 
-use super::gate::Group;
+use super::group::Group;
 use crate::env::Env;
-use crate::serve::Call;
+use crate::request::Call;
 
 /// When to repeat what a full disk refused, in milliseconds.
 const RETRY_MS: u32 = 200;
@@ -35,20 +35,17 @@ impl<E: Env> Group<E> {
     }
 
     fn own_disk_is_full(&self, then: &str) -> String {
-        let shard = self.shard.upgrade();
-        let config = shard.as_ref().map(|shard| &shard.config);
-        let place = config.map_or_else(String::new, |config| {
-            format!(" of node {}, which holds {},", config.node, config.data_dir.display())
-        });
-        let needed = config.map_or(0, |config| room_needed(config.segment_bytes));
-        format!("the disk{place} is full: {then}; free {needed} bytes there, or delete keys")
+        let config = &self.cx.config;
+        let (node, dir, needed) = (config.node, config.data_dir.display(), room_needed(config.segment_bytes));
+        format!(
+            "the disk of node {node}, which holds {dir}, is full: {then}; free {needed} bytes there, or delete keys"
+        )
     }
 
     fn disks_are_full(&self, full: &[Incarnation]) -> String {
-        let shard = self.shard.upgrade();
-        let node_of = |incarnation| shard.as_ref().and_then(|shard| shard.peers.node_of(incarnation));
+        let node_of = |incarnation| self.cx.peers.node_of(incarnation);
         let nodes: Vec<String> = full.iter().filter_map(|&incarnation| node_of(incarnation)).map(named).collect();
-        let needed = shard.as_ref().map_or(0, |shard| room_needed(shard.config.segment_bytes));
+        let needed = room_needed(self.cx.config.segment_bytes);
         format!(
             "the disks of {}, a majority of group {}, are full: {GOES_ON}; free {needed} bytes on each, or delete keys",
             nodes.join(" and "),

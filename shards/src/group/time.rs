@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use kahuna_protocol::Hlc;
 
-use super::gate::Group;
+use super::group::Group;
 use crate::env::{Env, UnixNanos};
 
 /// Of every eight nanoseconds, a group's time that is ahead runs on by one less.
@@ -50,14 +50,14 @@ impl<E: Env> Group<E> {
     pub(super) fn time_ms(&self) -> u64 {
         let (now, term) = (E::boot_clock(), self.replica.leader().term);
         // Whoever asks has waited for the judgement. Without one, machine time alone would count.
-        let agreed = self.clock.agreed().unwrap_or_default();
-        let sure = self.clock.is_sure();
+        let agreed = self.cx.clock.agreed().unwrap_or_default();
+        let sure = self.cx.clock.is_sure();
         let begin = || Moment { term, found_at: self.replica.last_index().max(1), time: agreed, at: now };
         let before = self.time.0.get().filter(|moment| moment.term == term);
         let mut moment = before.unwrap_or_else(begin).at(now, agreed, sure);
         if before.is_none() || self.replica.applied_index() < moment.found_at {
             let found_ms = self.replica.machine().borrow().time().millis();
-            let found = UnixNanos(found_ms.saturating_sub(self.clock.max_ahead_ms()).saturating_mul(1_000_000));
+            let found = UnixNanos(found_ms.saturating_sub(self.cx.clock.max_ahead_ms()).saturating_mul(1_000_000));
             moment.time = moment.time.max(found);
         } else {
             moment.found_at = 0;
@@ -68,7 +68,7 @@ impl<E: Env> Group<E> {
 
     /// The stamp of a batch.
     pub(super) fn stamp(&self) -> Hlc {
-        self.clock.stamp().max(Hlc::from_millis(self.time_ms()))
+        self.cx.clock.stamp().max(Hlc::from_millis(self.time_ms()))
     }
 
     /// Machine time, for the answers that it was decided by.
@@ -79,7 +79,7 @@ impl<E: Env> Group<E> {
     /// Returns once this replica may stamp: the clocks were judged, on a node that is alone in its cluster when it starts.
     /// Until then its own clock may be the wrong one.
     pub(super) async fn may_stamp(&self) {
-        self.clock.wait_until(|| self.clock.is_judged() || self.stopped.get()).await;
+        self.cx.clock.wait_until(|| self.cx.clock.is_judged() || self.stopped.get()).await;
     }
 }
 

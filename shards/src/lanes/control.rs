@@ -9,10 +9,10 @@ use kahuna_protocol::handshake::Hello;
 use kahuna_protocol::meta::{DiskSpace, ReplicaStatus};
 use kahuna_protocol::{GroupId, NodeId, ShardId};
 
+use crate::admission::Admitted;
 use crate::env::{Env, Net};
-use crate::node::manifest::Manifest;
+use crate::manifest::Manifest;
 use crate::peer::NodeEvent;
-use crate::serve::Admitted;
 
 /// A connection on its way to another shard.
 pub type Detached<E> = <<E as Env>::Net as Net>::Detached;
@@ -40,8 +40,20 @@ pub struct ShardStatus {
 
 /// What one shard tells another apart from requests.
 pub enum Control<E: Env> {
+    /// A connection that belongs to this shard.
+    Connection(Moved<E>),
+    /// The cluster changed, as far as this node knows.
+    Cluster(ClusterNews),
+    /// The node itself changed.
+    Life(LifeNews),
+    /// A question for the shard's part of the status.
+    Status(Sender<ShardStatus>),
+}
+
+/// A connection that another shard accepted, with what was read from it.
+pub enum Moved<E: Env> {
     /// A client wished to be served by this shard.
-    HandOver {
+    Client {
         /// The connection.
         connection: Detached<E>,
         /// Its first frame.
@@ -53,27 +65,37 @@ pub enum Control<E: Env> {
         /// Its room among the node's clients.
         admitted: Admitted,
     },
-    /// A peer's connection that belongs to this shard.
-    PeerHandOver {
+    /// A peer's link to this shard.
+    Peer {
         /// The connection.
         connection: Detached<E>,
         /// Everything that was read from it, its first frame included.
         unread: Bytes,
     },
+}
+
+/// What every shard is told of the cluster.
+pub enum ClusterNews {
     /// A group's leader changed, as a replica of this node sees it; node 0 for none known.
-    LeaderChanged {
+    Leader {
         /// The group.
         group: GroupId,
         /// Who leads it.
         leader: NodeId,
     },
     /// A node went or came.
-    NodeEvent(NodeEvent),
+    Node(NodeEvent),
     /// The clocks were judged: for the first time, or otherwise than before. With what a person is to know, if anything.
     Clocks(Option<String>),
+    /// What the meta group says was changed, or read for the first time.
+    Meta(Arc<Meta>),
+}
+
+/// What happens to the node, from its founding to its stop.
+pub enum LifeNews {
     /// The cluster was founded, or joined: the shard may open its log.
     Founded(Arc<Manifest>),
-    /// A shard's log is lost, or else a group's snapshot: shard 0 counts it.
+    /// A shard's log is lost, or else a group's snapshot: shard 0 counts it before anything takes its place.
     Lost {
         /// The shard, if it is a log.
         log_of: Option<ShardId>,
@@ -82,10 +104,6 @@ pub enum Control<E: Env> {
     },
     /// The manifest was changed.
     Manifest(Arc<Manifest>),
-    /// What the meta group says was changed, or read for the first time.
-    Meta(Arc<Meta>),
-    /// A question for the shard's part of the status.
-    Status(Sender<ShardStatus>),
     /// Stop serving.
     Stop,
 }

@@ -8,7 +8,7 @@ use kahuna_protocol::{Hlc, ShardId};
 
 use super::control::Control;
 use crate::env::Env;
-use crate::serve::{Answer, Call};
+use crate::request::{Answer, Call};
 
 /// A request for a group of another shard.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub struct LaneEnds<E: Env> {
     pub(super) outlet: Outlet<E>,
 }
 
-/// What arrives at one shard. [`Shard::run_lanes`](crate::shard::Shard::run_lanes) empties it.
+/// What arrives at one shard. The task that serves the shard empties it.
 pub struct Outlet<E: Env> {
     pub(crate) requests: Receiver<Vec<LaneRequest>>,
     pub(crate) replies: Receiver<Vec<LaneReply>>,

@@ -11,7 +11,7 @@ use super::ends::{Crossings, Inlet, LaneEnds, LaneReply, LaneRequest, Outlet};
 use super::slots::Slots;
 use crate::env::Env;
 use crate::env::local::behind_ready_tasks;
-use crate::serve::{Answer, Reply, Work};
+use crate::request::{Answer, AnswerTo, Reply, Token, Work};
 
 /// Most unanswered requests of one shard at one other shard.
 const LANE_REQUESTS: u32 = 16_384;
@@ -28,8 +28,8 @@ struct Outgoing {
 }
 
 /// A request that another shard has.
-struct Asked<E: Env> {
-    reply: Reply<E>,
+struct Asked {
+    reply: Reply,
     at: ShardId,
     bytes: usize,
 }
@@ -39,7 +39,7 @@ pub struct Lanes<E: Env> {
     id: ShardId,
     inlets: Vec<Inlet<E>>,
     outgoing: RefCell<Vec<Outgoing>>,
-    slots: RefCell<Slots<Asked<E>>>,
+    slots: RefCell<Slots<Asked>>,
     crossings: Crossings,
     /// A flush is about to run.
     flushing: Cell<bool>,
@@ -71,7 +71,7 @@ impl<E: Env> Lanes<E> {
 
     /// Sends a request to the shard `to`; gives it back when that shard's lane is full.
     #[expect(clippy::result_large_err, reason = "the refused request itself goes back to be answered")]
-    pub fn request(self: &Rc<Self>, to: ShardId, work: Work<E>) -> Result<(), Work<E>> {
+    pub fn request(self: &Rc<Self>, to: ShardId, work: Work) -> Result<(), Work> {
         debug_assert_ne!(to, self.id, "a shard serves its own groups itself");
         let bytes = work.call.body.len();
         {
@@ -90,19 +90,6 @@ impl<E: Env> Lanes<E> {
         Ok(())
     }
 
-    /// Whether an answer that can be long may cross. Askers take what arrives whether their clients read or not, so there is
-    /// no room only while one of them does not run.
-    pub(crate) fn takes(&self, bytes: usize) -> bool {
-        self.crossings.bytes() + bytes <= SHARD_CROSSING_BYTES
-    }
-
-    /// Answers the request in `slot` of the shard `to`, at the machine time `stamp`.
-    pub(crate) fn reply(self: &Rc<Self>, to: ShardId, slot: u32, stamp: Hlc, answer: Answer) {
-        let crossing = self.crossings.begin(answer.bytes());
-        self.outgoing.borrow_mut()[usize::from(to.0)].replies.push(LaneReply { slot, stamp, answer, crossing });
-        self.flush_soon();
-    }
-
     /// Tells the shard `to` something. A shard that has stopped does not hear it.
     pub fn control(&self, to: ShardId, control: Control<E>) {
         // The receiving end is gone only when the node stops.
@@ -115,9 +102,9 @@ impl<E: Env> Lanes<E> {
     }
 
     /// The request that came over a lane, with its way back.
-    pub(crate) fn receive(self: &Rc<Self>, request: LaneRequest) -> Work<E> {
+    pub(crate) fn receive(self: &Rc<Self>, request: LaneRequest) -> Work {
         let LaneRequest { from, slot, call } = request;
-        Work { call, reply: Reply::over_lane(self.clone(), from, slot) }
+        Work { call, reply: Reply::new(self.clone(), token_of(from, slot), [None, None]) }
     }
 
     /// Delivers an answer that came over a lane.
@@ -160,6 +147,31 @@ impl<E: Env> Lanes<E> {
     }
 }
 
+/// Requests that another shard sent over its lane.
+impl<E: Env> AnswerTo for Lanes<E> {
+    /// Askers take what arrives whether their clients read or not, so there is no room only while one of them does not run.
+    fn would_hold(&self, bytes: usize) -> bool {
+        self.crossings.bytes() + bytes <= SHARD_CROSSING_BYTES
+    }
+
+    fn answer(self: Rc<Self>, token: Token, stamp: Hlc, answer: Answer) {
+        let (to, slot) = asker_of(token);
+        let crossing = self.crossings.begin(answer.bytes());
+        self.outgoing.borrow_mut()[usize::from(to.0)].replies.push(LaneReply { slot, stamp, answer, crossing });
+        self.flush_soon();
+    }
+}
+
+/// The shard that asks, and its slot, as one number.
+fn token_of(from: ShardId, slot: u32) -> Token {
+    Token::numbered(u64::from(from.0) << u32::BITS | u64::from(slot))
+}
+
+fn asker_of(token: Token) -> (ShardId, u32) {
+    let Token { number, .. } = token;
+    (ShardId((number >> u32::BITS) as u16), number as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -172,12 +184,11 @@ mod tests {
 
     use super::super::ends::lanes;
     use super::*;
-    use crate::env::local::{LocalOneshot, OneshotReceiver};
     use crate::linux::{Linux, Runtime};
-    use crate::serve::Call;
+    use crate::request::{Call, TaskAnswer};
 
-    fn work(bytes: usize) -> (Work<Linux>, OneshotReceiver<Answer>) {
-        let (reply, answer) = LocalOneshot::pair();
+    fn work(bytes: usize) -> (Work, TaskAnswer) {
+        let (reply, answer) = Reply::to_task();
         let call = Call {
             group: GroupId(1),
             kind: 0x0501,
@@ -190,7 +201,7 @@ mod tests {
             repeated: false,
             attempts: 0,
         };
-        (Work { call, reply: Reply::to_task(reply) }, answer)
+        (Work { call, reply }, answer)
     }
 
     fn two() -> [(Rc<Lanes<Linux>>, Outlet<Linux>); 2] {
@@ -198,7 +209,7 @@ mod tests {
         std::array::from_fn(|_| ends.next().expect("two shards"))
     }
 
-    async fn received(lanes: &Rc<Lanes<Linux>>, outlet: &Outlet<Linux>) -> Vec<Work<Linux>> {
+    async fn received(lanes: &Rc<Lanes<Linux>>, outlet: &Outlet<Linux>) -> Vec<Work> {
         let batch = outlet.requests.recv_async().await.expect("the other shard runs");
         batch.into_iter().map(|request| lanes.receive(request)).collect()
     }
@@ -224,7 +235,7 @@ mod tests {
             batch.into_iter().for_each(|reply| here.deliver(reply));
             let mut codes = Vec::new();
             for answer in answers {
-                codes.push(match answer.await.expect("an answer") {
+                codes.push(match answer.await {
                     Answer::Outcome(Outcome::Error(error)) => Some(error.code()),
                     _ => None,
                 });
@@ -249,7 +260,7 @@ mod tests {
             let batch = arrivals.replies.recv_async().await.expect("the other shard runs");
             batch.into_iter().for_each(|reply| here.deliver(reply));
             for answer in answers {
-                assert!(answer.await.is_ok());
+                assert!(matches!(answer.await, Answer::Outcome(Outcome::Done(_))));
             }
             assert!(here.request(ShardId(1), third).is_ok());
         });
@@ -267,13 +278,13 @@ mod tests {
                 answers.push(answer);
             }
             received(&there, &outlet).await.into_iter().for_each(|work| work.answer(long()));
-            assert!(!there.takes(1), "nobody has taken them yet");
+            assert!(!there.would_hold(1), "nobody has taken them yet");
             let batch = arrivals.replies.recv_async().await.expect("the other shard runs");
             batch.into_iter().for_each(|reply| here.deliver(reply));
-            assert!(there.takes(SHARD_CROSSING_BYTES), "all were taken");
+            assert!(there.would_hold(SHARD_CROSSING_BYTES), "all were taken");
             let mut codes = Vec::new();
             for answer in answers {
-                codes.push(match answer.await.expect("an answer") {
+                codes.push(match answer.await {
                     Answer::Outcome(Outcome::Error(error)) => Some(error.code()),
                     _ => None,
                 });

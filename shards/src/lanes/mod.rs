@@ -14,6 +14,6 @@ mod ends;
 mod exchange;
 mod slots;
 
-pub use control::{Control, Detached, ShardStatus};
+pub use control::{ClusterNews, Control, Detached, LifeNews, Moved, ShardStatus};
 pub use ends::{LaneEnds, LaneReply, LaneRequest, Outlet, lanes};
 pub use exchange::Lanes;

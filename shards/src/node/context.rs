@@ -98,12 +98,12 @@ impl<E: Env> NodeContext<E> {
 
     /// Whether this shard is the one for `group`.
     pub fn is_shard_of(&self, group: GroupId) -> bool {
-        group.shard(self.config.shards) == self.shard.id
+        group.shard(self.config.shards) == self.shard.id()
     }
 
     /// The shard that counts losses, dials other nodes and founds the cluster.
     pub fn is_first_shard(&self) -> bool {
-        self.shard.id == ShardId(0)
+        self.shard.id() == ShardId(0)
     }
 
     /// The directory for the snapshots of a replica.

@@ -25,7 +25,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub async fn prefer_leaders<E: Env>(cx: Rc<NodeContext<E>>) {
     while !cx.is_stopping() {
         E::sleep(PREFER_EVERY).await;
-        let groups: Vec<Rc<Group<E>>> = cx.shard.groups.borrow().values().cloned().collect();
+        let groups: Vec<Rc<Group<E>>> = cx.shard.groups().all();
         if should_not_lead(&cx) {
             give_away(&cx, &groups).await;
             continue;
@@ -33,8 +33,8 @@ pub async fn prefer_leaders<E: Env>(cx: Rc<NodeContext<E>>) {
         for group in &groups {
             let preferred = placed_first(&cx, group);
             let settled = |incarnation| {
-                let node = cx.shard.peers.node_of(incarnation);
-                let since = node.and_then(|node| cx.shard.alive.borrow().get(&node).copied());
+                let node = cx.shard.peers().node_of(incarnation);
+                let since = node.and_then(|node| cx.shard.view().alive_since(node));
                 Some(incarnation) == preferred && since.is_some_and(|since| since + SETTLED < E::boot_clock())
             };
             // One that cannot go now keeps no other one.
@@ -47,7 +47,7 @@ pub async fn prefer_leaders<E: Env>(cx: Rc<NodeContext<E>>) {
 
 /// Whether the groups of this shard are better led by any other node: its disk is full.
 fn should_not_lead<E: Env>(cx: &NodeContext<E>) -> bool {
-    cx.shard.log.borrow().as_ref().is_some_and(|log| log.space() != Space::Plenty)
+    cx.shard.space().is_some_and(|space| space != Space::Plenty)
 }
 
 /// Hands over every group that another node takes, many at once; the others stay.
@@ -86,11 +86,11 @@ fn successors<E: Env>(cx: &NodeContext<E>, group: &Group<E>, fits: impl Fn(Incar
     if !replica.leader().leading {
         return Vec::new();
     }
-    let alive = cx.shard.alive.borrow();
+    let alive = cx.shard.view().alive();
     let others = replica.voters().into_iter().filter(|(id, _)| *id != replica.id());
     let fit = others.filter(|(_, incarnation)| {
-        let node = cx.shard.peers.node_of(*incarnation);
-        node.is_some_and(|node| alive.contains_key(&node)) && fits(*incarnation)
+        let node = cx.shard.peers().node_of(*incarnation);
+        node.is_some_and(|node| alive.contains(&node)) && fits(*incarnation)
     });
     fit.map(|(id, _)| id).collect()
 }

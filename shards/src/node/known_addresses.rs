@@ -17,7 +17,7 @@ pub fn set_told_addresses<E: Env>(cx: &NodeContext<E>) {
     let (told, strangers): (Vec<_>, Vec<_>) =
         cx.config.peers.iter().partition(|peer| manifest.peers.iter().any(|(listed, _)| *listed == peer.node.0));
     let told = told.into_iter().map(|peer| (peer.node, None, peer.address.clone())).collect();
-    cx.shard.peers.set_addresses(AddressSource::Told, told);
+    cx.shard.peers().set_addresses(AddressSource::Told, told);
     if cx.is_first_shard() {
         for peer in strangers {
             crate::say!(
@@ -40,7 +40,7 @@ pub fn set_members<E: Env>(cx: &NodeContext<E>) {
     };
     let node = |node: u32, address: &String| (NodeId(node), incarnation_of(node), address.clone());
     let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
-    cx.shard.peers.set_addresses(AddressSource::Listed, listed);
+    cx.shard.peers().set_addresses(AddressSource::Listed, listed);
 }
 
 /// Where the meta group has the other nodes on record.
@@ -48,12 +48,12 @@ pub fn set_recorded<E: Env>(cx: &NodeContext<E>, meta: &Meta) {
     let known = meta.nodes().filter(|info| info.node != cx.config.node.0);
     let addresses =
         known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
-    cx.shard.peers.set_addresses(AddressSource::Recorded, addresses.collect());
+    cx.shard.peers().set_addresses(AddressSource::Recorded, addresses.collect());
 }
 
 /// Takes up where the other nodes were last. Shard 0, which dials them all, keeps that.
 pub async fn remember_addresses<E: Env>(cx: Rc<NodeContext<E>>) {
-    let (peers, data_dir) = (cx.shard.peers.clone(), cx.config.data_dir.clone());
+    let (peers, data_dir) = (cx.shard.peers().clone(), cx.config.data_dir.clone());
     let keeps = cx.is_first_shard();
     let kept = recall_addresses(&peers, &cx.disk, &data_dir, keeps).await;
     if keeps {

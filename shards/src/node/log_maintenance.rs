@@ -54,7 +54,7 @@ fn report_space<E: Env>(cx: &NodeContext<E>, space: Space, refusal: &str) {
             format!("gives the log no file ({refusal}), and its reserve is used up: nothing is written until it does")
         }
     };
-    crate::say!("shard {}: the disk of {} {what}", cx.shard.id, cx.config.data_dir.display());
+    crate::say!("shard {}: the disk of {} {what}", cx.shard.id(), cx.config.data_dir.display());
 }
 
 /// How many segments behind the newest a group's oldest entry may be: twice what all groups together write before

@@ -16,11 +16,11 @@ use kahuna_machine::Meta;
 use kahuna_protocol::meta::{NodeInfo, SetLed, UpsertNode};
 use kahuna_protocol::{GroupId, NodeId, Outcome, Request};
 
-use super::found::founding::Founding;
 use super::found::place_groups;
 use crate::env::Env;
 use crate::group::{Group, MAX_BATCH_COMMANDS};
-use crate::lanes::Control;
+use crate::lanes::{ClusterNews, Control};
+use crate::manifest::founding::Founding;
 use crate::shard::Shard;
 
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,11 +43,11 @@ impl<E: Env> MetaDuties<E> {
     /// Runs until the node drains.
     pub async fn run(self) {
         let mut published = None;
-        while !self.shard.draining.get() {
+        while !self.shard.is_draining() {
             let version = self.meta.replica().machine().borrow().meta_version();
             if published != Some(version) {
                 let view = Arc::new(self.meta.replica().machine().borrow().meta().clone());
-                self.shard.lanes.broadcast(|| Control::Meta(view.clone()));
+                self.shard.lanes().broadcast(|| Control::Cluster(ClusterNews::Meta(view.clone())));
                 published = Some(version);
             }
             let applied = self.meta.replica().applied_index();
@@ -74,7 +74,7 @@ impl<E: Env> MetaDuties<E> {
             return vec![UpsertNode { info: self.info.clone() }.into()];
         }
         // The map of the meta group names no leaders: who leads is known from the groups themselves.
-        let led_here = |group: u32| self.shard.leader_of(GroupId(group)) == Some(NodeId(self.info.node));
+        let led_here = |group: u32| self.shard.view().leader_of(GroupId(group)) == Some(NodeId(self.info.node));
         let unmarked = meta.placements().filter(|placement| !placement.led && led_here(placement.group));
         let marks = unmarked.map(|placement| SetLed { group: placement.group }.into());
         marks.take(MAX_BATCH_COMMANDS as usize).collect()

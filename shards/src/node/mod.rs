@@ -19,15 +19,15 @@ mod handle;
 mod known_addresses;
 mod lock;
 mod log_maintenance;
-pub mod manifest;
 mod meta_duties;
 mod open;
 pub mod recover;
 mod repair;
 mod runner;
-mod small_file;
 
-pub use found::{creation, founding};
+pub(crate) use crate::manifest::small_file;
+pub use crate::manifest::{self, founding};
+pub use found::creation;
 pub use handle::NodeHandle;
 pub use lock::{DirLock, LOCK_FILE};
 pub use open::{

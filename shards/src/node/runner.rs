@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flume::Sender;
 use kahuna_machine::Meta;
 use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::meta::NodeInfo;
@@ -30,13 +29,13 @@ use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::env::local::Signal;
 use crate::env::{Env, Listener, Net};
-use crate::lanes::{Control, Detached, Lanes};
+use crate::group::{Failover, RAFT_KINDS};
+use crate::lanes::{ClusterNews, Control, Detached, Lanes, LifeNews, Moved};
 use crate::peer::{
-    Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
-    watch_nodes, watch_reach,
+    LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers, watch_nodes, watch_reach,
 };
-use crate::serve::listen_to_clients;
-use crate::shard::{ControlHandler, Shard};
+use crate::serve::{ControlHandler, listen_to_clients};
+use crate::shard::Shard;
 
 /// Between two counts of the shard's progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
@@ -77,7 +76,7 @@ impl<E: Env> Runner<E> {
         let own_config = Rc::new(NodeConfig::clone(&config));
         let shard = Shard::new(id, incarnation, own_config, clock, peers.clone(), lanes.clone(), admission);
         if manifest.founding.is_some() {
-            *shard.waiting.borrow_mut() = OPENING.to_owned();
+            shard.set_waiting(OPENING);
         }
         let members = manifest.founding.as_ref().map_or(manifest.peers.len(), |founding| founding.members.len());
         let is_alone = members <= 1;
@@ -87,6 +86,7 @@ impl<E: Env> Runner<E> {
         let losses = Rc::new(LossCounter::new(cx.clone()));
         let stopped = Signal::default();
         let runner = Rc::new(Self { cx: cx.clone(), groups, losses, info, failover, stopped });
+        peers.set_handler_of(RAFT_KINDS, shard.groups().clone());
         peers.set_handler(runner.clone());
         set_told_addresses(&cx);
         let listened = runner.listen();
@@ -105,14 +105,14 @@ impl<E: Env> Runner<E> {
             E::spawn(watch_nodes(
                 peers,
                 is_alone,
-                move |event| lanes.broadcast(|| Control::NodeEvent(event)),
-                move |note| heralds.broadcast(|| Control::Clocks(note.clone())),
+                move |event| lanes.broadcast(|| Control::Cluster(ClusterNews::Node(event))),
+                move |note| heralds.broadcast(|| Control::Cluster(ClusterNews::Clocks(note.clone()))),
             ));
             E::spawn(found_cluster(cx, mint));
-            let lanes = runner.cx.shard.lanes.clone();
+            let lanes = runner.cx.shard.lanes().clone();
             E::spawn(async move {
                 if stop.recv_async().await.is_ok() {
-                    lanes.broadcast(|| Control::Stop);
+                    lanes.broadcast(|| Control::Life(LifeNews::Stop));
                 }
             });
         }
@@ -126,6 +126,23 @@ impl<E: Env> Runner<E> {
         drain(&self.cx).await;
     }
 
+    fn founded(&self, manifest: Arc<Manifest>) {
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
+        self.cx.set_manifest(manifest.clone());
+        // On record before the node has a cluster: from then on a pending node that is not is refused.
+        set_members(&self.cx);
+        self.cx.shard.peers().set_cluster(cluster);
+        E::spawn(open_shard(self.cx.clone(), self.groups.clone(), self.info.clone(), manifest));
+    }
+
+    fn meta_changed(&self, meta: Arc<Meta>) {
+        set_recorded(&self.cx, &meta);
+        self.cx.set_meta(meta.clone());
+        if self.cx.is_opened() {
+            E::spawn(follow_placements(self.cx.clone(), self.groups.clone(), meta));
+        }
+    }
+
     /// The shard it runs.
     pub fn shard(&self) -> &Rc<Shard<E>> {
         &self.cx.shard
@@ -136,9 +153,9 @@ impl<E: Env> Runner<E> {
         let peers = <E::Net as Net>::listen(self.cx.config.peer_listen, true)?;
         debug_assert!(clients.local_addr().is_ok());
         E::spawn(listen_to_clients(self.cx.shard.clone(), clients));
-        let lanes = self.cx.shard.lanes.clone();
-        E::spawn(listen_to_peers(self.cx.shard.peers.clone(), peers, move |to, connection, unread| {
-            lanes.control(to, Control::PeerHandOver { connection, unread });
+        let lanes = self.cx.shard.lanes().clone();
+        E::spawn(listen_to_peers(self.cx.shard.peers().clone(), peers, move |to, connection, unread| {
+            lanes.control(to, Control::Connection(Moved::Peer { connection, unread }));
         }));
         Ok(())
     }
@@ -151,7 +168,7 @@ async fn found_cluster<E: Env>(cx: Rc<NodeContext<E>>, mint: ClusterId) {
         manifest
     } else {
         let bootstrap = Bootstrap {
-            peers: cx.shard.peers.clone(),
+            peers: cx.shard.peers().clone(),
             disk: cx.disk.clone(),
             data_dir: cx.config.data_dir.clone(),
             manifest: Manifest::clone(&manifest),
@@ -163,7 +180,7 @@ async fn found_cluster<E: Env>(cx: Rc<NodeContext<E>>, mint: ClusterId) {
         };
         Arc::new(bootstrap.run().await)
     };
-    cx.shard.lanes.broadcast(|| Control::Founded(manifest.clone()));
+    cx.shard.lanes().broadcast(|| Control::Life(LifeNews::Founded(manifest.clone())));
 }
 
 /// Shows the other nodes that the shard's tasks get their turns.
@@ -176,43 +193,27 @@ async fn count_progress<E: Env>(progress: Arc<[AtomicU64]>, shard: usize) {
 
 impl<E: Env> ControlHandler<E> for Runner<E> {
     fn adopt_peer(&self, connection: Detached<E>, unread: Bytes) {
-        self.cx.shard.peers.adopt(connection, unread);
+        self.cx.shard.peers().adopt(connection, unread);
     }
 
-    fn node_event(&self, event: NodeEvent) {
-        let replicas = self.cx.shard.groups.borrow().values().map(|group| group.replica().clone()).collect();
-        self.failover.on_event(event, replicas);
-    }
-
-    fn founded(self: Rc<Self>, manifest: Arc<Manifest>) {
-        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
-        self.cx.set_manifest(manifest.clone());
-        // On record before the node has a cluster: from then on a pending node that is not is refused.
-        set_members(&self.cx);
-        self.cx.shard.peers.set_cluster(cluster);
-        E::spawn(open_shard(self.cx.clone(), self.groups.clone(), self.info.clone(), manifest));
-    }
-
-    fn lost(self: Rc<Self>, log_of: Option<ShardId>, counted: Sender<Arc<Manifest>>) {
-        E::spawn(self.losses.clone().count(log_of, counted));
-    }
-
-    fn manifest_changed(&self, manifest: Arc<Manifest>) {
-        self.cx.set_manifest(manifest);
-    }
-
-    fn meta_changed(self: Rc<Self>, meta: Arc<Meta>) {
-        set_recorded(&self.cx, &meta);
-        self.cx.set_meta(meta.clone());
-        if self.cx.is_opened() {
-            E::spawn(follow_placements(self.cx.clone(), self.groups.clone(), meta));
+    fn on_cluster(self: Rc<Self>, news: ClusterNews) {
+        match news {
+            ClusterNews::Node(event) => self.failover.on_event(event, self.cx.shard.groups().replicas()),
+            ClusterNews::Meta(meta) => self.meta_changed(meta),
+            ClusterNews::Leader { .. } | ClusterNews::Clocks(_) => {}
         }
     }
 
-    fn stop(&self) {
-        self.cx.set_stopping();
-        self.cx.shard.draining.set(true);
-        self.stopped.notify();
+    fn on_life(self: Rc<Self>, news: LifeNews) {
+        match news {
+            LifeNews::Founded(manifest) => self.founded(manifest),
+            LifeNews::Lost { log_of, counted } => E::spawn(self.losses.clone().count(log_of, counted)),
+            LifeNews::Manifest(manifest) => self.cx.set_manifest(manifest),
+            LifeNews::Stop => {
+                self.cx.set_stopping();
+                self.stopped.notify();
+            }
+        }
     }
 }
 

@@ -348,13 +348,10 @@ impl<E: Env> Peers<E> {
                 let text = format!("node {} has not said yet that it belongs to this cluster", from.node);
                 reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
             }
-            _ => {
-                let handler = self.handler.borrow().clone();
-                match handler {
-                    Some(handler) => handler.on_frame(from, prelude, header, body, reply),
-                    None => reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "the node is starting or stopping")),
-                }
-            }
+            kind => match self.handler_of(kind) {
+                Some(handler) => handler.on_frame(from, prelude, header, body, reply),
+                None => reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "the node is starting or stopping")),
+            },
         }
         Ok(())
     }

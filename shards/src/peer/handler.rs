@@ -10,6 +10,7 @@ use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc, Incarnation, NodeId};
 
 use super::outgoing::Outgoing;
 use super::pulse::KIND_ERROR;
+use crate::request::{Answer, AnswerTo, Charge, Reply, Token};
 
 /// Who sent a frame: proven by the handshake of the link it came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,18 +51,14 @@ impl PeerReplier {
     }
 
     /// Answers; `payload` writes the body.
-    pub fn send(self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.send_sized(Hlc::ZERO, kind, 0, payload);
+    pub fn send(mut self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
+        self.push(kind, payload);
     }
 
-    /// Answers with a body of some `bytes`, which was decided at the machine time `stamp`: the frame's own is no lower.
-    pub fn send_sized(mut self, stamp: Hlc, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
-        self.push(stamp, kind, bytes, payload);
-    }
-
-    /// Whether an answer of `bytes` would be held until the link has taken it. Only short ones may be given that are not.
-    pub fn takes(&self, bytes: usize) -> bool {
-        self.link.as_ref().is_none_or(|link| link.takes(Header::BYTES + PeerPrelude::BYTES + bytes))
+    /// The same right as that to answer a request, which counts as `charge` until then.
+    pub(crate) fn into_reply(mut self, charge: Charge) -> Reply {
+        let link = self.link.take().expect("only an answer takes the link");
+        Reply::new(link, Token { number: self.request_id, replicas: self.prelude }, [Some(charge), None])
     }
 
     /// Answers with an error.
@@ -69,9 +66,9 @@ impl PeerReplier {
         self.send(KIND_ERROR, |out| archive_into(error, out));
     }
 
-    fn push(&mut self, stamp: Hlc, kind: u16, bytes: usize, payload: impl FnOnce(&mut Vec<u8>)) {
+    fn push(&mut self, kind: u16, payload: impl FnOnce(&mut Vec<u8>)) {
         if let Some(link) = self.link.take() {
-            link.push_reply(stamp, kind, FLAG_REPLY, self.request_id, self.prelude, bytes, payload);
+            link.push_reply(Hlc::ZERO, kind, FLAG_REPLY, self.request_id, self.prelude, 0, payload);
         }
     }
 }
@@ -80,8 +77,21 @@ impl Drop for PeerReplier {
     fn drop(&mut self) {
         if self.link.is_some() {
             let error = ErrorReply::new(ErrorCode::Unknown, "the node gave the request up");
-            self.push(Hlc::ZERO, KIND_ERROR, 0, |out| archive_into(&error, out));
+            self.push(KIND_ERROR, |out| archive_into(&error, out));
         }
+    }
+}
+
+/// Requests that another node forwarded.
+impl AnswerTo for Outgoing {
+    fn would_hold(&self, bytes: usize) -> bool {
+        self.takes(Header::BYTES + PeerPrelude::BYTES + bytes)
+    }
+
+    fn answer(self: Rc<Self>, token: Token, stamp: Hlc, answer: Answer) {
+        let Token { number, replicas } = token;
+        let (kind, bytes) = (answer.kind(), answer.bytes());
+        self.push_reply(stamp, kind, FLAG_REPLY, number, replicas, bytes, |out| answer.encode_body(out));
     }
 }
 

@@ -11,7 +11,7 @@
 //! - What arrives goes to the [`PeerHandler`]; it answers through the [`PeerReplier`], now or later, in any order.
 //! - The [handshake] proves on every link that both ends belong to one cluster and are the data directories they are
 //!   taken for: a wiped node is never the old voter.
-//! - [`watch_nodes`] says which nodes live, [`Failover`] has other leaders elected when one dies.
+//! - [`watch_nodes`] says which nodes live.
 //! - Nothing is repeated here: a call whose link breaks says whether it may have arrived ([`CallError`]), and whoever
 //!   asked decides.
 
@@ -19,7 +19,6 @@ mod accept;
 mod addresses;
 mod call;
 mod dial;
-mod failover;
 mod handler;
 pub mod handshake;
 mod incoming;
@@ -38,7 +37,6 @@ mod watch;
 pub use accept::listen_to_peers;
 pub use addresses::{AddressSource, LastAddresses};
 pub use call::{CallError, Calling, PeerReply};
-pub use failover::Failover;
 pub use handler::{PeerHandler, PeerIdentity, PeerReplier};
 pub use local::{LocalNode, PeerLimits};
 pub use peers::Peers;

@@ -1,6 +1,7 @@
 //! A shard's view of all other nodes.
 
 use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Timing;
 use crate::env::local::Signal;
 use crate::env::{Env, Net};
-use crate::load::Load;
+use crate::request::Load;
 use crate::unread::ReadBuffer;
 
 /// As many links that take nothing may hold a small part of what waits each before others find no room.
@@ -35,6 +36,8 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// Most things that are said of one node before it is reached.
 const MAX_COMPLAINTS: usize = 8;
 
+/// The kinds of frames that belong together, by their numbers.
+type Kinds = RangeInclusive<u16>;
 /// Takes a peer's connection to the shard it belongs to, with everything that was read from it.
 pub(super) type HandOver<E> = Rc<dyn Fn(ShardId, <<E as Env>::Net as Net>::Detached, Bytes)>;
 
@@ -52,7 +55,8 @@ pub struct Peers<E: Env> {
     pub(super) reads: Rc<ReadBuffer>,
     /// Raft messages that this shard's replicas have not answered yet.
     pub(crate) unanswered: Rc<Load>,
-    pub(super) handler: RefCell<Option<Rc<dyn PeerHandler>>>,
+    handler: RefCell<Option<Rc<dyn PeerHandler>>>,
+    handlers: RefCell<Vec<(Kinds, Rc<dyn PeerHandler>)>>,
     pub(super) hand_over: RefCell<Option<HandOver<E>>>,
     pub(super) accepted: Accepted,
     pub(super) closed: Cell<bool>,
@@ -87,6 +91,7 @@ impl<E: Env> Peers<E> {
             ),
             unanswered: Load::new(SHARD_IN_FLIGHT, limits.unanswered_bytes),
             handler: RefCell::new(None),
+            handlers: RefCell::default(),
             hand_over: RefCell::new(None),
             accepted: Accepted::default(),
             closed: Cell::new(false),
@@ -102,7 +107,12 @@ impl<E: Env> Peers<E> {
         })
     }
 
-    /// Who takes the frames that come from other nodes.
+    /// Who takes the frames of `kinds` that come from other nodes.
+    pub fn set_handler_of(&self, kinds: Kinds, handler: Rc<dyn PeerHandler>) {
+        self.handlers.borrow_mut().push((kinds, handler));
+    }
+
+    /// Who takes the frames that nobody takes by their kind.
     pub fn set_handler(&self, handler: Rc<dyn PeerHandler>) {
         let before = self.handler.replace(Some(handler));
         drop(before);
@@ -237,7 +247,7 @@ impl<E: Env> Peers<E> {
 
     /// Takes the watcher's word on a node; every shard is told every event. A node under a new boot is dialled again at
     /// once.
-    pub(super) fn on_node_event(&self, event: &NodeEvent) {
+    pub(crate) fn on_node_event(&self, event: &NodeEvent) {
         let now = E::boot_clock();
         match *event {
             NodeEvent::Up { node, boot_id, .. } => {
@@ -255,6 +265,16 @@ impl<E: Env> Peers<E> {
         }
     }
 
+    /// The boot of a node that is up, by the last word of the node's watcher.
+    pub(crate) fn boot_that_is_up(&self, node: NodeId) -> Option<u64> {
+        self.remote(node).and_then(|remote| remote.up_boot())
+    }
+
+    /// When a frame of a node came last, as time since boot; zero for never.
+    pub(crate) fn last_heard(&self, node: NodeId) -> Duration {
+        self.remote(node).map_or(Duration::ZERO, |remote| remote.last_heard())
+    }
+
     /// Ends all links, for good: calls that wait fail, further ones are not sent, no connection is taken any more.
     pub fn close(&self) {
         self.closed.set(true);
@@ -264,8 +284,15 @@ impl<E: Env> Peers<E> {
         self.to_watch.notify();
         self.moved.notify();
         remotes.iter().for_each(|remote| remote.disturbed.notify());
-        let handler = self.handler.take();
-        drop(handler);
+        let handlers = (self.handler.take(), self.handlers.take());
+        drop(handlers);
+    }
+
+    /// Who takes a frame of this kind, if anybody does.
+    pub(super) fn handler_of(&self, kind: u16) -> Option<Rc<dyn PeerHandler>> {
+        let handlers = self.handlers.borrow();
+        let taken = handlers.iter().find(|(kinds, _)| kinds.contains(&kind));
+        taken.map(|(_, handler)| handler.clone()).or_else(|| self.handler.borrow().clone())
     }
 
     pub(super) fn remote(&self, node: NodeId) -> Option<Rc<Remote>> {

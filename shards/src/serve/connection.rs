@@ -14,7 +14,7 @@ use kahuna_protocol::{ErrorCode, ErrorReply};
 use super::listener::OpenConnection;
 use super::outbox::Outbox;
 use crate::env::{Env, Net, ReadHalf, Stream};
-use crate::load::Load;
+use crate::request::Load;
 use crate::shard::Shard;
 use crate::unread::Unread;
 
@@ -36,9 +36,9 @@ pub(super) async fn serve_connection<E: Env>(
     unread: Bytes,
     open: OpenConnection<E>,
 ) {
-    let limits = &shard.config.limits;
+    let limits = &shard.config().limits;
     let load = Load::new(limits.connection_in_flight, u64::from(limits.connection_in_flight_bytes));
-    let out = Outbox::new(shard.clock.clone(), load, &shard.unsent);
+    let out = Outbox::new(shard.clock().clone(), load, shard.unsent());
     let (read_half, write_half) = stream.split();
     let writer = out.clone();
     E::spawn(async move {
@@ -46,7 +46,7 @@ pub(super) async fn serve_connection<E: Env>(
         drop(open);
     });
 
-    let through = shard.client_reads.clone();
+    let through = shard.client_reads().clone();
     let mut arriving = Unread::new(read_half, limits.max_frame_bytes, &unread, through, FRAME_LIMIT);
     drop(unread);
     match read_frames(&shard, &mut arriving, &out).await {

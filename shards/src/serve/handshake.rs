@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_into, encode_frame, to_owned};
-use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME};
+use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
 
-use super::admission::Admitted;
 use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
-use super::outbox::full;
-use super::reply::{KIND_ERROR, map_bytes};
+use crate::admission::Admitted;
 use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
-use crate::lanes::{Control, Detached};
+use crate::lanes::{Control, Detached, Moved};
 use crate::peer::handshake::KIND_PEER_HELLO;
+use crate::request::{KIND_ERROR, full, map_bytes};
 use crate::shard::Shard;
 
 /// A client has this long to send its first frame, and to take the answer.
@@ -48,7 +47,7 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
         Ok(hello) => hello,
         Err(Stranger::NoHello(error)) => return refuse::<E>(&shard, stream, 0, &[], frame_error(error)).await,
         Err(Stranger::Node(request_id)) => {
-            let text = format!("this is the port for clients; nodes connect to {}", shard.peers.local().peer_address);
+            let text = format!("this is the port for clients; nodes connect to {}", shard.peers().local().peer_address);
             let (prelude, error) = (PeerPrelude::default().encode(), ErrorReply::new(ErrorCode::BadRequest, text));
             return refuse::<E>(&shard, stream, request_id, &prelude, error).await;
         }
@@ -58,13 +57,14 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
     }
     let unread = Bytes::copy_from_slice(reader.unread());
     let wish = ShardId(hello.shard);
-    if hello.shard == ANY_SHARD || wish == shard.id || wish.0 >= shard.shards {
+    if hello.shard == ANY_SHARD || wish == shard.id() || wish.0 >= shard.shards() {
         return welcome(shard, stream, request_id, unread, open).await;
     }
     // A descriptor that cannot be duplicated closes the connection: the client connects again.
     if let Ok(connection) = stream.detach() {
         let admitted = open.into_admitted();
-        shard.lanes.control(wish, Control::HandOver { connection, hello, request_id, unread, admitted });
+        let moved = Moved::Client { connection, hello, request_id, unread, admitted };
+        shard.lanes().control(wish, Control::Connection(moved));
     }
 }
 
@@ -77,8 +77,8 @@ pub fn adopt_client<E: Env>(
     unread: Bytes,
     admitted: Admitted,
 ) {
-    debug_assert_eq!(hello.shard, shard.id.0, "handed to the shard it wished for");
-    if shard.connections.get() >= SHARD_CONNECTIONS {
+    debug_assert_eq!(hello.shard, shard.id().0, "handed to the shard it wished for");
+    if shard.connections() >= SHARD_CONNECTIONS {
         return;
     }
     if let Ok(stream) = E::Net::adopt(connection) {
@@ -123,7 +123,7 @@ fn check<E: Env>(shard: &Shard<E>, hello: &Hello) -> Result<(), ErrorReply> {
         );
         return Err(ErrorReply::new(ErrorCode::BadVersion, text));
     }
-    let (wanted, here) = (ClusterId(hello.cluster), shard.cluster.get());
+    let (wanted, here) = (ClusterId(hello.cluster), shard.view().id());
     if !wanted.is_none() && !here.is_none() && wanted != here {
         let text = format!("this node is of cluster {here}, the client asks for {wanted}: check the address");
         return Err(ErrorReply::new(ErrorCode::WrongCluster, text));
@@ -139,20 +139,32 @@ async fn welcome<E: Env>(
     open: OpenConnection<E>,
 ) {
     // A client may be slow to take it, and the map in it is long.
-    let share = shard.unsent.share();
-    let welcome = shard.welcome();
+    let share = shard.unsent().share();
+    let welcome = welcome_of(&shard);
     let bytes = map_bytes(&welcome.map) + REST_BYTES;
     if !share.fits(bytes) {
         return refuse::<E>(&shard, stream, request_id, &[], full()).await;
     }
     let mut frame = Vec::with_capacity(bytes);
     share.set(frame.capacity());
-    let stamp = shard.clock.stamp();
+    let stamp = shard.clock().stamp();
     encode_frame(&mut frame, KIND_WELCOME, FLAG_REPLY, request_id, stamp, |out| archive_into(&welcome, out));
     let taken = E::timeout(LIMIT, stream.write_all(&frame)).await;
     drop((frame, share));
     if matches!(taken, Some(Ok(()))) {
         serve_connection(shard, stream, unread, open).await;
+    }
+}
+
+/// The answer to a client's first frame.
+fn welcome_of<E: Env>(shard: &Shard<E>) -> Welcome {
+    Welcome {
+        version: *VERSIONS.end(),
+        node: shard.config().node.0,
+        shard: shard.id().0,
+        cluster: shard.view().id().0,
+        limits: shard.config().limits.clone(),
+        map: shard.view().current_map(),
     }
 }
 
@@ -165,7 +177,7 @@ async fn refuse<E: Env>(
     error: ErrorReply,
 ) {
     let mut frame = Vec::new();
-    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock.stamp(), |out| {
+    encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, shard.clock().stamp(), |out| {
         out.extend_from_slice(prelude);
         archive_into(&error, out);
     });

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 
-use super::admission::Admitted;
 use super::handshake::greet_client;
+use crate::admission::Admitted;
 use crate::env::{Env, Listener, Net};
 use crate::shard::Shard;
 
@@ -18,16 +18,16 @@ pub async fn listen_to_clients<E: Env>(shard: Rc<Shard<E>>, mut listener: <E::Ne
     loop {
         match listener.accept().await {
             // A connection over the limit is closed at once: the client tries another node.
-            Ok(_) if shard.connections.get() >= SHARD_CONNECTIONS => {}
-            Ok(stream) => match shard.admission.admit() {
+            Ok(_) if shard.connections() >= SHARD_CONNECTIONS => {}
+            Ok(stream) => match shard.admission().admit() {
                 Some(admitted) => {
                     let open = OpenConnection::count(&shard, admitted);
                     E::spawn(greet_client(shard.clone(), stream, open));
                 }
                 None => {
                     drop(stream);
-                    if let Some(news) = shard.admission.news(E::boot_clock()) {
-                        crate::say!("node {}: {news}", shard.config.node);
+                    if let Some(news) = shard.admission().news(E::boot_clock()) {
+                        crate::say!("node {}: {news}", shard.config().node);
                     }
                 }
             },
@@ -44,7 +44,7 @@ pub(super) struct OpenConnection<E: Env> {
 
 impl<E: Env> OpenConnection<E> {
     pub(super) fn count(shard: &Rc<Shard<E>>, admitted: Admitted) -> Self {
-        shard.connections.set(shard.connections.get() + 1);
+        shard.connection_opened();
         Self { _counted: Counted(shard.clone()), admitted }
     }
 
@@ -59,6 +59,6 @@ struct Counted<E: Env>(Rc<Shard<E>>);
 
 impl<E: Env> Drop for Counted<E> {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.connection_closed();
     }
 }

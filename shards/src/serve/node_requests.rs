@@ -7,25 +7,22 @@ use std::time::Duration;
 use kahuna_protocol::meta::Status;
 use kahuna_protocol::{GroupId, Outcome, Request, RequestRef, ShardId};
 
-use super::call::Work;
-use super::dispatch::busy;
-use super::reply::Reply;
 use crate::env::Env;
-use crate::env::local::LocalOneshot;
-use crate::group::{outcome_of, system_call};
 use crate::lanes::{Control, ShardStatus};
+use crate::request::{Reply, Work, busy};
 use crate::shard::Shard;
 
 impl<E: Env> Shard<E> {
-    pub(super) fn answer_for_node(self: &Rc<Self>, request: &RequestRef<'_>, reply: Reply<E>) {
+    pub(super) fn answer_for_node(self: &Rc<Self>, request: &RequestRef<'_>, reply: Reply) {
         if reply.is_full() {
             return reply.refuse_full();
         }
         match request {
-            RequestRef::MapGet(_) => reply.send(Outcome::Map(self.current_map()).into()),
+            RequestRef::MapGet(_) => reply.send(Outcome::Map(self.view().current_map()).into()),
             _ => {
-                let Some(charge) = self.questions.admit(0) else {
-                    let text = format!("{} questions about the node's state are in flight", self.questions.requests());
+                let Some(charge) = self.questions().admit(0) else {
+                    let text =
+                        format!("{} questions about the node's state are in flight", self.questions().requests());
                     return reply.send(busy(text).into());
                 };
                 let shard = self.clone();
@@ -39,8 +36,8 @@ impl<E: Env> Shard<E> {
 
     /// The node's status, gathered from all of its shards.
     pub async fn status(&self) -> Status {
-        let (asker, answers) = flume::bounded(usize::from(self.shards));
-        (0..self.shards).for_each(|to| self.lanes.control(ShardId(to), Control::Status(asker.clone())));
+        let (asker, answers) = flume::bounded(usize::from(self.shards()));
+        (0..self.shards()).for_each(|to| self.lanes().control(ShardId(to), Control::Status(asker.clone())));
         drop(asker);
         let mut all = ShardStatus::default();
         while let Ok(part) = answers.recv_async().await {
@@ -64,12 +61,12 @@ impl<E: Env> Shard<E> {
         all.peers_alive.sort_unstable();
         all.peers_alive.dedup();
         Status {
-            node: self.config.node.0,
-            cluster: self.cluster.get().0,
-            incarnation: self.incarnation.0,
+            node: self.config().node.0,
+            cluster: self.view().id().0,
+            incarnation: self.incarnation().0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_ms: millis(E::boot_clock().saturating_sub(self.started)),
-            shards: self.shards,
+            uptime_ms: millis(E::boot_clock().saturating_sub(self.started())),
+            shards: self.shards(),
             log_flushes: all.log_flushes,
             log_bytes: all.log_bytes,
             disk: all.disk,
@@ -90,10 +87,9 @@ impl<E: Env> Shard<E> {
         request: &Request,
         timeout: Duration,
     ) -> impl Future<Output = Outcome> + 'static {
-        let (reply, answer) = LocalOneshot::pair();
-        let call = system_call::<E>(group, request, timeout);
-        self.dispatch(Work { call, reply: Reply::to_task(reply) });
-        async move { outcome_of(answer.await.ok()) }
+        let (work, answer) = Work::of_system(group, request, E::boot_clock() + timeout);
+        self.dispatch(work);
+        async move { answer.await.into_outcome() }
     }
 }
 

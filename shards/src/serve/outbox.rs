@@ -17,14 +17,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::frame::encode_frame;
-use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc};
+use kahuna_protocol::{Header, Hlc};
 
-use super::reply::Answer;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::env::local::Signal;
 use crate::env::{Env, WriteHalf};
-use crate::load::Load;
+use crate::request::{Answer, AnswerTo, Load, Token};
 use crate::unsent::Unsent;
 
 /// No more requests are read from a connection while this many bytes wait to be written to it.
@@ -36,8 +35,6 @@ const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// clients wait: a repeated request finds room.
 const PRESSED_LIMIT: Duration = Duration::from_secs(2);
 const LITTLE_BYTES: usize = 4 << 10;
-/// When to repeat what was refused, in milliseconds.
-const RETRY_MS: u32 = 50;
 
 /// What waits to be written to one client. One task, [`Outbox::write_to`], empties it.
 pub struct Outbox<E: Env> {
@@ -79,7 +76,7 @@ impl<E: Env> Outbox<E> {
     }
 
     /// Queues an answer that was decided at the machine time `at`, [`Hlc::ZERO`] for none; a long one only if it
-    /// [takes](Self::takes) it. On a connection that is closed it goes nowhere: the client has gone.
+    /// [would hold](AnswerTo::would_hold) it. On a connection that is closed it goes nowhere: the client has gone.
     pub fn push_at(&self, request_id: u64, at: Hlc, answer: Answer) {
         if self.closed.get() || self.cut.get() {
             return self.ready.notify();
@@ -90,11 +87,6 @@ impl<E: Env> Outbox<E> {
             encode_frame(out, kind, flags, request_id, stamp, |out| answer.encode_body(out));
         });
         self.ready.notify();
-    }
-
-    /// Whether an answer that can be long, of `bytes` or more, would be held.
-    pub fn takes(&self, bytes: usize) -> bool {
-        self.unsent.share().fits(Header::BYTES + bytes)
     }
 
     /// Returns when the connection may be read again: at once, unless the client lags behind with reading. False once
@@ -173,8 +165,51 @@ impl<E: Env> Outbox<E> {
     }
 }
 
-/// What is said instead of an answer that nobody takes.
-pub(super) fn full() -> ErrorReply {
-    let text = "too many bytes of answers wait, on this connection or on all of its shard (shard_unsent_bytes): read them first";
-    ErrorReply { retry_after_ms: RETRY_MS, ..ErrorReply::new(ErrorCode::Busy, text) }
+/// The client's own requests, by the numbers that it gave them.
+impl<E: Env> AnswerTo for Outbox<E> {
+    fn would_hold(&self, bytes: usize) -> bool {
+        self.unsent.share().fits(Header::BYTES + bytes)
+    }
+
+    fn takes_many(&self) -> bool {
+        true
+    }
+
+    fn answer(self: Rc<Self>, token: Token, stamp: Hlc, answer: Answer) {
+        self.push_at(token.number, stamp, answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::linux::Linux;
+    use crate::request::{Credit, Reply, Subscription};
+
+    /// Claim: a subscriber that reads nothing costs a share of the shard's budget, is told that it is too slow, and what it
+    /// held is given back with its connection.
+    #[test]
+    fn a_subscriber_that_reads_nothing_holds_no_more_than_its_share() {
+        const LIMIT: usize = 1 << 20;
+        const EVENT_BYTES: usize = 1000;
+        let budget = Budget::new(LIMIT, LIMIT / 64);
+        let load = Load::new(8, 1 << 20);
+        let out = Outbox::<Linux>::new(Rc::new(Clock::new(250)), load.clone(), &budget);
+        let reply = Reply::new(out.clone(), Token::numbered(7), [load.admit(100), None]);
+        let mut open = Subscription::open(reply, Credit::MOST).ok();
+        let mut events = 0;
+        while let Some(subscription) = open {
+            let event = Answer::Encoded { kind: 0x8203, body: Bytes::from(vec![0; EVENT_BYTES]) };
+            open = subscription.send(Hlc::ZERO, event);
+            events += 1;
+        }
+        let held = budget.held();
+        assert!(events > 10 && held > 10 * EVENT_BYTES, "{events} events, {held} bytes");
+        assert!(held <= LIMIT / 8, "{held} bytes are held for one that reads nothing");
+        assert_eq!(load.requests(), 0, "it has ended");
+        drop(out);
+        assert_eq!(budget.held(), 0);
+    }
 }

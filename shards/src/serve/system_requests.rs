@@ -13,17 +13,8 @@ use kahuna_protocol::meta::Placement;
 use kahuna_protocol::request::Class;
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, RequestPrelude, RequestRef};
 
-use super::call::Call;
 use crate::peer::PeerIdentity;
-
-/// Whether a request is one that only the leader of a group proposes, for itself.
-pub(crate) fn is_leaders_own(call: &Call) -> bool {
-    call.class == Class::System && RequestRef::access(call.kind, &call.body).is_ok_and(|request| for_itself(&request))
-}
-
-fn for_itself(request: &RequestRef<'_>) -> bool {
-    matches!(request, RequestRef::Tick(_) | RequestRef::PlaceGroups(_))
-}
+use crate::request::for_itself;
 
 /// Whether the node `from` may have `request` proposed in `group`. `meta` is what the meta group's replica here has applied.
 ///

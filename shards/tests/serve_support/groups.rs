@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kahuna_machine::{Machine, Range};
@@ -24,38 +23,37 @@ pub async fn open_groups(shards: &[Rc<Shard<Linux>>], dir: PathBuf, partitions: 
     Linux::spawn(drive_disk(disk.clone()));
     let ranges = RangeMap::even(partitions);
     for shard in shards {
-        let identity = LogIdentity { cluster: [1; 16], incarnation: INCARNATION.0, shard: shard.id.0 };
-        let log_dir = dir.join(format!("log-{}", shard.id));
+        let identity = LogIdentity { cluster: [1; 16], incarnation: INCARNATION.0, shard: shard.id().0 };
+        let log_dir = dir.join(format!("log-{}", shard.id()));
         let options = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
         let (log, _) = Log::open(disk.clone(), &log_dir, identity, options).await.expect("a new log");
         let writer = log.clone();
         Linux::spawn(async move { writer.run().await.expect("the disk works") });
-        for group in (1..=partitions).map(GroupId).filter(|group| group.shard(shard.shards) == shard.id) {
+        for group in (1..=partitions).map(GroupId).filter(|group| group.shard(shard.shards()) == shard.id()) {
             let context = ReplicaContext {
                 log: log.clone(),
                 disk: disk.clone(),
                 snapshot_dir: dir.join(format!("snapshots-{group}")),
-                peers: shard.peers.clone(),
-                clock: shard.clock.clone(),
-                timing: shard.config.timing,
+                peers: shard.peers().clone(),
+                clock: shard.clock().clone(),
+                timing: shard.config().timing,
                 boot_deadline: Duration::ZERO,
                 snapshot_log_bytes: 64 << 20,
                 incarnation: INCARNATION,
             };
             let machine = Machine::new(settings, Range::of(&ranges, group).expect("a partition of the map"));
             let replica = Replica::open(context, group, replica_of(group), machine, GroupLog::default()).await;
-            shard.insert_group(Group::new(group, replica.expect("nothing to recover"), shard));
+            shard.insert_group(Group::new(group, replica.expect("nothing to recover"), shard.group_context()));
         }
-        *shard.map.borrow_mut() = Arc::new(Map { ranges: ranges.clone(), nodes: Vec::new() });
-        *shard.log.borrow_mut() = Some(log);
+        shard.view().set_map(Map { ranges: ranges.clone(), nodes: Vec::new() });
+        shard.set_log(log);
     }
 }
 
 /// Makes every group lead itself.
 pub async fn lead(shards: &[Rc<Shard<Linux>>]) {
     for shard in shards {
-        let groups: Vec<_> = shard.groups.borrow().values().cloned().collect();
-        for group in groups {
+        for group in shard.groups().all() {
             let members = [(replica_of(group.id()), INCARNATION)];
             group.replica().initialize(&members).await.expect("a new group");
         }

@@ -5,18 +5,17 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use kahuna_machine::Meta;
 use kahuna_protocol::meta::Settings;
 use kahuna_protocol::{ClusterId, Incarnation, Limits, NodeId, ShardId};
+use kahuna_shards::admission::Admission;
 use kahuna_shards::clock::Clock;
 use kahuna_shards::config::{NodeConfig, Timing};
 use kahuna_shards::env::{Env, Listener, Net};
-use kahuna_shards::lanes::{Detached, Lanes, lanes};
+use kahuna_shards::lanes::{ClusterNews, Detached, Lanes, LifeNews, lanes};
 use kahuna_shards::linux::{Linux, ShardHandle, ShardOptions, Tcp, spawn_shard};
-use kahuna_shards::node::manifest::Manifest;
-use kahuna_shards::peer::{LocalNode, NodeEvent, PeerLimits, Peers};
-use kahuna_shards::serve::{Admission, listen_to_clients};
-use kahuna_shards::shard::{ControlHandler, Shard};
+use kahuna_shards::peer::{LocalNode, PeerLimits, Peers};
+use kahuna_shards::serve::{ControlHandler, listen_to_clients};
+use kahuna_shards::shard::Shard;
 use tempfile::TempDir;
 
 use super::client::PATIENCE;
@@ -157,10 +156,6 @@ struct Alone;
 
 impl ControlHandler<Linux> for Alone {
     fn adopt_peer(&self, _: Detached<Linux>, _: Bytes) {}
-    fn node_event(&self, _: NodeEvent) {}
-    fn founded(self: Rc<Self>, _: Arc<Manifest>) {}
-    fn lost(self: Rc<Self>, _: Option<ShardId>, _: flume::Sender<Arc<Manifest>>) {}
-    fn manifest_changed(&self, _: Arc<Manifest>) {}
-    fn meta_changed(self: Rc<Self>, _: Arc<Meta>) {}
-    fn stop(&self) {}
+    fn on_cluster(self: Rc<Self>, _: ClusterNews) {}
+    fn on_life(self: Rc<Self>, _: LifeNews) {}
 }

@@ -16,9 +16,9 @@ use kahuna_shards::{
     clock::Clock,
     config::Timing,
     env::{Env, ExitCode, Net},
+    group::Failover,
     peer::{
-        Failover, LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
-        watch_nodes,
+        LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers, watch_nodes,
     },
     raft::{Replica, ReplicaContext, Sender},
 };

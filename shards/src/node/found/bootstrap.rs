@@ -19,9 +19,9 @@ use kahuna_protocol::{ClusterId, Incarnation, NodeId};
 use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
-use super::founding::Founding;
 use crate::config::DEFAULT_PARTITIONS;
 use crate::env::{Env, ExitCode};
+use crate::manifest::founding::Founding;
 use crate::node::manifest::Manifest;
 use crate::node::open::{OPENING, make_log};
 use crate::peer::{PeerView, Peers};
@@ -78,7 +78,7 @@ impl<E: Env> Bootstrap<E> {
                 Ok(Some(founding)) => {
                     self.manifest.founding = Some(founding);
                     self.store().await;
-                    *self.shard.waiting.borrow_mut() = OPENING.to_owned();
+                    self.shard.set_waiting(OPENING);
                     return self.manifest;
                 }
                 Ok(None) => {}
@@ -89,7 +89,7 @@ impl<E: Env> Bootstrap<E> {
                         reported.clone_from(&why);
                         reported_at = now;
                     }
-                    *self.shard.waiting.borrow_mut() = why;
+                    self.shard.set_waiting(why);
                 }
             }
             E::sleep(POLL).await;

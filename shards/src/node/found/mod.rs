@@ -6,7 +6,6 @@
 
 mod bootstrap;
 pub mod creation;
-pub mod founding;
 mod placement;
 
 pub use bootstrap::{Bootstrap, KIND_FOUNDING};

@@ -3,7 +3,7 @@
 use kahuna_protocol::meta::{PlaceGroups, Placement, Replica};
 use kahuna_protocol::{GroupId, RangeMap};
 
-use super::founding::Founding;
+use crate::manifest::founding::Founding;
 
 /// Most voters of one group.
 const MAX_VOTERS: usize = 5;

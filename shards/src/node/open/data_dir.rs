@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kahuna_wal::Disk;
 
 use crate::config::{NodeConfig, PeerSpec};
-use crate::node::found::founding::Misfit;
+use crate::manifest::founding::Misfit;
 use crate::node::lock::LOCK_FILE;
 use crate::node::manifest::{Manifest, ManifestError, UNFINISHED_MANIFEST};
 

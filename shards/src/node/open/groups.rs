@@ -48,7 +48,7 @@ impl<E: Env> Groups<E> {
 
     /// Makes a group that the log does not know yet; does nothing for one it knows.
     pub async fn make(&self, creation: Creation) {
-        let log = self.cx.shard.log.borrow().clone();
+        let log = self.cx.shard.log();
         let Some(log) = log else { return };
         if !self.opened.borrow_mut().insert(creation.group()) {
             return;
@@ -94,19 +94,19 @@ impl<E: Env> Groups<E> {
             log: log.clone(),
             disk: cx.disk.clone(),
             snapshot_dir: cx.snapshot_dir(group, creation.replica()),
-            peers: cx.shard.peers.clone(),
-            clock: cx.shard.clock.clone(),
+            peers: cx.shard.peers().clone(),
+            clock: cx.shard.clock().clone(),
             timing: cx.config.timing,
             boot_deadline: self.booted + cx.config.timing.election_max + BOOT_MARGIN,
             snapshot_log_bytes: cx.config.snapshot_log_bytes,
-            incarnation: cx.shard.incarnation,
+            incarnation: cx.shard.incarnation(),
         };
         let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
         match opened {
-            Ok(replica) => cx.shard.insert_group(Group::new(group, replica, &cx.shard)),
+            Ok(replica) => cx.shard.insert_group(Group::new(group, replica, cx.shard.group_context())),
             Err(error @ OpenError::SnapshotLost { .. }) => self.give_up(log, group, &error.to_string()).await,
             Err(error @ OpenError::Log { .. }) => {
-                let way = way_out(&cx.manifest(), cx.data_dir(), cx.shard.id.0);
+                let way = way_out(&cx.manifest(), cx.data_dir(), cx.shard.id().0);
                 E::abort(error.exit_code(), &format!("cannot open group {group}: {error}; {way}"));
             }
             Err(error) => E::abort(error.exit_code(), &format!("cannot open group {group}: {error}")),
@@ -126,6 +126,6 @@ impl<E: Env> Groups<E> {
     }
 
     fn abort(&self, error: &LogError) -> ! {
-        E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.cx.shard.id))
+        E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", self.cx.shard.id()))
     }
 }

@@ -17,7 +17,7 @@ pub async fn open_meta_group<E: Env>(cx: &NodeContext<E>, groups: &Rc<Groups<E>>
     let manifest = cx.manifest();
     let founding = manifest.founding.clone().expect("a log is opened only after the founding");
     let members = founding.members.clone();
-    let Some(creation) = Creation::meta(members, founding.settings, cx.shard.incarnation) else {
+    let Some(creation) = Creation::meta(members, founding.settings, cx.shard.incarnation()) else {
         E::abort(ExitCode::Bug, "the founding does not name this node");
     };
     if !groups.is_opened(GroupId::META) {

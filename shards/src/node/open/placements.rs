@@ -15,7 +15,7 @@ use crate::node::repair::{initializes_group, may_create, taken_place};
 
 /// Makes the groups that are placed here and may be made, and initialises those that are this node's to initialise.
 pub async fn follow_placements<E: Env>(cx: Rc<NodeContext<E>>, groups: Rc<Groups<E>>, meta: Arc<Meta>) {
-    let incarnation = cx.shard.incarnation;
+    let incarnation = cx.shard.incarnation();
     let ranges: BTreeMap<u32, usize> = meta.map().ranges.iter().map(|range| range.partition).zip(0..).collect();
     for placement in meta.placements() {
         let id = GroupId(placement.group);
@@ -43,7 +43,7 @@ pub async fn follow_placements<E: Env>(cx: Rc<NodeContext<E>>, groups: Rc<Groups
 /// Ends the process if a replica that runs here was given up: the directory is an old copy.
 fn abort_if_replaced<E: Env>(cx: &NodeContext<E>, meta: &Meta, group: GroupId) {
     let Some(replica) = cx.shard.group(group).map(|group| group.replica().id()) else { return };
-    if let Some(replacement) = taken_place(meta, group.0, cx.shard.incarnation, replica) {
+    if let Some(replacement) = taken_place(meta, group.0, cx.shard.incarnation(), replica) {
         let text = format!(
             "{}: {group}: replica {replica} was given up when its log was lost, and replica {} took its place. This is \
              an old copy of the data directory: it must not run",

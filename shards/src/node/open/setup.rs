@@ -7,12 +7,12 @@ use std::sync::{Arc, mpsc};
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::{ClusterId, ShardId};
 
+use crate::admission::{Admission, own_files};
 use crate::clock::AgreedClock;
 use crate::config::{DEFAULT_PARTITIONS, NodeConfig};
 use crate::env::Env;
 use crate::lanes::{LaneEnds, lanes};
 use crate::node::manifest::Manifest;
-use crate::serve::{Admission, own_files};
 
 /// What a shard's thread is started with.
 pub struct Setup<E: Env> {

@@ -28,25 +28,25 @@ pub async fn open_shard<E: Env>(
     manifest: Arc<Manifest>,
 ) {
     let shard = cx.shard.clone();
-    *shard.waiting.borrow_mut() = OPENING.to_owned();
+    shard.set_waiting(OPENING);
     let (log, recovered) = open_or_replace_log(&cx, &manifest).await;
     if recovered.report.torn {
-        crate::say!("shard {}: the log ended in an unfinished write, which was cut off", shard.id);
+        crate::say!("shard {}: the log ended in an unfinished write, which was cut off", shard.id());
     }
     if !recovered.report.strays.is_empty() {
-        let (id, dir) = (shard.id, manifest.log_dir(cx.data_dir(), shard.id.0));
+        let (id, dir) = (shard.id(), manifest.log_dir(cx.data_dir(), shard.id().0));
         let strays = recovered.report.strays.join(", ");
         crate::say!("shard {id}: {} holds files that are not the log's, left alone: {strays}", dir.display());
     }
     // Before anybody can make a group.
     groups.reserve(recovered.groups.keys().map(|&group| GroupId(group)));
-    *shard.log.borrow_mut() = Some(log.clone());
+    shard.set_log(log.clone());
     E::spawn(write_log(cx.clone(), log.clone()));
     E::spawn(run_log_maintenance(cx.clone(), log.clone()));
     for (group, content) in recovered.groups {
         let unusable = |what: &str| -> ! {
-            let way = way_out(&manifest, cx.data_dir(), shard.id.0);
-            E::abort(ExitCode::DataDamaged, &format!("the log of shard {}: group {group}{what}; {way}", shard.id))
+            let way = way_out(&manifest, cx.data_dir(), shard.id().0);
+            E::abort(ExitCode::DataDamaged, &format!("the log of shard {}: group {group}{what}; {way}", shard.id()))
         };
         let Some(created) = &content.created else { unusable(" has records but was never made") };
         match Creation::decode(created) {
@@ -61,7 +61,7 @@ pub async fn open_shard<E: Env>(
     cx.set_opened();
     // If something was lost, there is more to wait for: it is reported next.
     if cx.losses() == 0 {
-        shard.waiting.borrow_mut().clear();
+        shard.set_waiting("");
     }
     if let Some(meta) = cx.meta() {
         E::spawn(follow_placements(cx.clone(), groups, meta));
@@ -76,7 +76,7 @@ async fn write_log<E: Env>(cx: Rc<NodeContext<E>>, log: Log<E::Disk>) {
     match log.run().await {
         // On a full disk a stop leaves out what could not be written, and was not acknowledged.
         Ok(()) | Err(LogError::Closed) => {}
-        Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", cx.shard.id)),
+        Err(error) => E::abort(ExitCode::DiskFailed, &format!("the log of shard {}: {error}", cx.shard.id())),
     }
     cx.log_closed.notify();
 }

@@ -14,6 +14,7 @@ use super::log_sets::{remove_other_log_sets, say_held};
 use super::ports::OwnedPort;
 use super::reshard::fit_shards;
 use super::setup::{BootNumbers, Setup, files_of, setups};
+use crate::admission::FEWEST_CLIENTS;
 use crate::config::{MAX_PARTITIONS, NodeConfig};
 use crate::env::{Env, say_in_background};
 use crate::linux::{Linux, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
@@ -21,7 +22,6 @@ use crate::node::handle::NodeHandle;
 use crate::node::lock::DirLock;
 use crate::node::manifest::Manifest;
 use crate::node::runner::Runner;
-use crate::serve::FEWEST_CLIENTS;
 
 /// Entries of each shard's own ring.
 const RING_ENTRIES: u32 = 256;

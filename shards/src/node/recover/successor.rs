@@ -11,8 +11,8 @@ use kahuna_wal::{Disk, Record};
 
 use super::error::RecoverError;
 use crate::env::Env;
+use crate::manifest::founding::Founding;
 use crate::node::found::creation::Creation;
-use crate::node::found::founding::Founding;
 use crate::node::found::place_groups;
 use crate::node::manifest::Manifest;
 use crate::raft::encoding::{log_id_bytes, vote_bytes};

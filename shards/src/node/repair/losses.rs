@@ -18,7 +18,7 @@ use openraft::rt::Mutex as _;
 
 use crate::env::local::LocalMutex;
 use crate::env::{Env, ExitCode};
-use crate::lanes::Control;
+use crate::lanes::{Control, LifeNews};
 use crate::node::context::NodeContext;
 use crate::node::manifest::Manifest;
 use crate::node::open::{exit_code_of, log_identity, make_log, remedy};
@@ -35,13 +35,13 @@ pub async fn open_or_replace_log<E: Env>(cx: &NodeContext<E>, manifest: &Manifes
         Err(error) => error,
     };
     if is_lost(&error) {
-        let manifest = report_loss(cx, Some(cx.shard.id), &format!("the log cannot be used: {error}")).await;
+        let manifest = report_loss(cx, Some(cx.shard.id()), &format!("the log cannot be used: {error}")).await;
         match try_open_log(cx, &manifest).await {
             Ok(opened) => return opened,
             Err(error) => E::abort(exit_code_of(&error), &format!("cannot open the empty log: {error}")),
         }
     }
-    let remedy = remedy(&error, manifest, cx.data_dir(), cx.shard.id.0);
+    let remedy = remedy(&error, manifest, cx.data_dir(), cx.shard.id().0);
     E::abort(exit_code_of(&error), &format!("cannot open the log: {error}{remedy}"))
 }
 
@@ -49,8 +49,8 @@ async fn try_open_log<E: Env>(
     cx: &NodeContext<E>,
     manifest: &Manifest,
 ) -> Result<(Log<E::Disk>, Recovered), OpenError> {
-    let dir = manifest.log_dir(cx.data_dir(), cx.shard.id.0);
-    let identity = log_identity(manifest, cx.shard.id.0);
+    let dir = manifest.log_dir(cx.data_dir(), cx.shard.id().0);
+    let identity = log_identity(manifest, cx.shard.id().0);
     let options = LogOptions { create: false, ..cx.log_options() };
     Log::open(cx.disk.clone(), &dir, identity, options).await
 }
@@ -68,9 +68,9 @@ pub async fn report_loss<E: Env>(cx: &NodeContext<E>, log_of: Option<ShardId>, w
         E::abort(ExitCode::DataDamaged, &text);
     }
     let what = if log_of.is_some() { "every group of this log" } else { "this group" };
-    crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", cx.shard.id);
+    crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", cx.shard.id());
     let (counted, count) = flume::bounded(1);
-    cx.shard.lanes.control(ShardId(0), Control::Lost { log_of, counted });
+    cx.shard.lanes().control(ShardId(0), Control::Life(LifeNews::Lost { log_of, counted }));
     match count.recv_async().await {
         Ok(manifest) => manifest,
         // Shard 0 stopped: so does this one, and the next start finds the loss again.
@@ -107,7 +107,7 @@ impl<E: Env> LossCounter<E> {
         }
         let manifest = Arc::new(manifest);
         self.cx.set_manifest(manifest.clone());
-        self.cx.shard.lanes.broadcast(|| Control::Manifest(manifest.clone()));
+        self.cx.shard.lanes().broadcast(|| Control::Life(LifeNews::Manifest(manifest.clone())));
         // Whoever found it may stop already.
         let _ = counted.send(manifest);
     }

@@ -21,7 +21,7 @@ impl Progress {
     /// The progress of the groups of this shard, as `meta` has it.
     pub fn of<E: Env>(cx: &NodeContext<E>, groups: &Groups<E>, meta: &Meta) -> Self {
         let mut progress = Self::default();
-        let incarnation = cx.shard.incarnation;
+        let incarnation = cx.shard.incarnation();
         for placement in meta.placements() {
             let group = GroupId(placement.group);
             let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation.0);

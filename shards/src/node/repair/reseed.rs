@@ -95,9 +95,9 @@ impl<E: Env> Reseed<E> {
             if left.is_complete() {
                 self.remove_lost_snapshots(&meta).await;
                 if !report.text.is_empty() {
-                    crate::say!("shard {}: all its lost replicas are replaced", self.cx.shard.id);
+                    crate::say!("shard {}: all its lost replicas are replaced", self.cx.shard.id());
                 }
-                self.cx.shard.waiting.borrow_mut().clear();
+                self.cx.shard.set_waiting("");
                 report = Report::default();
                 replaced = losses;
                 continue;
@@ -122,7 +122,7 @@ impl<E: Env> Reseed<E> {
     /// The replica that the meta group mints, or has minted, for this node's loss of `group`.
     async fn ask_for(&self, group: GroupId) -> Result<Replacement, NotGiven> {
         let loss = self.cx.losses();
-        let (node, incarnation) = (self.cx.config.node.0, self.cx.shard.incarnation.0);
+        let (node, incarnation) = (self.cx.config.node.0, self.cx.shard.incarnation().0);
         let asked = ReplaceReplica { group: group.0, node, incarnation, loss };
         match self.cx.shard.system(GroupId::META, &asked.into(), ASK_TIMEOUT).await {
             Outcome::Replacement(replacement) if replacement.loss == loss && !replacement.finished => Ok(replacement),
@@ -145,7 +145,7 @@ impl<E: Env> Reseed<E> {
     /// Removes the snapshots of replicas whose place others have.
     async fn remove_lost_snapshots(&self, meta: &Meta) {
         for replacement in meta.replacements() {
-            let here = replacement.incarnation == self.cx.shard.incarnation.0
+            let here = replacement.incarnation == self.cx.shard.incarnation().0
                 && self.cx.is_shard_of(GroupId(replacement.group));
             for &replica in replacement.lost.iter().filter(|_| here) {
                 let dir = self.cx.snapshot_dir(GroupId(replacement.group), ReplicaId(replica));
@@ -163,9 +163,9 @@ impl<E: Env> Reseed<E> {
         let now = E::boot_clock();
         if text != report.text || now > report.at + REPORT_EVERY {
             let answered = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
-            crate::say!("shard {}: {text}{answered}", self.cx.shard.id);
+            crate::say!("shard {}: {text}{answered}", self.cx.shard.id());
             *report = Report { text: text.clone(), at: now };
         }
-        *self.cx.shard.waiting.borrow_mut() = text;
+        self.cx.shard.set_waiting(text);
     }
 }

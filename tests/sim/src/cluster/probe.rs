@@ -72,21 +72,20 @@ impl Probe {
 
     /// The clock that it goes by, in nanoseconds since 1970, once it knows which.
     pub fn agreed_clock(&self) -> Option<u64> {
-        self.0.borrow().first().and_then(|shard| shard.clock.agreed()).map(|agreed| agreed.0)
+        self.0.borrow().first().and_then(|shard| shard.clock().agreed()).map(|agreed| agreed.0)
     }
 
     /// Where a node is for its peers, by the meta group's record that was applied here.
     pub fn place_of(&self, node: NodeId) -> Option<String> {
         let shards = self.0.borrow();
-        let map = shards.first()?.map.borrow().clone();
-        let info = map.nodes.iter().find(|info| NodeId::from(info.node) == node);
-        info.map(|info| info.peer_address.clone())
+        let node = u32::try_from(node).ok()?;
+        shards.first()?.view().peer_address_of(kahuna_protocol::NodeId(node))
     }
 
     /// The groups whose replicas are open, in no order.
     pub fn groups(&self) -> Vec<GroupView> {
         let shards = self.0.borrow();
-        let groups = shards.iter().flat_map(|shard| shard.groups.borrow().values().cloned().collect::<Vec<_>>());
+        let groups = shards.iter().flat_map(|shard| shard.groups().all());
         groups
             .map(|group| {
                 let status = group.replica().status();
@@ -148,7 +147,7 @@ impl Probe {
     /// What each of its shards tells clients about who leads which group; 0 for nobody.
     pub fn told_leaders(&self) -> Vec<(GroupId, NodeId)> {
         let shards = self.0.borrow();
-        let ranges = shards.iter().flat_map(|shard| shard.current_map().ranges.ranges);
+        let ranges = shards.iter().flat_map(|shard| shard.view().current_map().ranges.ranges);
         ranges.map(|range| (GroupId(range.partition), NodeId::from(range.leader))).collect()
     }
 

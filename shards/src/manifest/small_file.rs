@@ -14,17 +14,17 @@ use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
 const HEADER_BYTES: usize = 20;
 
 /// A kind of small files.
-pub(super) struct SmallFile {
-    pub(super) magic: [u8; 8],
+pub(crate) struct SmallFile {
+    pub(crate) magic: [u8; 8],
     /// The version that is written, and the newest that is read.
-    pub(super) version: u32,
+    pub(crate) version: u32,
     /// The longest file.
-    pub(super) max_bytes: u64,
+    pub(crate) max_bytes: u64,
 }
 
 /// Why bytes are no such file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     /// Something else.
     Foreign,
     /// Of this newer version.
@@ -35,7 +35,7 @@ pub(super) enum Unreadable {
 
 impl SmallFile {
     /// A whole file with this body, in `version`.
-    pub(super) fn encode(&self, version: u32, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn encode(&self, version: u32, body: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
         bytes.extend_from_slice(&self.magic);
         bytes.extend_from_slice(&version.to_le_bytes());
@@ -47,7 +47,7 @@ impl SmallFile {
     }
 
     /// The version and the body of a file.
-    pub(super) fn decode<'a>(&self, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), Unreadable> {
+    pub(crate) fn decode<'a>(&self, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), Unreadable> {
         if bytes.first_chunk::<8>().is_some_and(|magic| *magic != self.magic) {
             return Err(Unreadable::Foreign);
         }
@@ -64,7 +64,7 @@ impl SmallFile {
 
     /// What stands at `path`; nothing if no file does. Of one that is too long the header alone: it shows what it is, and
     /// does not verify.
-    pub(super) async fn read<D: Disk>(&self, disk: &D, path: &Path) -> io::Result<Option<AlignedBuf>> {
+    pub(crate) async fn read<D: Disk>(&self, disk: &D, path: &Path) -> io::Result<Option<AlignedBuf>> {
         if !disk.exists(path).await? {
             return Ok(None);
         }
@@ -76,7 +76,7 @@ impl SmallFile {
 
     /// Replaces the file at `path` by one with this body, durably and at once; `beside` is what it is called until it has its
     /// name. After an error the old one is still there.
-    pub(super) async fn replace<D: Disk>(&self, disk: &D, path: &Path, beside: &str, body: &[u8]) -> io::Result<()> {
+    pub(crate) async fn replace<D: Disk>(&self, disk: &D, path: &Path, beside: &str, body: &[u8]) -> io::Result<()> {
         let dir = path.parent().expect("a file in the data directory");
         let beside = dir.join(beside);
         let file = disk.open(&beside, OpenMode::Create).await?;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
 
-use super::{NodeEvent, Peers};
 use crate::config::Timing;
 use crate::env::Env;
+use crate::peer::{NodeEvent, Peers};
 use crate::raft::{Leader, Replica};
 
 /// The lease of the other followers may have begun a little later than ours.
@@ -61,7 +61,7 @@ impl<E: Env> Failover<E> {
                 replicas.iter().for_each(|replica| replica.peer_up(incarnation));
             }
             NodeEvent::Down { node, incarnation } => {
-                let boot = self.peers.remote(node).and_then(|remote| remote.up_boot());
+                let boot = self.peers.boot_that_is_up(node);
                 self.peers.on_node_event(&event);
                 let led = replicas.into_iter().map(|replica| {
                     let leader = replica.leader();
@@ -80,7 +80,7 @@ impl<E: Env> Failover<E> {
 
 impl<E: Env> TakeOver<E> {
     async fn run(mut self) {
-        let heard = self.peers.remote(self.node).map_or(Duration::ZERO, |remote| remote.last_heard());
+        let heard = self.peers.last_heard(self.node);
         let heard = if heard.is_zero() { E::boot_clock() } else { heard };
         sleep_until::<E>(heard + self.timing.election_max + LEASE_MARGIN).await;
         let step = MIN_STEP.max(self.timing.heartbeat / 2);
@@ -108,7 +108,7 @@ impl<E: Env> TakeOver<E> {
 
     /// Whether the same process is back: it was silent, not dead.
     fn has_returned(&self) -> bool {
-        let boot = self.peers.remote(self.node).and_then(|remote| remote.up_boot());
+        let boot = self.peers.boot_that_is_up(self.node);
         boot.is_some() && boot == self.boot
     }
 }

@@ -2,38 +2,35 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kahuna_protocol::meta::ReplicaStatus;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Outcome, ReadLevel, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation, NodeId, Outcome, ReadLevel, ReplicaId, Request};
 
+use super::context::GroupContext;
+use super::forward::{Again, Forward};
 use super::proposals::Proposals;
 use super::reads::Rounds;
 use super::time::GroupTime;
-use crate::clock::Clock;
 use crate::env::Env;
-use crate::env::local::LocalOneshot;
-use crate::raft::Replica;
-use crate::serve::{Answer, Call, Reply, Work, is_leaders_own};
-use crate::shard::Shard;
+use crate::raft::{Leader, Replica};
+use crate::request::{Work, retry};
 
 /// One group of this shard: its replica, and every request that waits for it.
 ///
-/// Made by the node once the replica is open, kept in [`Shard::groups`](Shard), ended by [`Group::stop`]. Of the shard's
+/// Made by the node once the replica is open, kept in [`Groups`](super::Groups), ended by [`Group::stop`]. Of the shard's
 /// thread only.
 pub struct Group<E: Env> {
     pub(super) id: GroupId,
     pub(super) replica: Rc<Replica<E>>,
-    pub(super) shard: Weak<Shard<E>>,
-    pub(super) clock: Rc<Clock<E>>,
+    pub(super) cx: GroupContext<E>,
     pub(super) time: GroupTime,
-    pub(super) proposals: Proposals<E>,
-    pub(super) rounds: Rounds<E>,
+    pub(super) proposals: Proposals,
+    pub(super) rounds: Rounds,
     /// Wait for a leader.
-    pub(super) parked: RefCell<Vec<Work<E>>>,
+    pub(super) parked: RefCell<Vec<Work>>,
     /// The deadline that the timer sleeps for; `Duration::MAX` when nothing waits.
     pub(super) armed: Cell<Duration>,
     pub(super) stopped: Cell<bool>,
@@ -41,14 +38,13 @@ pub struct Group<E: Env> {
 
 impl<E: Env> Group<E> {
     /// The door to `replica`, the replica of `id` on this shard.
-    pub fn new(id: GroupId, replica: Rc<Replica<E>>, shard: &Rc<Shard<E>>) -> Rc<Self> {
+    pub fn new(id: GroupId, replica: Rc<Replica<E>>, cx: GroupContext<E>) -> Rc<Self> {
         let group = Rc::new(Self {
             id,
             replica,
-            shard: Rc::downgrade(shard),
-            clock: shard.clock.clone(),
             time: GroupTime::default(),
-            proposals: Proposals::new(shard.config.segment_bytes),
+            proposals: Proposals::new(cx.config.segment_bytes),
+            cx,
             rounds: Rounds::new(),
             parked: RefCell::default(),
             armed: Cell::new(Duration::MAX),
@@ -69,7 +65,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Takes a request of this group, whoever sent it. It is answered by its deadline.
-    pub fn serve(self: &Rc<Self>, work: Work<E>) {
+    pub fn serve(self: &Rc<Self>, work: Work) {
         let call = &work.call;
         if call.remaining(E::boot_clock()).is_none() {
             return work.time_out();
@@ -89,41 +85,56 @@ impl<E: Env> Group<E> {
             }
             return;
         }
+        if work.call.is_leaders_own() {
+            return work.refuse(ErrorCode::NotLeader, format!("group {} is led by another node now", self.id));
+        }
         let elsewhere = leader.replica.filter(|&replica| replica != self.replica.id()).zip(leader.incarnation);
-        match (elsewhere, self.shard.upgrade()) {
-            (_, None) => work.refuse(ErrorCode::Draining, "the node stops; ask another one"),
-            _ if is_leaders_own(&work.call) => {
-                work.refuse(ErrorCode::NotLeader, format!("group {} is led by another node now", self.id));
-            }
-            (leader, Some(shard)) if work.call.forwarded => {
-                let node = leader.and_then(|(_, incarnation)| shard.peers.node_of(incarnation));
+        match elsewhere {
+            _ if work.call.forwarded => {
+                let node = elsewhere.and_then(|(_, incarnation)| self.cx.peers.node_of(incarnation));
                 let text = format!("group {} is not led here, and a request is forwarded once", self.id);
                 let error = ErrorReply::new(ErrorCode::NotLeader, text);
                 work.answer(ErrorReply { leader: node.map_or(0, |node| node.0), ..error });
             }
-            (Some((to, incarnation)), Some(shard)) => shard.forward(work, incarnation, to, Some(self)),
-            (None, Some(_)) => {
+            Some((replica, incarnation)) => self.forward(work, incarnation, replica),
+            None => {
                 self.arm(work.call.deadline);
                 self.parked.borrow_mut().push(work);
             }
         }
     }
 
-    /// The replica as its node sees it.
-    pub fn status(&self, shard: &Shard<E>) -> ReplicaStatus {
-        let leader = self.replica.leader();
-        let node = match leader.incarnation {
-            _ if leader.leading => Some(shard.config.node),
-            Some(incarnation) => shard.peers.node_of(incarnation),
+    /// Sends a request to the node `to`, where `replica` is thought to lead. News of a leader end the pause before another
+    /// attempt.
+    fn forward(self: &Rc<Self>, work: Work, to: Incarnation, replica: ReplicaId) {
+        let Some(forward) = Forward::send(&self.cx.peers, work, self.replica.id(), to, replica) else { return };
+        let (group, seen) = (self.clone(), self.replica.leader());
+        E::spawn(async move {
+            let Some(Again { work, .. }) = forward.answer().await else { return };
+            E::timeout(retry::pause(work.call.attempts), group.replica.leader_changed(&seen)).await;
+            group.serve(work);
+        });
+    }
+
+    /// The node of a leader of this group, if it is known.
+    pub(super) fn node_of_leader(&self, leader: &Leader) -> Option<NodeId> {
+        match leader.incarnation {
+            _ if leader.leading => Some(self.cx.config.node),
+            Some(incarnation) => self.cx.peers.node_of(incarnation),
             None => None,
-        };
-        ReplicaStatus { shard: shard.id.0, leader: node.map_or(0, |node| node.0), ..self.replica.status() }
+        }
+    }
+
+    /// The replica as its node sees it.
+    pub fn status(&self) -> ReplicaStatus {
+        let node = self.node_of_leader(&self.replica.leader());
+        ReplicaStatus { shard: self.cx.shard.0, leader: node.map_or(0, |node| node.0), ..self.replica.status() }
     }
 
     /// Ends the group's service: what waits is answered, and nothing more is taken.
     pub fn stop(&self) {
         self.stopped.set(true);
-        self.clock.notify();
+        self.cx.clock.notify();
         let mut unproposed = self.parked.take();
         unproposed.extend(self.proposals.take_pending());
         unproposed.extend(self.rounds.take_pending());
@@ -139,39 +150,8 @@ impl<E: Env> Group<E> {
     ///
     /// The outcome is the machine's, or `Error` as for any request; a repeat is the caller's affair.
     pub fn system(self: &Rc<Self>, request: &Request, timeout: Duration) -> impl Future<Output = Outcome> + 'static {
-        let (reply, answer) = LocalOneshot::pair();
-        let call = system_call::<E>(self.id, request, timeout);
-        self.serve(Work { call, reply: Reply::to_task(reply) });
-        async move { outcome_of(answer.await.ok()) }
-    }
-}
-
-/// A command of the system as a call.
-pub(crate) fn system_call<E: Env>(group: GroupId, request: &Request, timeout: Duration) -> Call {
-    let mut body = Vec::new();
-    request.encode_body(&mut body);
-    Call {
-        group,
-        kind: request.kind(),
-        class: Class::System,
-        needs_room: false,
-        // In no session: no clock judges whether it comes too late.
-        prelude: RequestPrelude::default(),
-        body: Bytes::from(body),
-        deadline: E::boot_clock() + timeout,
-        forwarded: false,
-        repeated: false,
-        attempts: 0,
-    }
-}
-
-/// An answer in owned form.
-pub(crate) fn outcome_of(answer: Option<Answer>) -> Outcome {
-    match answer {
-        Some(Answer::Outcome(outcome)) => outcome,
-        Some(Answer::Encoded { kind, body }) => Outcome::decode(kind, &body).unwrap_or_else(|error| {
-            Outcome::Error(ErrorReply::new(ErrorCode::Unknown, format!("the other node's answer: {error}")))
-        }),
-        None => Outcome::Error(ErrorReply::new(ErrorCode::Unknown, "the request was dropped")),
+        let (work, answer) = Work::of_system(self.id, request, E::boot_clock() + timeout);
+        self.serve(work);
+        async move { answer.await.into_outcome() }
     }
 }

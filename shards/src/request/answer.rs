@@ -1,29 +1,21 @@
-//! Where the answer to a request goes.
-
-use std::rc::Rc;
+//! What a request is answered with.
 
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_FORWARDED, FLAG_REPLY};
 use kahuna_protocol::key::{Page, PageItem, Value};
 use kahuna_protocol::meta::{Map, NodeInfo, ReplicaStatus, Status};
 use kahuna_protocol::range_map::RangeEntry;
-use kahuna_protocol::{Earlier, ErrorCode, ErrorReply, Fate, Hlc, Outcome, ShardId};
-
+use kahuna_protocol::{ErrorCode, ErrorReply, Outcome};
 use rkyv::Archived;
-
-use super::outbox::{Outbox, full};
-use crate::env::Env;
-use crate::env::local::OneshotSender;
-use crate::lanes::Lanes;
-use crate::load::Charge;
-use crate::peer::PeerReplier;
 
 /// The kind of an error frame.
 pub const KIND_ERROR: u16 = 0x8f01;
 /// What an answer of another kind takes, rounded up.
 const SHORT_BYTES: usize = 128;
-/// A request whose answer can be long is not looked at while not even this much would be held.
-const WORTH_BYTES: usize = 4 << 10;
+/// When to repeat what was refused as `Busy`, in milliseconds.
+const BUSY_RETRY_MS: u32 = 5;
+/// When to repeat what nobody would hold the answer of, in milliseconds.
+const FULL_RETRY_MS: u32 = 50;
 
 /// An answer, decided here or as it came from another node.
 #[derive(Clone, Debug)]
@@ -64,6 +56,16 @@ impl Answer {
         }
     }
 
+    /// The same in owned form.
+    pub fn into_outcome(self) -> Outcome {
+        match self {
+            Self::Outcome(outcome) => outcome,
+            Self::Encoded { kind, body } => Outcome::decode(kind, &body).unwrap_or_else(|error| {
+                Outcome::Error(ErrorReply::new(ErrorCode::Unknown, format!("the other node's answer: {error}")))
+            }),
+        }
+    }
+
     /// Whether it can be long. Such answers change nothing, so that `Busy` may be said instead.
     pub fn is_bulky(&self) -> bool {
         Outcome::is_bulky(self.kind())
@@ -84,19 +86,10 @@ impl Answer {
             Self::Outcome(_) => SHORT_BYTES,
         }
     }
-
-    /// Whether it says "not applied" of this attempt, and nothing of earlier ones under the same number.
-    pub fn denies_this_attempt_only(&self) -> bool {
-        let Self::Outcome(Outcome::Error(error)) = self else {
-            return false;
-        };
-        let code = error.code();
-        code.fate() == Fate::NotApplied && code.earlier() == Earlier::Unsaid
-    }
 }
 
 /// What the archive of a map takes at most.
-pub(super) fn map_bytes(map: &Map) -> usize {
+pub(crate) fn map_bytes(map: &Map) -> usize {
     let range = |range: &RangeEntry| range.start.len() + size_of::<Archived<RangeEntry>>();
     let texts = |node: &NodeInfo| node.client_address.len() + node.peer_address.len();
     let ranges: usize = map.ranges.ranges.iter().map(range).sum();
@@ -122,117 +115,15 @@ impl From<ErrorReply> for Answer {
     }
 }
 
-/// One of the places that wait for answers.
-pub(crate) enum Target<E: Env> {
-    /// A client's connection on this shard.
-    Client {
-        /// Its outgoing side.
-        out: Rc<Outbox<E>>,
-        /// The client's number for the request.
-        request_id: u64,
-        /// What the request counts against: the connection, the shard.
-        charges: (Charge, Charge),
-    },
-    /// Another node that forwarded the request.
-    Peer {
-        /// Its link.
-        replier: PeerReplier,
-        /// What the request counts against.
-        charge: Charge,
-    },
-    /// Another shard of this node.
-    Lane {
-        /// The lanes of this shard.
-        lanes: Rc<Lanes<E>>,
-        /// The shard that asked.
-        to: ShardId,
-        /// Its slot.
-        slot: u32,
-    },
-    /// A task of this shard.
-    Task(OneshotSender<Answer>),
+/// `Busy`: which limit, its value and its setting.
+pub(crate) fn busy(text: String) -> ErrorReply {
+    ErrorReply { retry_after_ms: BUSY_RETRY_MS, ..ErrorReply::new(ErrorCode::Busy, text) }
 }
 
-impl<E: Env> Target<E> {
-    /// Whether a long answer of so many bytes is held until it is taken from here.
-    fn takes(&self, bytes: usize) -> bool {
-        match self {
-            Self::Client { out, .. } => out.takes(bytes),
-            Self::Peer { replier, .. } => replier.takes(bytes),
-            Self::Lane { lanes, .. } => lanes.takes(bytes),
-            Self::Task(_) => true,
-        }
-    }
-}
-
-/// The right, and the duty, to answer one request: dropping it answers [`ErrorCode::Unknown`], so none is lost silently.
-pub struct Reply<E: Env> {
-    target: Option<Target<E>>,
-    /// The machine time of the group that decided: the least that the answer's frame tells.
-    stamp: Hlc,
-}
-
-impl<E: Env> Reply<E> {
-    pub(crate) fn new(target: Target<E>) -> Self {
-        Self { target: Some(target), stamp: Hlc::ZERO }
-    }
-
-    /// The answer was decided at this machine time.
-    pub(crate) fn at(&mut self, stamp: Hlc) {
-        self.stamp = stamp;
-    }
-
-    /// The answer goes to a task that holds the other end.
-    pub fn to_task(sender: OneshotSender<Answer>) -> Self {
-        Self::new(Target::Task(sender))
-    }
-
-    /// The answer goes back over the lane to the shard that asked.
-    pub(crate) fn over_lane(lanes: Rc<Lanes<E>>, to: ShardId, slot: u32) -> Self {
-        Self::new(Target::Lane { lanes, to, slot })
-    }
-
-    /// Whether an answer that can be long would not be held, wherever it goes: the request need not be looked at.
-    pub fn is_full(&self) -> bool {
-        self.target.as_ref().is_some_and(|target| !target.takes(WORTH_BYTES))
-    }
-
-    /// Says that a long answer would not be held.
-    pub fn refuse_full(self) {
-        self.send(full().into());
-    }
-
-    /// Answers.
-    pub fn send(mut self, answer: Answer) {
-        self.deliver(answer);
-    }
-
-    fn deliver(&mut self, answer: Answer) {
-        let Some(target) = self.target.take() else { return };
-        let stamp = self.stamp;
-        let answer = if answer.is_bulky() && !target.takes(answer.bytes()) { full().into() } else { answer };
-        match target {
-            Target::Client { out, request_id, charges } => {
-                drop(charges);
-                out.push_at(request_id, stamp, answer);
-            }
-            Target::Peer { replier, charge } => {
-                drop(charge);
-                replier.send_sized(stamp, answer.kind(), answer.bytes(), |out| answer.encode_body(out));
-            }
-            Target::Lane { lanes, to, slot } => lanes.reply(to, slot, stamp, answer),
-            // A task that stopped waiting has no use for the answer.
-            Target::Task(sender) => drop(sender.send(answer)),
-        }
-    }
-}
-
-impl<E: Env> Drop for Reply<E> {
-    fn drop(&mut self) {
-        if self.target.is_some() {
-            self.deliver(ErrorReply::new(ErrorCode::Unknown, "the node gave the request up").into());
-        }
-    }
+/// What is said instead of an answer that nobody takes.
+pub(crate) fn full() -> ErrorReply {
+    let text = "too many bytes of answers wait, on this connection or on all of its shard (shard_unsent_bytes): read them first";
+    ErrorReply { retry_after_ms: FULL_RETRY_MS, ..ErrorReply::new(ErrorCode::Busy, text) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! of their replicas may ever run again, in whatever order the process ends and starts. So the replacement of a lost log is
 //! one write of this file: it counts the loss up and names the directory of the empty log that is used from now on, in
 //! one. A replica is made only if the meta group minted its id for the present count, which an id whose log was lost never
-//! was (see `reseed`). The damaged log stays where it is, untouched, for the operator.
+//! was (see `node::reseed`). The damaged log stays where it is, untouched, for the operator.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use kahuna_protocol::frame::{access, archive_into, to_owned};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
-use super::found::founding::Founding;
+use super::founding::Founding;
 use super::small_file::{SmallFile, Unreadable};
 
 const FORMAT_VERSION: u32 = 2;

@@ -1,0 +1,63 @@
+//! A request on its way to the group that serves it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kahuna_protocol::request::Class;
+use kahuna_protocol::{GroupId, RequestPrelude, RequestRef};
+
+/// The wait of a request that names none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait.
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A request whose body validated, without the place its answer goes to: it may change threads.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The group that owns its name.
+    pub group: GroupId,
+    /// The request's kind.
+    pub kind: u16,
+    /// How the dispatch treats it.
+    pub class: Class,
+    /// It is refused while the disk is full.
+    pub needs_room: bool,
+    /// As it came; `timeout_ms` is replaced by `deadline`.
+    pub prelude: RequestPrelude,
+    /// The archived body.
+    pub body: Bytes,
+    /// When its sender stops waiting, as time since boot.
+    pub deadline: Duration,
+    /// It came from another node: it must not leave this one again.
+    pub forwarded: bool,
+    /// An earlier attempt may have been applied, so "not applied" must not be said of this one.
+    pub repeated: bool,
+    /// Attempts that came to nothing, for the pause before the next one.
+    pub attempts: u32,
+}
+
+impl Call {
+    /// What is left until the deadline; `None` once it passed.
+    pub fn remaining(&self, now: Duration) -> Option<Duration> {
+        self.deadline.checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    /// Whether it is one that only the leader of a group proposes, for itself.
+    pub fn is_leaders_own(&self) -> bool {
+        self.class == Class::System
+            && RequestRef::access(self.kind, &self.body).is_ok_and(|request| for_itself(&request))
+    }
+}
+
+/// Whether the leader of a group proposes `request` itself, and takes it from nobody.
+pub(crate) fn for_itself(request: &RequestRef<'_>) -> bool {
+    matches!(request, RequestRef::Tick(_) | RequestRef::PlaceGroups(_))
+}
+
+/// How long the sender of a request waits.
+pub(crate) fn timeout_of(prelude: &RequestPrelude) -> Duration {
+    match prelude.timeout_ms {
+        0 => DEFAULT_TIMEOUT,
+        ms => Duration::from_millis(u64::from(ms)).min(MAX_TIMEOUT),
+    }
+}
