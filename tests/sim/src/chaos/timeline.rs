@@ -196,7 +196,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        chaos::Fault,
+        chaos::HostFault,
         check::{Event, Kind, Op, Outcome},
     };
 
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_picture_names_its_faults() {
-        let episode = Episode { fault: Fault::OneWay, what: "n1>n2".into(), begin_ns: 5, end_ns: NANOS_PER_SECOND };
+        let episode = Episode { fault: HostFault::OneWay, what: "n1>n2".into(), begin_ns: 5, end_ns: NANOS_PER_SECOND };
         let picture = draw(&history(), &[episode]);
         assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"), "{picture}");
         assert!(picture.contains(">one_way</text>") && picture.contains("one_way n1&gt;n2: 1.000 s"), "{picture}");

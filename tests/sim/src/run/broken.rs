@@ -21,14 +21,14 @@ use super::{
 use crate::{
     Exit,
     check::{ClockBounds, Datum, Event, Fence, KeyLife, Kind, Left, Limits, Op, Outcome, Revisions, Turns, check},
-    finding::{Finding, Judge},
-    nemesis::{Fault, Struck},
-    shrink,
-    workload::{
+    claims::{
         exactly_once::judge_answers,
         process::{complete, judge_time, judge_validity},
-        reliance::Reliance,
     },
+    finding::{Finding, Judge},
+    nemesis::{SimFault, Struck},
+    recorder::reliance::Reliance,
+    shrink,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -222,10 +222,10 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
         }
         Judge::Forbidden => {
             let mut plan = Plan::new(1, at(0));
-            plan.forbidden = BTreeSet::from([Fault::Kill, Fault::Reset]);
+            plan.forbidden = BTreeSet::from([SimFault::Kill, SimFault::Reset]);
             let struck = |fault| Struck { number: 1, fault, at_ms: 0, for_ms: 1 };
-            let other = if broken { Fault::Reset } else { Fault::Pause };
-            plan.judge_forbidden(&[struck(Fault::Kill), struck(other)]).into_iter().collect()
+            let other = if broken { SimFault::Reset } else { SimFault::Pause };
+            plan.judge_forbidden(&[struck(SimFault::Kill), struck(other)]).into_iter().collect()
         }
         Judge::Panic => {
             let report = (!broken).then(crate::run::RunReport::default);
