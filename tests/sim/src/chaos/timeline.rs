@@ -203,7 +203,7 @@ mod tests {
     fn history() -> History {
         let mut events = Vec::new();
         for second in 0..3 {
-            let mut invoked = Event::new(1, Kind::Invoke, Op::Get, "a", second * NANOS_PER_SECOND);
+            let mut invoked = Event::new(1, Kind::Invoke, Op::KeyGet, "a", second * NANOS_PER_SECOND);
             invoked.at_ns += 100;
             let mut done = invoked.completion(Kind::Ok, invoked.at_ns + 2_000_000 * (second + 1));
             done.outcome = Some(Outcome::NotFound);

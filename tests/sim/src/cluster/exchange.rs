@@ -15,8 +15,8 @@ use crate::{
     net::{SimReadHalf, SimWriteHalf},
 };
 
-/// What the node at `endpoint` answers to a request on a connection of its own. Only the
-/// connecting is bound by `patience`.
+/// What the node at `endpoint` answers to a request on a connection of its own; connecting may take
+/// `patience`.
 pub(super) async fn exchange(
     endpoint: &str,
     prelude: &RequestPrelude,

@@ -11,16 +11,16 @@ fn text(bytes: &[u8]) -> Option<String> {
 /// The line that says that `process` asks for this; none if a history has no words for it.
 pub(crate) fn invocation(process: u64, request: &Request, at_ns: u64) -> Option<Event> {
     let (op, name) = match request {
-        Request::KeyGet(get) => (Op::Get, &get.key),
-        Request::KeySet(set) if set.condition == Condition::default() => (Op::Set, &set.key),
+        Request::KeyGet(get) => (Op::KeyGet, &get.key),
+        Request::KeySet(set) if set.condition == Condition::default() => (Op::KeySet, &set.key),
         Request::KeySet(set) => (Op::Cas, &set.key),
-        Request::KeyDelete(delete) => (Op::Delete, &delete.key),
+        Request::KeyDelete(delete) => (Op::KeyDelete, &delete.key),
         Request::LockAcquire(acquire) => (Op::LockAcquire, &acquire.name),
         Request::LockExtend(extend) => (Op::LockExtend, &extend.name),
         Request::LockRelease(release) => (Op::LockRelease, &release.name),
         Request::LockInfo(info) => (Op::LockInfo, &info.name),
-        Request::SequenceNext(next) => (Op::SeqNext, &next.name),
-        Request::SequenceReserve(reserve) => (Op::SeqReserve, &reserve.name),
+        Request::SequenceNext(next) => (Op::SequenceNext, &next.name),
+        Request::SequenceReserve(reserve) => (Op::SequenceReserve, &reserve.name),
         _ => return None,
     };
     let mut event = Event::new(process, Kind::Invoke, op, String::from_utf8_lossy(name), at_ns);
@@ -82,7 +82,7 @@ pub(crate) fn fill(event: &mut Event, answer: &Answer) -> bool {
         }
         Answer::LockExtended(grant) => {
             event.token = Some(grant.token);
-            Outcome::Extended
+            Outcome::LockExtended
         }
         Answer::LockState(state) => {
             event.owner = text(&state.owner);
@@ -102,7 +102,7 @@ pub(crate) fn fill(event: &mut Event, answer: &Answer) -> bool {
         Answer::Released(_) => Outcome::Released,
         Answer::Allocated(drawn) => {
             event.incarnation = Some(drawn.incarnation);
-            if event.op == Op::SeqNext {
+            if event.op == Op::SequenceNext {
                 event.value = Some(Datum::Integer(drawn.start));
                 Outcome::Next
             } else {
@@ -116,4 +116,47 @@ pub(crate) fn fill(event: &mut Event, answer: &Answer) -> bool {
     };
     event.outcome = Some(outcome);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use kahuna_protocol::{
+        key::{KeyPersist, KeySet, Set},
+        lock::LockAcquire,
+        sequence::{Allocated, SequenceReserve},
+    };
+
+    use super::*;
+
+    fn line(request: impl Into<Request>) -> Option<String> {
+        invocation(3, &request.into(), 12).map(|event| event.to_line())
+    }
+
+    fn set(condition: Condition) -> KeySet {
+        KeySet { key: b"a".into(), value: b"x".into(), ttl_ms: None, condition, no_history: false }
+    }
+
+    #[test]
+    fn requests_are_said_as_documented() {
+        let begin = r#"{"process":3,"type":"invoke","op":"#;
+        let said = |rest: &str| Some(format!("{begin}{rest}"));
+        assert_eq!(line(set(Condition::default())), said(r#""set","key":"a","at_ns":12,"value":"x"}"#));
+        let condition = Condition { value: Some(b"w".into()), present: true, ..Condition::default() };
+        let fields = r#""cas","key":"a","at_ns":12,"value":"x","if_value":"w","if_present":true}"#;
+        assert_eq!(line(set(condition)), said(fields));
+        let acquire = LockAcquire { name: b"l".into(), owner: b"o".into(), ttl_ms: 7, wait_ms: 0 };
+        assert_eq!(line(acquire), said(r#""lock_acquire","key":"l","at_ns":12,"owner":"o","ttl_ms":7}"#));
+        assert_eq!(line(KeyPersist { key: b"a".into() }), None, "a judge of its own writes that down");
+    }
+
+    #[test]
+    fn answers_are_said_in_the_words_of_their_requests() {
+        let reserve = SequenceReserve { name: b"s".into(), count: 2, idempotency_key: Vec::new() };
+        let invoked = invocation(3, &reserve.into(), 12).expect("there are words for it");
+        let mut completed = invoked.completion(Kind::Ok, 13);
+        assert!(fill(&mut completed, &Allocated { incarnation: 1, start: 5, end: 6, count: 2 }.into()));
+        assert_eq!((completed.outcome, completed.start, completed.end), (Some(Outcome::Reserved), Some(5), Some(6)));
+        assert!(fill(&mut completed, &Set { revision: 4 }.into()));
+        assert_eq!((completed.outcome, completed.revision), (Some(Outcome::Set), Some(4)));
+    }
 }
