@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use super::{locked, named::Named, reliance::Reliance};
+use super::{named::Named, reliance::Reliance, shared::locked};
 use crate::{
     check::{ClockBounds, Fence, KeyLife, Revisions, Turns},
     finding::{Finding, Judge},

@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
+
+use super::shared::locked;
 
 /// Whether answers are demanded, and of which processes' operations they were.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ struct State {
 
 impl Demand {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// From now on, until `None`, whatever begins must be answered within `bound`.
