@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod check;
+pub mod claims;
 pub mod cli;
 pub mod cluster;
 mod disk;
@@ -9,10 +10,10 @@ mod exec;
 pub mod finding;
 pub mod nemesis;
 mod net;
+mod recorder;
 pub mod run;
 pub mod shrink;
 mod sim;
-pub mod workload;
 
 pub use disk::{DiskOp, DiskOptions, DiskStats, SimDisk, SimFile};
 pub use exec::{Exit, Join, NodeId, OUTSIDE, SimRng, SimRuntime, Sleep, TaskGone, VirtualClock, World};

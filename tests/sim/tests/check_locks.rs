@@ -4,7 +4,7 @@ mod check_support;
 
 use check_support::{Line, accept, acquire, bare, holder, lock, reject, release, token};
 use kahuna_sim::check::Op::{LockExtend, LockInfo};
-use kahuna_sim::check::Outcome::{Acquired, Extended, Held, NotHeld, NotOwner, Released};
+use kahuna_sim::check::Outcome::{Acquired, Held, LockExtended, NotHeld, NotOwner, Released};
 
 const MILLI: u64 = 1_000_000;
 
@@ -18,7 +18,7 @@ fn a_sequential_life_of_a_lock_is_accepted() {
         acquire("l", "a").ok(0, 1, token(Acquired, 1)),
         acquire("l", "b").ok(2, 3, holder(Held, "a", 1)),
         acquire("l", "a").ok(4, 5, token(Acquired, 1)),
-        lock(LockExtend, "l", "a").ok(6, 7, token(Extended, 1)),
+        lock(LockExtend, "l", "a").ok(6, 7, token(LockExtended, 1)),
         release("l", "b").ok(8, 9, holder(NotOwner, "a", 1)),
         release("l", "a").ok(10, 11, bare(Released)),
         release("l", "a").ok(12, 13, bare(NotHeld)),
@@ -51,7 +51,7 @@ fn a_lease_is_not_taken_over_before_its_time() {
     accept(&[first.clone(), leased("b", 2, 10 * MILLI, 2)]);
     reject(&[first.clone(), lock(LockInfo, "l", "x").ok(2, 3, token(NotHeld, 1))], &[1]);
     // An extension counts from when it was asked for.
-    let longer = lock(LockExtend, "l", "a").with(|event| event.ttl_ms = Some(10)).ok(5, 6, token(Extended, 1));
+    let longer = lock(LockExtend, "l", "a").with(|event| event.ttl_ms = Some(10)).ok(5, 6, token(LockExtended, 1));
     reject(&[first.clone(), longer, leased("b", 7, 10 * MILLI + 4, 2)], &[2]);
     // A release of unknown outcome may have ended it.
     accept(&[first.clone(), release("l", "a").info(2, 3), leased("b", 4, 5, 2)]);

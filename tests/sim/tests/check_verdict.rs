@@ -102,7 +102,7 @@ fn what_is_not_a_history_is_neither_valid_nor_invalid() {
         (format!("{invoke}\n{}\n", ok.replace(":6", ":4")), "line 2: at_ns 4 of process 1 is before its line at 5"),
         (format!("{invoke}\n{}\n", ok.replace("revision", "revison")), "line 2: unknown field"),
         (format!("{invoke}\n{}\n", ok.replace("\"outcome\":\"set\",", "")), "line 2: ok needs an outcome"),
-        (format!("{invoke}\n{}\n", ok.replace("\"outcome\":\"set\"", "\"outcome\":\"held\"")), "line 2: Set has no"),
+        (format!("{invoke}\n{}\n", ok.replace("\"outcome\":\"set\"", "\"outcome\":\"held\"")), "line 2: KeySet has no"),
         (format!("{}\n", invoke.replace("\"set\"", "\"cas\"")), "line 1: a cas needs a condition"),
         (format!("{}\n", invoke.replace("\"x\"", "7")), "line 1: the value of a key is a string"),
     ] {

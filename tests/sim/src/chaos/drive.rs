@@ -13,17 +13,20 @@ use kahuna_client::{Options, blocking::Client};
 
 use super::{
     ChaosError, ChaosReport, Plan, Stop,
-    clients::{Setting, Worker},
+    crowd::Crowd,
     hosts::{enter, within},
     leftovers,
     murk::Middleman,
     nemesis::{Episode, Nemesis},
     nodes::Nodes,
-    recorder::Recorder,
     stop::sleep,
     timeline,
 };
-use crate::check::{self, History, Limits, Verdict};
+use crate::{
+    check::{self, History, Limits, Verdict},
+    finding::Judge,
+    recorder::Recorder,
+};
 
 const HISTORY: &str = "history.jsonl";
 const TIMELINE: &str = "timeline.svg";
@@ -54,18 +57,21 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<ChaosReport, ChaosError> {
     leftovers::remove();
     clear(&plan.out)?;
     let history = plan.out.join(HISTORY);
-    let recorder = Arc::new(Recorder::new(&history)?);
+    let recorder = Arc::new(Recorder::to_file(&history).map_err(ChaosError::at(&history))?);
     let nodes = Nodes::new(plan, recorder.clone())?;
     let events = play(plan, &nodes, stop)?;
     recorder.flush();
     let mut report = ChaosReport::new(plan, &events.episodes);
     report.rounds = events.rounds;
-    (report.demanded, report.duplicates) = (recorder.demanded(), recorder.duplicates());
+    (report.demanded, report.duplicates) = (recorder.demand.begun(), recorder.duplicates());
     report.full_disks = (0..nodes.count()).map(|at| nodes.full_disks(at)).sum();
-    (report.refused_for_room, report.full_unnoticed) = (recorder.refused_for_room(), recorder.full_unnoticed());
+    (report.refused_for_room, report.full_unnoticed) = nodes.full();
     report.murky_packets = nodes.hosts.middleman.as_ref().map_or(0, Middleman::packets);
     drop(nodes);
-    report.problems = recorder.problems();
+    let books = &recorder.books;
+    (report.ended_keys, report.scans) = (books.ended_keys(), books.scans());
+    (report.reads_back, report.fenced_writes) = (books.reads_back(), books.fenced_writes());
+    report.note(&recorder.judge(plan.clock_bounds()));
     if stop.is_asked() {
         report.shortfalls.push("it was ended early".into());
     }
@@ -96,30 +102,19 @@ fn play(plan: &Plan, nodes: &Nodes, stop: &Stop) -> Result<Events, ChaosError> {
     let clients = temper.clients_per_group * temper.groups;
     let recorder = nodes.recorder.clone();
     let working = Stop::default();
-    let setting = Setting {
-        endpoints: nodes.endpoints(),
-        recorder: recorder.clone(),
-        stop: working.clone(),
-        seed: plan.seed,
-        temper,
-        answer_within: plan.answer_within,
-    };
+    let crowd = Crowd::new(plan, nodes.endpoints(), recorder.clone(), working.clone());
     (0..nodes.count()).try_for_each(|at| nodes.start(at))?;
     let host = |number| nodes.hosts.client_host(number);
-    within(host(0), || {
-        Worker::new(clients, setting.clone())?.prepare(FORMING);
-        Ok(())
-    })?;
-    if !recorder.problems().is_empty() {
+    within(host(0), || crowd.prepare(clients, FORMING))?;
+    if !recorder.findings().is_empty() {
         return Ok(Events::default());
     }
     let events = thread::scope(|scope| {
         let work = |number| {
-            let setting = setting.clone();
+            let crowd = crowd.clone();
             scope.spawn(move || -> Result<(), ChaosError> {
                 enter(host(number))?;
-                Worker::new(number, setting)?.work();
-                Ok(())
+                crowd.work(number)
             })
         };
         let workers: Vec<_> = (0..clients).map(work).collect();
@@ -128,15 +123,12 @@ fn play(plan: &Plan, nodes: &Nodes, stop: &Stop) -> Result<Events, ChaosError> {
         for worker in workers {
             match worker.join() {
                 Ok(done) => done?,
-                Err(_) => recorder.problem("a client panicked".into()),
+                Err(_) => recorder.problem(Judge::Panic, "a client panicked".into()),
             }
         }
         events
     })?;
-    within(host(0), || {
-        Worker::new(clients, Setting { stop: Stop::default(), ..setting })?.read_all();
-        Ok(())
-    })?;
+    within(host(0), || crowd.read_all(clients))?;
     nodes.look()?;
     thread::scope(|scope| {
         (0..nodes.count()).for_each(|at| drop(scope.spawn(move || nodes.stop(at))));
@@ -164,7 +156,7 @@ fn rounds(plan: &Plan, nodes: &Nodes, stop: &Stop) -> Result<Events, ChaosError>
             events.rounds,
             nodes.recorder.acks(),
             events.episodes.len(),
-            nodes.recorder.problems().len()
+            nodes.recorder.findings().len()
         );
     }
     Ok(events)
@@ -173,22 +165,23 @@ fn rounds(plan: &Plan, nodes: &Nodes, stop: &Stop) -> Result<Events, ChaosError>
 /// The cluster is whole: what begins now is answered in time, by each node.
 fn demand(plan: &Plan, nodes: &Nodes, stop: &Stop) {
     let recorder = &nodes.recorder;
-    recorder.demand(Some(plan.answer_within));
+    let late = |text| recorder.problem(Judge::Liveness, text);
+    recorder.demand.set(Some(plan.answer_within));
     stop.pause(DEMAND_FOR);
-    recorder.demand(None);
+    recorder.demand.set(None);
     for endpoint in nodes.endpoints() {
         let options =
             Options { timeout: plan.answer_within, follow_leaders: false, ..Options::new([endpoint.clone()]) };
         match Client::new(options).map(|client| client.get("probe")) {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => recorder.problem(format!("the cluster is whole, and {endpoint} does not serve: {error}")),
-            Err(error) => recorder.problem(format!("a client does not start: {error}")),
+            Ok(Err(error)) => late(format!("the cluster is whole, and {endpoint} does not serve: {error}")),
+            Err(error) => late(format!("a client does not start: {error}")),
         }
     }
     let until = Instant::now() + plan.answer_within * 3;
-    while recorder.demanded_open() > 0 {
+    while recorder.demand.open() > 0 {
         if Instant::now() > until {
-            return recorder.problem(format!("operations without an end: {}", recorder.demanded_open()));
+            return late(format!("operations without an end: {}", recorder.demand.open()));
         }
         sleep(LOOK_EVERY);
     }
@@ -244,15 +237,15 @@ mod tests {
             skew_ms: 0,
         };
         let path = plan.out.join(HISTORY);
-        let recorder = Recorder::new(&path).expect("a file");
+        let recorder = Recorder::to_file(&path).expect("a file");
         let again_ns = u64::try_from(granted_again_after.as_nanos()).expect("seconds");
         for (process, asked_ns) in [(1, 1_000), (2, 1_000 + again_ns)] {
             let mut asked = Event::new(process, Kind::Invoke, Op::LockAcquire, "lock", asked_ns);
             (asked.owner, asked.ttl_ms) = (Some(format!("owner-{process}")), Some(TTL_MS));
             let mut granted = asked.completion(Kind::Ok, asked_ns + 1_000);
             (granted.outcome, granted.token) = (Some(Outcome::Acquired), Some(process));
-            recorder.write(&asked);
-            recorder.write(&granted);
+            recorder.begin(&asked);
+            recorder.end(&granted);
         }
         recorder.flush();
         let mut report = ChaosReport::new(&plan, &[]);

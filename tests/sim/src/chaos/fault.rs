@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What can happen to a cluster of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
+pub enum HostFault {
     /// A process is killed and starts again later.
     Kill,
     /// All processes are killed at once.
@@ -40,7 +40,7 @@ pub enum Fault {
     LossyWires,
 }
 
-impl Fault {
+impl HostFault {
     /// Every kind, each with how often it is drawn in proportion to the others.
     pub const ALL: [(Self, u64); 16] = [
         (Self::Kill, 4),
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<String> = Fault::ALL.iter().map(|(fault, _)| fault.name()).collect();
-        assert_eq!(names.len(), Fault::ALL.len());
+        let names: std::collections::BTreeSet<String> = HostFault::ALL.iter().map(|(fault, _)| fault.name()).collect();
+        assert_eq!(names.len(), HostFault::ALL.len());
         assert!(names.contains("disk_full_all"));
     }
 }

@@ -15,7 +15,8 @@
 //! be repeated exactly, its history can be judged again.
 #![doc = include_str!("../../CHAOS.md")]
 
-mod clients;
+mod asker;
+mod crowd;
 mod disks;
 mod drive;
 mod error;
@@ -26,7 +27,6 @@ mod murk;
 mod nemesis;
 mod nodes;
 mod plan;
-mod recorder;
 mod report;
 mod stop;
 mod strikes;
@@ -36,7 +36,7 @@ mod wires;
 
 pub use drive::run;
 pub use error::ChaosError;
-pub use fault::Fault;
+pub use fault::HostFault;
 pub use plan::{Plan, Profile};
 pub use report::ChaosReport;
 pub use stop::Stop;

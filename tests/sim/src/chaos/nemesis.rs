@@ -11,7 +11,7 @@ use kahuna_client::{CallOptions, Options, blocking::Client};
 use kahuna_protocol::meta::MapGet;
 use serde::Serialize;
 
-use super::{ChaosError, Fault, Plan, Stop, nodes::Nodes, plan::Temper};
+use super::{ChaosError, HostFault, Plan, Stop, nodes::Nodes, plan::Temper};
 use crate::SimRng;
 
 /// The stream of the seed that the schedule draws from; that of each fault comes behind it.
@@ -22,7 +22,7 @@ const LOOK_LIMIT: Duration = Duration::from_millis(300);
 /// A fault that happened, in nanoseconds of the history's clock.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Episode {
-    pub fault: Fault,
+    pub fault: HostFault,
     /// What it struck.
     pub what: String,
     pub begin_ns: u64,
@@ -36,7 +36,7 @@ pub(super) struct Nemesis<'a> {
     pub(super) stop: Stop,
     temper: Temper,
     seed: u64,
-    kinds: Vec<(Fault, u64)>,
+    kinds: Vec<(HostFault, u64)>,
     schedule: SimRng,
     /// Faults drawn so far.
     drawn: u64,
@@ -57,7 +57,7 @@ pub(super) struct Scene<'a> {
 
 impl<'a> Nemesis<'a> {
     pub(super) fn new(plan: &Plan, nodes: &'a Nodes, stop: Stop) -> Self {
-        let mut kinds = Fault::ALL.to_vec();
+        let mut kinds = HostFault::ALL.to_vec();
         let can_be_murky = nodes.hosts.middleman.is_some();
         kinds.retain(|(fault, _)| fault.fits(plan.nodes) && (can_be_murky || !fault.is_murky()));
         Self {
@@ -106,8 +106,8 @@ impl<'a> Nemesis<'a> {
     }
 
     /// Faults that may happen at once, each with its stream of the seed.
-    fn draw_episode(&mut self) -> Vec<(Fault, u64)> {
-        let mut drawn: Vec<(Fault, u64)> = Vec::new();
+    fn draw_episode(&mut self) -> Vec<(HostFault, u64)> {
+        let mut drawn: Vec<(HostFault, u64)> = Vec::new();
         for _ in 0..self.schedule.between(1, self.temper.at_once) {
             let fault = self.draw();
             self.drawn += 1;
@@ -120,7 +120,7 @@ impl<'a> Nemesis<'a> {
         drawn
     }
 
-    fn draw(&self) -> Fault {
+    fn draw(&self) -> HostFault {
         let total = self.kinds.iter().map(|(_, weight)| weight).sum();
         let mut at = self.schedule.below(total);
         for (fault, weight) in &self.kinds {
@@ -172,7 +172,7 @@ impl Scene<'_> {
     /// Carries a fault out and takes note of it.
     pub(super) fn episode(
         &self,
-        fault: Fault,
+        fault: HostFault,
         what: String,
         happen: impl FnOnce() -> Result<(), ChaosError>,
     ) -> Result<(), ChaosError> {

@@ -5,7 +5,10 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,9 +19,9 @@ use super::{
     ChaosError, Plan,
     disks::Disk,
     hosts::{Hosts, within},
-    recorder::Recorder,
     stop::sleep,
 };
+use crate::{finding::Judge, recorder::Recorder};
 
 const CLIENT_PORT: u16 = 2070;
 const PEER_PORT: u16 = 2071;
@@ -45,6 +48,8 @@ pub(super) struct Nodes {
     pub recorder: Arc<Recorder>,
     plan: Plan,
     processes: Vec<Mutex<Option<Child>>>,
+    refused_for_room: AtomicU64,
+    full_unnoticed: AtomicU64,
 }
 
 impl Nodes {
@@ -58,7 +63,8 @@ impl Nodes {
         let disks = hosts.all[..plan.nodes].iter().map(|host| Disk::new(&plan.out, &host.name));
         let disks = disks.collect::<Result<_, _>>()?;
         let processes = (0..plan.nodes).map(|_| Mutex::default()).collect();
-        Ok(Self { hosts, disks, recorder, plan: plan.clone(), processes })
+        let (refused_for_room, full_unnoticed) = Default::default();
+        Ok(Self { hosts, disks, recorder, plan: plan.clone(), processes, refused_for_room, full_unnoticed })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -155,6 +161,17 @@ impl Nodes {
         }
     }
 
+    /// A time of full disks is over, in which so many writes were refused for want of room, and which has shown or not.
+    pub(super) fn count_full(&self, refused: u64, has_shown: bool) {
+        self.refused_for_room.fetch_add(refused, Ordering::Relaxed);
+        self.full_unnoticed.fetch_add(u64::from(!has_shown), Ordering::Relaxed);
+    }
+
+    /// Writes that were refused for want of room, and times of full disks that nobody noticed.
+    pub(super) fn full(&self) -> (u64, u64) {
+        (self.refused_for_room.load(Ordering::Relaxed), self.full_unnoticed.load(Ordering::Relaxed))
+    }
+
     /// Asks a node to stop and waits until it has. A problem is noted unless it does so in time and in order.
     pub(super) fn stop(&self, at: usize) {
         self.signal(at, Signal::TERM);
@@ -164,13 +181,14 @@ impl Nodes {
         while asked.elapsed() < STOP_LIMIT {
             if let Ok(Some(status)) = child.try_wait() {
                 if !status.success() {
-                    self.recorder.problem(format!("{name} was asked to stop: {status}{}", self.last_words(at)));
+                    self.recorder
+                        .problem(Judge::Ends, format!("{name} was asked to stop: {status}{}", self.last_words(at)));
                 }
                 return;
             }
             sleep(STOP_LOOK);
         }
-        self.recorder.problem(format!("{name} did not stop within {STOP_LIMIT:?}"));
+        self.recorder.problem(Judge::Liveness, format!("{name} did not stop within {STOP_LIMIT:?}"));
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -196,7 +214,7 @@ impl Nodes {
     fn unless_ended(&self, at: usize, child: &mut Child) -> bool {
         let Ok(Some(status)) = child.try_wait() else { return false };
         let name = &self.hosts.all[at].name;
-        self.recorder.problem(format!("{name} ended by itself: {status}{}", self.last_words(at)));
+        self.recorder.problem(Judge::Ends, format!("{name} ended by itself: {status}{}", self.last_words(at)));
         true
     }
 

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use kahuna_protocol::Limits;
 use serde::Serialize;
+
+use crate::check::ClockBounds;
 
 /// How many clients work on how few names, and how often faults happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -98,4 +101,16 @@ pub struct Plan {
     pub settle: Duration,
     /// What the wall clock of the second node is off, in milliseconds. It goes by the others' clocks.
     pub skew_ms: i64,
+}
+
+/// Longer than any run.
+const ANY_TIME: Duration = Duration::from_secs(86_400);
+
+impl Plan {
+    /// How good the clocks are that nodes go by. Where one is set wrong, what ends by time may end late.
+    pub(super) fn clock_bounds(&self) -> ClockBounds {
+        let skew = Duration::from_millis(Limits::default().max_clock_skew_ms.into());
+        let late = if self.skew_ms == 0 { Duration::ZERO } else { ANY_TIME };
+        ClockBounds { error: skew / 2, skew, late }
+    }
 }

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Fault, Plan, Profile, nemesis::Episode};
-use crate::check::{Counts, Report, Verdict};
+use super::{HostFault, Plan, Profile, nemesis::Episode};
+use crate::{
+    check::{Counts, Report, Verdict},
+    finding::Finding,
+};
 
+/// Findings that are kept; the rest is counted. One cause shows itself many times.
+const MOST_FINDINGS: usize = 50;
 /// Answers below which a run proves nothing.
 const MIN_ACKS: u64 = 200;
 /// Faults below which a run proves nothing.
@@ -35,6 +40,14 @@ pub struct ChaosReport {
     pub failed: u64,
     /// Requests that were sent to two nodes and answered by both.
     pub duplicates: u64,
+    /// Keys that were seen to have ended by themselves.
+    pub ended_keys: u64,
+    /// Scans of several pages with a write between them.
+    pub scans: u64,
+    /// Reads of the past of keys that were answered.
+    pub reads_back: u64,
+    /// Writes that were refused for their token.
+    pub fenced_writes: u64,
     /// Times that the cluster was whole and had to answer everything.
     pub rounds: u64,
     /// Operations of which an answer was demanded then.
@@ -76,6 +89,10 @@ impl ChaosReport {
             unknown: 0,
             failed: 0,
             duplicates: 0,
+            ended_keys: 0,
+            scans: 0,
+            reads_back: 0,
+            fenced_writes: 0,
             rounds: 0,
             demanded: 0,
             full_disks: 0,
@@ -87,6 +104,14 @@ impl ChaosReport {
             counts: Counts::default(),
             problems: Vec::new(),
             shortfalls: Vec::new(),
+        }
+    }
+
+    /// Takes over what was found while the run went on and in its books.
+    pub(super) fn note(&mut self, findings: &[Finding]) {
+        self.problems.extend(findings.iter().take(MOST_FINDINGS).map(ToString::to_string));
+        if let Some(more @ 1..) = findings.len().checked_sub(MOST_FINDINGS) {
+            self.problems.push(format!("and {more} more problems"));
         }
     }
 
@@ -106,6 +131,11 @@ impl ChaosReport {
         at_least("faults", self.faults.values().sum(), MIN_FAULTS);
         at_least("kinds of faults", self.faults.len() as u64, MIN_KINDS as u64);
         at_least("rounds", self.rounds, 1);
+        at_least("requests answered twice", self.duplicates, 1);
+        at_least("keys that ended", self.ended_keys, 1);
+        at_least("scans while the bucket was written", self.scans, 1);
+        at_least("reads of the past", self.reads_back, 1);
+        at_least("writes refused for their token", self.fenced_writes, 1);
         at_least("operations while the cluster was whole", self.demanded, 1);
         if self.full_unnoticed > 0 {
             self.shortfalls.push(format!("full disks that did not show: {}", self.full_unnoticed));
@@ -119,7 +149,7 @@ impl ChaosReport {
 
     /// Kinds of faults that did not happen.
     pub fn never(&self) -> Vec<String> {
-        let kinds = Fault::ALL.iter().filter(|(fault, _)| fault.fits(self.nodes)).map(|(fault, _)| fault.name());
+        let kinds = HostFault::ALL.iter().filter(|(fault, _)| fault.fits(self.nodes)).map(|(fault, _)| fault.name());
         kinds.filter(|name| !self.faults.contains_key(name)).collect()
     }
 }

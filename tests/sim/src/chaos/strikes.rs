@@ -12,7 +12,7 @@ use kahuna_protocol::{
 };
 
 use super::{
-    ChaosError, Fault,
+    ChaosError, HostFault,
     hosts::within,
     murk::Manner,
     nemesis::Scene,
@@ -49,7 +49,7 @@ const LEFT_BYTES: u64 = 64 << 10;
 
 impl Scene<'_> {
     /// Nothing happens when a minority is in hand already.
-    pub(super) fn strike(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+    pub(super) fn strike(&self, fault: HostFault, rng: &SimRng) -> Result<(), ChaosError> {
         if fault.is_of_wires() {
             self.strike_wires(fault, rng)
         } else if fault.is_of_all() {
@@ -64,17 +64,17 @@ impl Scene<'_> {
         self.nodes.hosts.all[host].name.clone()
     }
 
-    fn strike_all(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+    fn strike_all(&self, fault: HostFault, rng: &SimRng) -> Result<(), ChaosError> {
         let all = 0..self.nodes.count();
         match fault {
-            Fault::KillAll => {
+            HostFault::KillAll => {
                 all.clone().for_each(|at| self.nodes.kill(at));
                 for at in all {
                     self.pause(rng, STARTING_MS);
                     self.nodes.start(at)?;
                 }
             }
-            Fault::PauseAll => {
+            HostFault::PauseAll => {
                 all.clone().for_each(|at| self.nodes.pause(at));
                 self.last(rng);
                 for at in all {
@@ -87,13 +87,13 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn strike_node(&self, fault: Fault, node: usize, rng: &SimRng) -> Result<(), ChaosError> {
+    fn strike_node(&self, fault: HostFault, node: usize, rng: &SimRng) -> Result<(), ChaosError> {
         match fault {
-            Fault::Kill => {
+            HostFault::Kill => {
                 self.nodes.kill(node);
                 self.last(rng);
             }
-            Fault::KillWhileStarting => {
+            HostFault::KillWhileStarting => {
                 for _ in 0..rng.between(1, 4) {
                     self.nodes.kill(node);
                     self.nodes.start(node)?;
@@ -101,8 +101,8 @@ impl Scene<'_> {
                 }
                 self.nodes.kill(node);
             }
-            Fault::Restart => self.nodes.stop(node),
-            Fault::Pause => {
+            HostFault::Restart => self.nodes.stop(node),
+            HostFault::Pause => {
                 self.nodes.pause(node);
                 self.last(rng);
                 self.nodes.resume(node);
@@ -149,19 +149,19 @@ impl Scene<'_> {
             }
             Ok(())
         })?;
-        self.nodes.recorder.count_full(refused, has_shown(refused) || self.stop.is_asked());
+        self.nodes.count_full(refused, has_shown(refused) || self.stop.is_asked());
         full.for_each(|at| self.nodes.disks[at].free());
         Ok(())
     }
 
-    fn strike_wires(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+    fn strike_wires(&self, fault: HostFault, rng: &SimRng) -> Result<(), ChaosError> {
         let hosts = &self.nodes.hosts;
         if fault.is_murky() {
             return self.make_murky(fault, rng);
         }
         let (what, ways) = self.draw_ways(fault, rng);
         self.episode(fault, what, || {
-            if fault == Fault::Flap {
+            if fault == HostFault::Flap {
                 for _ in 0..rng.between(FLAPS.0, FLAPS.1) {
                     hosts.set(ways.iter().copied(), Wire::Dead)?;
                     self.pause(rng, FLAP_MS);
@@ -176,12 +176,12 @@ impl Scene<'_> {
         })
     }
 
-    fn make_murky(&self, fault: Fault, rng: &SimRng) -> Result<(), ChaosError> {
+    fn make_murky(&self, fault: HostFault, rng: &SimRng) -> Result<(), ChaosError> {
         let hosts = &self.nodes.hosts;
         let Some(middleman) = &hosts.middleman else { return Ok(()) };
         let one = self.any(rng);
         let all = rng.below(2) == 0;
-        let manner = if fault == Fault::SlowWires {
+        let manner = if fault == HostFault::SlowWires {
             Manner { takes_us: (rng.below(SLOW_US.0), rng.between(SLOW_US.0, SLOW_US.1)), ..Manner::default() }
         } else {
             Manner { lost: rng.between(LOST.0, LOST.1), doubled: rng.below(LOST.1), ..Manner::default() }
@@ -197,35 +197,35 @@ impl Scene<'_> {
     }
 
     /// Which directions a fault cuts, and how that is called.
-    fn draw_ways(&self, fault: Fault, rng: &SimRng) -> (String, Vec<Way>) {
+    fn draw_ways(&self, fault: HostFault, rng: &SimRng) -> (String, Vec<Way>) {
         let (hosts, nodes) = (&self.nodes.hosts, self.nodes.count());
         let one = self.any(rng);
         // Another node.
         let two = (one + 1 + rng.below(nodes as u64 - 1) as usize) % nodes;
         let (first, second) = (self.name(one), self.name(two));
         match fault {
-            Fault::Split => {
+            HostFault::Split => {
                 let side: Vec<bool> = hosts.all.iter().map(|_| rng.below(2) == 0).collect();
                 let names: Vec<String> = (0..side.len()).filter(|at| side[*at]).map(|at| self.name(at)).collect();
                 (format!("{{{}}}", names.join(" ")), hosts.ways(|from, to| side[from] != side[to]))
             }
-            Fault::Link => (
+            HostFault::Link => (
                 format!("{first}-{second}"),
                 hosts.ways(|from, to| (from, to) == (one, two) || (from, to) == (two, one)),
             ),
-            Fault::OneWay => match rng.below(3) {
+            HostFault::OneWay => match rng.below(3) {
                 0 => (format!("{first}>{second}"), vec![(one, two)]),
                 1 => (format!("{first}>all"), hosts.ways(|from, _| from == one)),
                 _ => (format!("all>{first}"), hosts.ways(|_, to| to == one)),
             },
-            Fault::Ring => {
+            HostFault::Ring => {
                 let near = |from: usize, to: usize| {
                     let apart = from.abs_diff(to);
                     apart == 1 || apart == nodes - 1
                 };
                 ("all".into(), hosts.ways(|from, to| from < nodes && to < nodes && !near(from, to)))
             }
-            Fault::Flap if rng.below(2) == 0 => (format!("{first}>{second}"), vec![(one, two)]),
+            HostFault::Flap if rng.below(2) == 0 => (format!("{first}>{second}"), vec![(one, two)]),
             _ => (first, hosts.ways(|from, to| from == one || to == one)),
         }
     }

@@ -196,14 +196,14 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        chaos::Fault,
+        chaos::HostFault,
         check::{Event, Kind, Op, Outcome},
     };
 
     fn history() -> History {
         let mut events = Vec::new();
         for second in 0..3 {
-            let mut invoked = Event::new(1, Kind::Invoke, Op::Get, "a", second * NANOS_PER_SECOND);
+            let mut invoked = Event::new(1, Kind::Invoke, Op::KeyGet, "a", second * NANOS_PER_SECOND);
             invoked.at_ns += 100;
             let mut done = invoked.completion(Kind::Ok, invoked.at_ns + 2_000_000 * (second + 1));
             done.outcome = Some(Outcome::NotFound);
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_picture_names_its_faults() {
-        let episode = Episode { fault: Fault::OneWay, what: "n1>n2".into(), begin_ns: 5, end_ns: NANOS_PER_SECOND };
+        let episode = Episode { fault: HostFault::OneWay, what: "n1>n2".into(), begin_ns: 5, end_ns: NANOS_PER_SECOND };
         let picture = draw(&history(), &[episode]);
         assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"), "{picture}");
         assert!(picture.contains(">one_way</text>") && picture.contains("one_way n1&gt;n2: 1.000 s"), "{picture}");

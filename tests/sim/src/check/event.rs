@@ -17,24 +17,30 @@ pub enum Kind {
     Info,
 }
 
-/// The operation that was asked for.
+/// The operation that was asked for: a request of the protocol, by its name there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are the operations of the service, by name")]
 pub enum Op {
-    Set,
+    #[serde(rename = "set")]
+    KeySet,
+    /// A `KeySet` with a condition.
     Cas,
-    Get,
-    Delete,
+    #[serde(rename = "get")]
+    KeyGet,
+    #[serde(rename = "delete")]
+    KeyDelete,
     LockAcquire,
     LockExtend,
     LockRelease,
     LockInfo,
-    SeqNext,
-    SeqReserve,
+    #[serde(rename = "seq_next")]
+    SequenceNext,
+    #[serde(rename = "seq_reserve")]
+    SequenceReserve,
 }
 
-/// The answer of an operation that completed with [`Kind::Ok`].
+/// The answer of an operation that completed with [`Kind::Ok`], by its name in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are the outcomes of the service, by name")]
@@ -48,9 +54,12 @@ pub enum Outcome {
     Held,
     NotHeld,
     NotOwner,
-    Extended,
+    #[serde(rename = "extended")]
+    LockExtended,
     Released,
+    /// `Allocated` in answer to a `SequenceNext`.
     Next,
+    /// `Allocated` in answer to a `SequenceReserve`.
     Reserved,
     Exhausted,
 }

@@ -209,14 +209,14 @@ impl History {
 
 fn same_op(action: &Action, op: Op) -> bool {
     match action {
-        Action::Get => op == Op::Get,
-        Action::Set { conditions, .. } => op == if conditions.is_empty() { Op::Set } else { Op::Cas },
-        Action::Delete { .. } => op == Op::Delete,
+        Action::Get => op == Op::KeyGet,
+        Action::Set { conditions, .. } => op == if conditions.is_empty() { Op::KeySet } else { Op::Cas },
+        Action::Delete { .. } => op == Op::KeyDelete,
         Action::Acquire { .. } => op == Op::LockAcquire,
         Action::Extend { .. } => op == Op::LockExtend,
         Action::Release { .. } => op == Op::LockRelease,
         Action::LockInfo => op == Op::LockInfo,
-        Action::Draw { .. } => matches!(op, Op::SeqNext | Op::SeqReserve),
+        Action::Draw { .. } => matches!(op, Op::SequenceNext | Op::SequenceReserve),
     }
 }
 
@@ -227,7 +227,7 @@ fn action_of(event: &Event) -> Result<Action, String> {
         value: event.if_value.clone(),
         revision: event.if_revision,
     };
-    if !conditions.is_empty() && !matches!(event.op, Op::Cas | Op::Delete) {
+    if !conditions.is_empty() && !matches!(event.op, Op::Cas | Op::KeyDelete) {
         return Err("only cas and delete have conditions".into());
     }
     let owner = || event.owner.clone().ok_or_else(|| "a lock operation needs its owner".to_owned());
@@ -236,17 +236,17 @@ fn action_of(event: &Event) -> Result<Action, String> {
         return Err("increment 0 draws nothing".into());
     }
     Ok(match event.op {
-        Op::Get => Action::Get,
-        Op::Set => Action::Set { value: text_of(event)?, conditions },
+        Op::KeyGet => Action::Get,
+        Op::KeySet => Action::Set { value: text_of(event)?, conditions },
         Op::Cas if conditions.is_empty() => return Err("a cas needs a condition; without one it is a set".into()),
         Op::Cas => Action::Set { value: text_of(event)?, conditions },
-        Op::Delete => Action::Delete { conditions },
+        Op::KeyDelete => Action::Delete { conditions },
         Op::LockAcquire => Action::Acquire { owner: owner()?, ttl_ms: event.ttl_ms },
         Op::LockExtend => Action::Extend { owner: owner()?, ttl_ms: event.ttl_ms },
         Op::LockRelease => Action::Release { owner: owner()? },
         Op::LockInfo => Action::LockInfo,
-        Op::SeqNext => Action::Draw { count: 1, increment },
-        Op::SeqReserve => match event.count {
+        Op::SequenceNext => Action::Draw { count: 1, increment },
+        Op::SequenceReserve => match event.count {
             Some(count) if count > 0 => Action::Draw { count, increment },
             _ => return Err("a reserve needs a count above 0".into()),
         },
@@ -260,26 +260,26 @@ fn reply_of(event: &Event) -> Result<Reply, String> {
     let owner = || event.owner.clone().ok_or_else(|| "this outcome needs the owner it names".to_owned());
     let incarnation = event.incarnation.unwrap_or(0);
     Ok(match (event.op, outcome) {
-        (Op::Set | Op::Cas, Outcome::Set) => Reply::Set { revision },
-        (Op::Cas | Op::Delete, Outcome::NotSet) => Reply::NotSet { revision },
-        (Op::Get, Outcome::Value) => Reply::Value { value: text_of(event)?, revision },
-        (Op::Get | Op::Delete, Outcome::NotFound) => Reply::NotFound { revision },
-        (Op::Delete, Outcome::Deleted) => Reply::Deleted { revision },
+        (Op::KeySet | Op::Cas, Outcome::Set) => Reply::Set { revision },
+        (Op::Cas | Op::KeyDelete, Outcome::NotSet) => Reply::NotSet { revision },
+        (Op::KeyGet, Outcome::Value) => Reply::Value { value: text_of(event)?, revision },
+        (Op::KeyGet | Op::KeyDelete, Outcome::NotFound) => Reply::NotFound { revision },
+        (Op::KeyDelete, Outcome::Deleted) => Reply::Deleted { revision },
         (Op::LockAcquire, Outcome::Acquired) => Reply::Acquired { token: token()? },
         (Op::LockAcquire | Op::LockInfo, Outcome::Held) => Reply::Held { owner: owner()?, token: token()? },
         (Op::LockExtend | Op::LockRelease | Op::LockInfo, Outcome::NotHeld) => Reply::NotHeld { token: event.token },
         (Op::LockExtend | Op::LockRelease, Outcome::NotOwner) => Reply::NotOwner { owner: owner()?, token: token()? },
-        (Op::LockExtend, Outcome::Extended) => Reply::Extended { token: token()? },
+        (Op::LockExtend, Outcome::LockExtended) => Reply::Extended { token: token()? },
         (Op::LockRelease, Outcome::Released) => Reply::Released,
-        (Op::SeqNext, Outcome::Next) => match event.value {
+        (Op::SequenceNext, Outcome::Next) => match event.value {
             Some(Datum::Integer(value)) => Reply::Drawn { incarnation, start: value, end: value },
             _ => return Err("next needs an integer as its value".into()),
         },
-        (Op::SeqReserve, Outcome::Reserved) => match (event.start, event.end) {
+        (Op::SequenceReserve, Outcome::Reserved) => match (event.start, event.end) {
             (Some(start), Some(end)) => Reply::Drawn { incarnation, start, end },
             _ => return Err("reserved needs start and end".into()),
         },
-        (Op::SeqNext | Op::SeqReserve, Outcome::Exhausted | Outcome::NotFound) => Reply::NothingDrawn,
+        (Op::SequenceNext | Op::SequenceReserve, Outcome::Exhausted | Outcome::NotFound) => Reply::NothingDrawn,
         (op, outcome) => return Err(format!("{op:?} has no outcome {outcome:?}")),
     })
 }

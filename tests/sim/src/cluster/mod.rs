@@ -8,12 +8,15 @@
 //! What a real process does before and after its shards run (the lock of the data directory, ports, threads) is left out
 //! here; everything else is the very code that `kahuna serve` runs.
 
+mod asker;
 mod boot;
 mod client;
+mod exchange;
 mod hosts;
 mod probe;
 mod shape;
 
+pub(crate) use asker::SimAsker;
 pub use client::SimClient;
 pub use hosts::Cluster;
 pub use probe::{GroupView, LogEntry, Probe};

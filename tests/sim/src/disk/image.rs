@@ -50,7 +50,7 @@ pub struct DiskStats {
 }
 
 #[derive(Debug)]
-struct Fault {
+struct DiskFault {
     op: DiskOp,
     /// Operations of this kind that still succeed.
     after: u64,
@@ -69,7 +69,7 @@ pub(super) struct Image {
     next_inode: u64,
     /// Files that were left when those without names and handles were last freed.
     kept: usize,
-    faults: Vec<Fault>,
+    faults: Vec<DiskFault>,
     capacity: u64,
     pub(super) rng: SimRng,
 }
@@ -101,7 +101,7 @@ impl Image {
     }
 
     pub(super) fn fail(&mut self, op: DiskOp, after: u64, kind: io::ErrorKind) {
-        self.faults.push(Fault { op, after, kind });
+        self.faults.push(DiskFault { op, after, kind });
     }
 
     pub(super) fn mend(&mut self) {

@@ -1,18 +1,18 @@
 //! Nodes that move.
 
 use super::hosts::STARTING_MS;
-use super::{Fault, Nemesis};
+use super::{Nemesis, SimFault};
 
 impl Nemesis<'_> {
     /// Moves one node, which alone knows it, or all of them, which are told. Nothing happens before all belong to the
     /// cluster: until then they know each other by their lists alone, which have to be right.
-    pub(super) async fn strike_addresses(&self, fault: Fault) -> bool {
+    pub(super) async fn strike_addresses(&self, fault: SimFault) -> bool {
         let founded = |node| self.cluster.probe(node).is_some_and(|probe| !probe.groups().is_empty());
         if !self.cluster.shape().numbers().all(founded) {
             return false;
         }
         let nodes = match fault {
-            Fault::MoveAll => self.take_all(),
+            SimFault::MoveAll => self.take_all(),
             _ => self.take().map(|node| vec![node]),
         };
         let Some(nodes) = nodes else { return false };
@@ -21,7 +21,7 @@ impl Nemesis<'_> {
         }
         self.last().await;
         let told = match fault {
-            Fault::MoveAll => None,
+            SimFault::MoveAll => None,
             _ => Some(self.cluster.peer_ports()),
         };
         nodes.iter().for_each(|&node| self.cluster.move_peers(node));

@@ -1,7 +1,7 @@
 //! The schedule.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use kahuna_shards::env::Env;
 
-use super::{Clocks, Fault, Struck, Temper};
+use super::{Clocks, SimFault, Struck, Temper};
 use crate::{NodeId, Sim, SimRng, cluster::Cluster};
 
 const STREAM_FORK: u64 = 1;
@@ -22,7 +22,7 @@ pub struct Clients<'a> {
     /// How many there are.
     pub count: u64,
     /// The answers that they got so far.
-    pub acks: Rc<Cell<u64>>,
+    pub acks: Rc<dyn Fn() -> u64 + 'a>,
     /// Ends one, and begins another one in its place.
     pub restart: Rc<dyn Fn(u64) + 'a>,
 }
@@ -141,28 +141,30 @@ impl<'a> Nemesis<'a> {
 
     /// One fault, from its beginning until it is undone. Nothing happens when all that it could strike is in hand already.
     /// One that is left out takes its time all the same, so that the next episode finds the cluster as old.
-    async fn happen(&self, number: u64, fault: Fault) {
+    async fn happen(&self, number: u64, fault: SimFault) {
         if self.only.as_ref().is_some_and(|only| !only.contains(&number)) {
             return self.last().await;
         }
         let began = Sim::boot_clock();
         let happened = match fault {
-            Fault::KillAll | Fault::PowerLossAll | Fault::PowerLossAtAck => self.strike_all(fault).await,
-            Fault::Move | Fault::MoveAll => self.strike_addresses(fault).await,
-            Fault::Kill
-            | Fault::PowerLoss
-            | Fault::KillWhileStarting
-            | Fault::Restart
-            | Fault::Reshard
-            | Fault::Pause
-            | Fault::DiskFails
-            | Fault::SlowDisk
-            | Fault::ClockJump
-            | Fault::ClockDrift
-            | Fault::ClockBeyond => self.strike_host(fault).await,
-            Fault::ClocksSetBack => self.set_all_clocks_back(),
-            Fault::LogLost | Fault::LogRots | Fault::SnapshotRots | Fault::DiskFull => self.strike_storage(fault).await,
-            Fault::RotInMajority => self.rot_in_majority().await,
+            SimFault::KillAll | SimFault::PowerLossAll | SimFault::PowerLossAtAck => self.strike_all(fault).await,
+            SimFault::Move | SimFault::MoveAll => self.strike_addresses(fault).await,
+            SimFault::Kill
+            | SimFault::PowerLoss
+            | SimFault::KillWhileStarting
+            | SimFault::Restart
+            | SimFault::Reshard
+            | SimFault::Pause
+            | SimFault::DiskFails
+            | SimFault::SlowDisk
+            | SimFault::ClockJump
+            | SimFault::ClockDrift
+            | SimFault::ClockBeyond => self.strike_host(fault).await,
+            SimFault::ClocksSetBack => self.set_all_clocks_back(),
+            SimFault::LogLost | SimFault::LogRots | SimFault::SnapshotRots | SimFault::DiskFull => {
+                self.strike_storage(fault).await
+            }
+            SimFault::RotInMajority => self.rot_in_majority().await,
             fault if fault.is_of_terms() => self.strike_terms(fault).await,
             _ => self.strike_wires(fault).await,
         };

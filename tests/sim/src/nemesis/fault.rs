@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What can happen to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
+pub enum SimFault {
     /// A process is killed and starts again later.
     Kill,
     /// All processes are killed at once.
@@ -82,7 +82,7 @@ pub enum Fault {
     RotInMajority,
 }
 
-impl Fault {
+impl SimFault {
     /// Every kind, each with how often it is drawn in proportion to the others.
     pub const ALL: [(Self, u64); 36] = [
         (Self::Kill, 4),
@@ -143,7 +143,7 @@ pub struct Struck {
     /// Its number in the run's schedule, from 1. It stays the same when others are left out.
     pub number: u64,
     /// Its kind.
-    pub fault: Fault,
+    pub fault: SimFault,
     /// When it began, in milliseconds of virtual time.
     pub at_ms: u64,
     /// How long it took until it was undone, in milliseconds.

@@ -4,7 +4,7 @@ use std::{io::ErrorKind, time::Duration};
 
 use kahuna_shards::env::{Env, ExitCode};
 
-use super::{Clocks, Fault, Nemesis};
+use super::{Clocks, Nemesis, SimFault};
 use crate::{DiskOp, NodeId, Sim, cluster::Cluster};
 
 /// How long a node may take to stop when asked.
@@ -31,13 +31,13 @@ const BEYOND_SECONDS: u64 = 600;
 const BEYOND_MS: (u64, u64) = (500, 2_500);
 
 impl Nemesis<'_> {
-    pub(super) async fn strike_all(&self, fault: Fault) -> bool {
+    pub(super) async fn strike_all(&self, fault: SimFault) -> bool {
         let Some(nodes) = self.take_all() else { return false };
         let mut struck = nodes.clone();
-        if fault == Fault::PowerLossAtAck {
-            let acks = self.clients.acks.get();
+        if fault == SimFault::PowerLossAtAck {
+            let acks = (self.clients.acks)();
             Sim::timeout(ACK_LIMIT, async {
-                while self.clients.acks.get() == acks {
+                while (self.clients.acks)() == acks {
                     Sim::sleep(ACK_LOOK).await;
                 }
             })
@@ -48,7 +48,7 @@ impl Nemesis<'_> {
         }
         for &node in &struck {
             match fault {
-                Fault::KillAll => self.cluster.kill(node),
+                SimFault::KillAll => self.cluster.kill(node),
                 _ => self.cluster.cut_power(node),
             }
         }
@@ -62,43 +62,43 @@ impl Nemesis<'_> {
         true
     }
 
-    pub(super) async fn strike_host(&self, fault: Fault) -> bool {
+    pub(super) async fn strike_host(&self, fault: SimFault) -> bool {
         let node = match (fault, self.limits) {
-            (Fault::ClockBeyond, Clocks::Wild(wild)) => self.take_this(wild),
+            (SimFault::ClockBeyond, Clocks::Wild(wild)) => self.take_this(wild),
             _ => self.take(),
         };
         let Some(node) = node else { return false };
         match fault {
-            Fault::Kill => {
+            SimFault::Kill => {
                 self.cluster.kill(node);
                 self.last().await;
             }
-            Fault::PowerLoss => {
+            SimFault::PowerLoss => {
                 self.cluster.cut_power(node);
                 self.last().await;
             }
-            Fault::KillWhileStarting => self.kill_while_starting(node).await,
-            Fault::Restart => self.stop(node).await,
-            Fault::Reshard => self.reshard(node).await,
-            Fault::Pause => {
+            SimFault::KillWhileStarting => self.kill_while_starting(node).await,
+            SimFault::Restart => self.stop(node).await,
+            SimFault::Reshard => self.reshard(node).await,
+            SimFault::Pause => {
                 self.cluster.world().pause(node);
                 self.last().await;
                 self.cluster.world().resume(node);
             }
-            Fault::DiskFails => self.fail_disk(node).await,
-            Fault::SlowDisk => {
+            SimFault::DiskFails => self.fail_disk(node).await,
+            SimFault::SlowDisk => {
                 self.cluster.disk(node).set_latency_nanos(SLOW_NANOS.0, SLOW_NANOS.1);
                 self.last().await;
                 self.normal_disk(node);
             }
-            Fault::ClockDrift => {
+            SimFault::ClockDrift => {
                 let step = self.draw_within(DRIFT_NANOS);
                 for _ in 0..DRIFT_STEPS {
                     self.move_clock(node, step);
                     self.pause((50, 100)).await;
                 }
             }
-            Fault::ClockBeyond => self.set_clock_wild(node).await,
+            SimFault::ClockBeyond => self.set_clock_wild(node).await,
             _ => {
                 let jump = self.draw_within(2 * CLOCK_NANOS);
                 self.move_clock(node, jump);

@@ -23,5 +23,5 @@ mod terms;
 mod wires;
 
 pub use episodes::{Clients, Nemesis};
-pub use fault::{Fault, Struck};
+pub use fault::{SimFault, Struck};
 pub use temper::{Clocks, Temper};

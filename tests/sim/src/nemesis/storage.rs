@@ -12,7 +12,7 @@ use kahuna_wal::{
     inspect::{Part, Segment},
 };
 
-use super::{Fault, Nemesis, hosts::STARTING_MS, terms::ELECTION_MS, wires::both_ways};
+use super::{Nemesis, SimFault, hosts::STARTING_MS, terms::ELECTION_MS, wires::both_ways};
 use crate::{NodeId, SimDisk, cluster::Cluster};
 
 /// How long a node may take to count a lost log, in looks of this many milliseconds.
@@ -29,12 +29,12 @@ const STARTED_MS: u64 = 2_000;
 const ACKNOWLEDGING_MS: (u64, u64) = (200, 1_500);
 
 impl Nemesis<'_> {
-    pub(super) async fn strike_storage(&self, fault: Fault) -> bool {
-        let node = if fault == Fault::DiskFull { self.take() } else { self.take_this(self.victim) };
+    pub(super) async fn strike_storage(&self, fault: SimFault) -> bool {
+        let node = if fault == SimFault::DiskFull { self.take() } else { self.take_this(self.victim) };
         let Some(node) = node else { return false };
         let happened = match fault {
-            Fault::DiskFull => self.fill_disk(node).await,
-            Fault::SnapshotRots => self.damage_snapshot(node).await,
+            SimFault::DiskFull => self.fill_disk(node).await,
+            SimFault::SnapshotRots => self.damage_snapshot(node).await,
             _ => self.lose_log(node, fault).await,
         };
         if !self.cluster.is_up(node) {
@@ -53,9 +53,9 @@ impl Nemesis<'_> {
     }
 
     /// Removes the log of one shard, or damages it; then the node must count the loss.
-    async fn lose_log(&self, node: NodeId, fault: Fault) -> bool {
+    async fn lose_log(&self, node: NodeId, fault: SimFault) -> bool {
         let held = self.cluster.probe(node).map(|probe| probe.groups()).unwrap_or_default();
-        if fault == Fault::LogRots {
+        if fault == SimFault::LogRots {
             // What proves the rot must be durable itself, or it could be lost before the node has counted the loss.
             self.cluster.cut_power(node);
         } else {
@@ -66,7 +66,7 @@ impl Nemesis<'_> {
         let Some(manifest) = founded(&disk).await else { return false };
         let shard = self.rng.below(u64::from(manifest.shards)) as u16;
         let log = manifest.log_dir(data_dir, shard);
-        if fault == Fault::LogRots {
+        if fault == SimFault::LogRots {
             let Some((segment, offset)) = self.place_of_rot(&disk, &log).await else { return false };
             disk.flip(&segment, offset, 1 << self.rng.below(8)).expect("it was read just now");
         } else {
@@ -104,7 +104,7 @@ impl Nemesis<'_> {
         let away = both_ways(ahead, &[self.victim]);
         away.iter().for_each(|(from, to)| net.cut(*from, *to));
         victim.iter().for_each(|(from, to)| net.heal(*from, *to));
-        let happened = self.lose_log(self.victim, Fault::LogRots).await;
+        let happened = self.lose_log(self.victim, SimFault::LogRots).await;
         self.pause(ELECTION_MS).await;
         away.iter().chain(&apart).for_each(|(from, to)| net.heal(*from, *to));
         for node in nodes {

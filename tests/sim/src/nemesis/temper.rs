@@ -1,6 +1,6 @@
 //! How a nemesis is disposed, in one run.
 
-use super::Fault;
+use super::SimFault;
 use crate::{NodeId, SimRng};
 
 /// How wrong wall clocks may be, in one run.
@@ -17,10 +17,10 @@ pub enum Clocks {
 
 impl Clocks {
     /// Whether faults of that kind happen, if all kinds do.
-    fn allow(self, fault: Fault) -> bool {
+    fn allow(self, fault: SimFault) -> bool {
         match fault {
-            Fault::ClockBeyond => matches!(self, Self::Wild(_)),
-            Fault::ClocksSetBack => self == Self::SetBack,
+            SimFault::ClockBeyond => matches!(self, Self::Wild(_)),
+            SimFault::ClocksSetBack => self == Self::SetBack,
             _ => true,
         }
     }
@@ -29,7 +29,7 @@ impl Clocks {
 /// Which faults happen, how many at once, and how long they last.
 #[derive(Debug, Clone)]
 pub struct Temper {
-    kinds: Vec<(Fault, u64)>,
+    kinds: Vec<(SimFault, u64)>,
     /// Most faults at once.
     pub(super) at_once: u64,
     /// Between two episodes, in milliseconds.
@@ -47,18 +47,18 @@ impl Temper {
             1 => (false, true),
             _ => (false, false),
         };
-        let mut kinds = Fault::ALL.to_vec();
+        let mut kinds = SimFault::ALL.to_vec();
         kinds.retain(|(fault, _)| match fault {
-            Fault::ClockBeyond | Fault::ClocksSetBack => true,
+            SimFault::ClockBeyond | SimFault::ClocksSetBack => true,
             fault if fault.is_of_terms() => false,
             _ => rng.below(2) == 0 || all,
         });
         kinds.retain(|(fault, _)| clocks.allow(*fault));
         if kinds.is_empty() {
-            kinds = vec![(Fault::Kill, 1)];
+            kinds = vec![(SimFault::Kill, 1)];
         }
         if terms {
-            kinds = Fault::ALL.into_iter().filter(|(fault, _)| fault.is_of_terms()).collect();
+            kinds = SimFault::ALL.into_iter().filter(|(fault, _)| fault.is_of_terms()).collect();
         }
         let longest = [200, 1_000, 2_500, 6_000][rng.below(4) as usize];
         let calmest = [50, 500, 1_500][rng.below(3) as usize];
@@ -67,7 +67,7 @@ impl Temper {
     }
 
     /// One of the kinds, by their weights.
-    pub(super) fn fault(&self, rng: &SimRng) -> Fault {
+    pub(super) fn fault(&self, rng: &SimRng) -> SimFault {
         let total = self.kinds.iter().map(|(_, weight)| weight).sum();
         let mut at = rng.below(total);
         for (fault, weight) in &self.kinds {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use kahuna_protocol::GroupId;
 use kahuna_shards::env::Env;
 
-use super::{Fault, Nemesis, hosts::MOST_SHARDS, wires::both_ways};
+use super::{Nemesis, SimFault, hosts::MOST_SHARDS, wires::both_ways};
 use crate::{NodeId, Sim};
 
 /// How long an election is waited for, and how often is looked for its end.
@@ -34,14 +34,14 @@ struct Led {
 }
 
 impl Nemesis<'_> {
-    pub(super) async fn strike_terms(&self, fault: Fault) -> bool {
+    pub(super) async fn strike_terms(&self, fault: SimFault) -> bool {
         let Some(nodes) = self.take_all() else { return false };
         let led = self.draw_led();
         match (led, fault) {
             (None, _) => {}
-            (Some(led), Fault::VotersLosePower) => self.voters_lose_power(led).await,
-            (Some(led), Fault::RestartInLease) => self.restart_in_lease(led).await,
-            (Some(led), Fault::OlderTermOnMajority) => self.older_term_on_majority(led).await,
+            (Some(led), SimFault::VotersLosePower) => self.voters_lose_power(led).await,
+            (Some(led), SimFault::RestartInLease) => self.restart_in_lease(led).await,
+            (Some(led), SimFault::OlderTermOnMajority) => self.older_term_on_majority(led).await,
             (Some(led), _) => self.leader_after_leader(led).await,
         }
         for node in nodes {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kahuna_shards::env::Env;
 
-use super::{Fault, Nemesis};
+use super::{Nemesis, SimFault};
 use crate::{NodeId, Sim, cluster::Cluster};
 
 /// What bytes take on a network as it should be, in nanoseconds.
@@ -17,19 +17,19 @@ const LAG_MS: (u64, u64) = (1, 700);
 const FLAP_MS: (u64, u64) = (5, 250);
 
 impl Nemesis<'_> {
-    pub(super) async fn strike_wires(&self, fault: Fault) -> bool {
+    pub(super) async fn strike_wires(&self, fault: SimFault) -> bool {
         let net = self.cluster.world().net();
         match fault {
-            Fault::Isolate => {
+            SimFault::Isolate => {
                 let node = self.any();
                 let others: Vec<NodeId> = self.everybody().filter(|other| *other != node).collect();
                 self.hold(&both_ways(&[node], &others)).await;
             }
-            Fault::Split => {
+            SimFault::Split => {
                 let (left, right): (Vec<NodeId>, Vec<NodeId>) = self.everybody().partition(|_| self.rng.below(2) == 0);
                 self.hold(&both_ways(&left, &right)).await;
             }
-            Fault::OneWayCut => {
+            SimFault::OneWayCut => {
                 let from = self.any();
                 let others: Vec<NodeId> = self.everybody().filter(|other| *other != from).collect();
                 let some = others.iter().filter(|_| self.rng.below(2) == 0);
@@ -40,7 +40,7 @@ impl Nemesis<'_> {
                 };
                 self.hold(&cuts).await;
             }
-            Fault::Flap => {
+            SimFault::Flap => {
                 let (one, two) = (self.any(), self.any());
                 for _ in 0..self.rng.between(2, 8) {
                     let cuts = both_ways(&[one], &[two]);
@@ -50,15 +50,15 @@ impl Nemesis<'_> {
                     self.pause(FLAP_MS).await;
                 }
             }
-            Fault::Reset => {
+            SimFault::Reset => {
                 let node = self.any();
                 self.everybody().for_each(|other| net.reset(node, other));
             }
-            Fault::ClientReset => {
+            SimFault::ClientReset => {
                 let client = Cluster::client_node(self.rng.below(self.clients.count));
                 self.cluster.shape().numbers().for_each(|node| net.reset(client, node));
             }
-            Fault::SlowLink => {
+            SimFault::SlowLink => {
                 let one = self.any();
                 let others: Vec<NodeId> = self.everybody().filter(|_| self.rng.below(2) == 0).collect();
                 for link in both_ways(&[one], &others) {
@@ -68,7 +68,7 @@ impl Nemesis<'_> {
                 self.last().await;
                 both_ways(&[one], &others).into_iter().for_each(|link| net.set_link_delay_nanos(link, None));
             }
-            Fault::LateReset => {
+            SimFault::LateReset => {
                 let one = self.any();
                 let lag = Duration::from_millis(self.rng.between(LAG_MS.0, LAG_MS.1));
                 let broken: Vec<_> = self.everybody().flat_map(|two| net.reset_late(one, two, lag)).collect();
@@ -76,7 +76,7 @@ impl Nemesis<'_> {
                 self.pause(LAG_MS).await;
                 drop(broken);
             }
-            Fault::ClientRestart => (self.clients.restart)(self.rng.below(self.clients.count)),
+            SimFault::ClientRestart => (self.clients.restart)(self.rng.below(self.clients.count)),
             _ => {
                 net.set_delay_nanos(SLOW_NANOS.0, SLOW_NANOS.1);
                 self.last().await;

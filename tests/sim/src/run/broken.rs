@@ -21,14 +21,14 @@ use super::{
 use crate::{
     Exit,
     check::{ClockBounds, Datum, Event, Fence, KeyLife, Kind, Left, Limits, Op, Outcome, Revisions, Turns, check},
-    finding::{Finding, Judge},
-    nemesis::{Fault, Struck},
-    shrink,
-    workload::{
+    claims::{
         exactly_once::judge_answers,
         process::{complete, judge_time, judge_validity},
-        reliance::Reliance,
     },
+    finding::{Finding, Judge},
+    nemesis::{SimFault, Struck},
+    recorder::reliance::Reliance,
+    shrink,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -44,7 +44,7 @@ fn operations(ops: &[(Op, &str)], answer: impl Fn(usize, &mut Event)) -> Vec<Eve
         let from = 10 * number as u64;
         let mut invoked = Event::new(1, Kind::Invoke, *op, *key, from);
         match op {
-            Op::Set => invoked.value = Some(Datum::Text("a".into())),
+            Op::KeySet => invoked.value = Some(Datum::Text("a".into())),
             Op::LockAcquire => (invoked.owner, invoked.ttl_ms) = (Some(format!("owner-{number}")), Some(1_000)),
             _ => {}
         }
@@ -74,7 +74,7 @@ fn answer(outcome: impl Into<Reply>) -> Result<Answer, ClientError> {
 /// What the judge says of an input made by hand, which is wrong in the one thing that is its business if `broken`.
 fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
     match judge {
-        Judge::Key => judged_history(&operations(&[(Op::Set, "k"), (Op::Get, "k")], |number, event| {
+        Judge::Key => judged_history(&operations(&[(Op::KeySet, "k"), (Op::KeyGet, "k")], |number, event| {
             event.revision = Some(1);
             event.outcome = Some([Outcome::Set, Outcome::Value][number]);
             let read = if broken { "b" } else { "a" };
@@ -87,12 +87,12 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             event.owner = (!granted).then(|| "owner-0".into());
             event.token = Some(if granted { number as u64 + 1 } else { 1 });
         })),
-        Judge::Sequence => judged_history(&operations(&[(Op::SeqNext, "s"); 2], |number, event| {
+        Judge::Sequence => judged_history(&operations(&[(Op::SequenceNext, "s"); 2], |number, event| {
             event.outcome = Some(Outcome::Next);
             event.value = Some(Datum::Integer(if broken { 1 } else { number as i64 + 1 }));
         })),
         Judge::History => {
-            let mut events = operations(&[(Op::Get, "k")], |_, event| {
+            let mut events = operations(&[(Op::KeyGet, "k")], |_, event| {
                 (event.outcome, event.revision) = (Some(Outcome::NotFound), Some(0));
             });
             if broken {
@@ -142,7 +142,7 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             judge_answers(&drawn(7), &drawn(if broken { 8 } else { 7 })).into_iter().collect()
         }
         Judge::Protocol => {
-            let invoked = Event::new(1, Kind::Invoke, Op::Set, "k", 0);
+            let invoked = Event::new(1, Kind::Invoke, Op::KeySet, "k", 0);
             let extended = KeyExtended { revision: 1, deadline_ms: None };
             let came = if broken { answer(extended) } else { answer(Set { revision: 1 }) };
             let (completed, finding) = complete(&invoked, &came, 5);
@@ -222,10 +222,10 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
         }
         Judge::Forbidden => {
             let mut plan = Plan::new(1, at(0));
-            plan.forbidden = BTreeSet::from([Fault::Kill, Fault::Reset]);
+            plan.forbidden = BTreeSet::from([SimFault::Kill, SimFault::Reset]);
             let struck = |fault| Struck { number: 1, fault, at_ms: 0, for_ms: 1 };
-            let other = if broken { Fault::Reset } else { Fault::Pause };
-            plan.judge_forbidden(&[struck(Fault::Kill), struck(other)]).into_iter().collect()
+            let other = if broken { SimFault::Reset } else { SimFault::Pause };
+            plan.judge_forbidden(&[struck(SimFault::Kill), struck(other)]).into_iter().collect()
         }
         Judge::Panic => {
             let report = (!broken).then(crate::run::RunReport::default);

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,10 +16,11 @@ use super::{Plan, RunReport, watch::Watch};
 use crate::{
     Sim, World,
     check::{self, Event, History, Limits, Verdict},
-    cluster::Cluster,
+    claims::{Habits, Naming, Process},
+    cluster::{Cluster, SimAsker},
     finding::{Finding, Judge},
     nemesis::{Clients, Nemesis},
-    workload::{Process, Recorder},
+    recorder::Recorder,
 };
 
 /// After the last fault: how long until everything must be answered, how long it is watched, and how soon each answer must
@@ -26,6 +28,12 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(3);
 const DEMAND_FOR: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// A cluster that has just been started has so long to form itself and to serve.
+const FORMING: Duration = Duration::from_secs(30);
+/// What clients work on, and how many bytes a large value has more than others.
+const KEYS: u64 = 8;
+const LOCKS: u64 = 3;
+const LARGE_BYTES: usize = 3_000;
 /// How long clients may take to come to an end, and replicas to agree.
 const END_LIMIT: Duration = Duration::from_secs(30);
 const AGREE_LIMIT: Duration = Duration::from_secs(60);
@@ -40,7 +48,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 struct Crowd<'a> {
     cluster: &'a Cluster,
     plan: &'a Plan,
-    recorder: Rc<Recorder>,
+    recorder: Arc<Recorder>,
     stop: Rc<Cell<bool>>,
     /// Who works in which place.
     working: Rc<RefCell<BTreeMap<u64, u64>>>,
@@ -50,21 +58,30 @@ struct Crowd<'a> {
 
 impl<'a> Crowd<'a> {
     fn new(cluster: &'a Cluster, plan: &'a Plan) -> Self {
-        let (recorder, stop, working) = (Rc::default(), Rc::default(), Rc::default());
+        let recorder = Arc::new(Recorder::in_memory(Sim::boot_clock));
+        let (stop, working) = (Rc::default(), Rc::default());
         Self { cluster, plan, recorder, stop, working, starts: RefCell::default() }
     }
 
     /// Starts a process in `place`, which does `work`.
-    fn start<F: Future<Output = ()> + 'static>(&self, place: u64, work: impl FnOnce(Process) -> F + 'static) {
+    fn start<F: Future<Output = ()> + 'static>(&self, place: u64, work: impl FnOnce(Process<SimAsker>) -> F + 'static) {
         let start = *self.starts.borrow_mut().entry(place).and_modify(|starts| *starts += 1).or_default();
         // Whatever happens in other places, it is the same one.
         let number = start * PLACES + place;
         let (recorder, working) = (self.recorder.clone(), self.working.clone());
         let (endpoints, rng) = (self.cluster.shape().endpoints(), self.plan.client_rng(number));
-        let (think_ms, workloads) = (self.plan.think_ms, self.plan.workloads());
+        let habits = Habits {
+            think_ms: (1, self.plan.think_ms),
+            workloads: self.plan.workloads(),
+            naming: Naming::Same,
+            keys: KEYS,
+            locks: LOCKS,
+            large_bytes: LARGE_BYTES,
+            patience_on_demand: Duration::ZERO,
+        };
         working.borrow_mut().insert(place, number);
         self.cluster.world().spawn_on(Cluster::client_node(place), async move {
-            work(Process::new(number, endpoints, recorder, rng, think_ms, workloads)).await;
+            work(Process::new(number, SimAsker::new(endpoints), recorder, habits, rng)).await;
             working.borrow_mut().remove(&place);
         });
     }
@@ -115,10 +132,10 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
     let cluster = Cluster::new(&world, plan.shape.clone());
     let watch = Watch::new(&cluster);
     let crowd = Rc::new(Crowd::new(&cluster, plan));
-    let driven = crowd.clone();
+    let (driven, counting) = (crowd.clone(), crowd.recorder.clone());
     let clients = Clients {
         count: plan.clients,
-        acks: crowd.recorder.acks(),
+        acks: Rc::new(move || counting.acks()),
         restart: Rc::new(move |place| driven.restart_client(place)),
     };
     let nemesis = Nemesis::new(&cluster, clients, plan.nemesis_rng(), plan.clocks, plan.only_faults.clone());
@@ -131,7 +148,7 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         (problems, u64::try_from((Sim::boot_clock() - began).as_millis()).expect("a run is short"))
     });
     problems.extend(watch.problems());
-    problems.extend(crowd.recorder.problems(plan.clock_bounds()));
+    problems.extend(crowd.recorder.judge(plan.clock_bounds()));
     problems.extend(nemesis.late().into_iter().map(|text| Finding::new(Judge::Liveness, text)));
     problems.extend(watch.ends(|node, at| nemesis.excuses(node, at)));
     problems.extend(plan.judge_forbidden(&nemesis.struck()));
@@ -150,10 +167,10 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         snapshots: watch.snapshots(),
         installs: watch.installs(),
         equal_states: watch.equal_states(),
-        ended_keys: crowd.recorder.ended_keys(),
-        scans: crowd.recorder.scans(),
-        reads_back: crowd.recorder.reads_back(),
-        fenced_writes: crowd.recorder.fenced_writes(),
+        ended_keys: crowd.recorder.books.ended_keys(),
+        scans: crowd.recorder.books.scans(),
+        reads_back: crowd.recorder.books.reads_back(),
+        fenced_writes: crowd.recorder.books.fenced_writes(),
         faults: Default::default(),
         struck: Vec::new(),
         virtual_ms,
@@ -188,7 +205,7 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
     for (node, shards) in plan.shape.numbers().zip(&plan.shards) {
         cluster.start_with_shards(node, *shards);
     }
-    crowd.start(0, |mut process| async move { process.prepare().await });
+    crowd.start(0, |mut process| async move { process.prepare(FORMING).await });
     if !crowd.ended().await {
         problems.push(late(format!("the cluster does not form: {}", watch.describe())));
         return problems;
@@ -198,13 +215,13 @@ async fn play(crowd: &Crowd<'_>, nemesis: &Nemesis<'_>, watch: &Watch<'_>) -> Ve
     }
     nemesis.rage(plan.faults_for).await;
     Sim::sleep(SETTLE).await;
-    crowd.recorder.demand_answers(ANSWER_WITHIN);
+    crowd.recorder.demand.set(Some(ANSWER_WITHIN));
     Sim::sleep(DEMAND_FOR).await;
     crowd.stop.set(true);
     if !crowd.ended().await {
         problems.push(late(format!("operations without an end: {:?}", crowd.recorder.open())));
     }
-    if crowd.recorder.demanded() == 0 && plan.has_all_clients() {
+    if crowd.recorder.demand.begun() == 0 && plan.has_all_clients() {
         problems.push(late("the cluster is whole, and nobody asked it anything".into()));
     }
     if !reached(AGREE_LIMIT, || watch.look_at_states()).await {

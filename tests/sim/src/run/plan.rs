@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     SimRng,
     check::ClockBounds,
+    claims::Workload,
     cluster::Shape,
     finding::{Finding, Judge},
-    nemesis::{Clocks, Fault, Struck},
-    workload::Workload,
+    nemesis::{Clocks, SimFault, Struck},
 };
 
 const STREAM_PLAN: u64 = 10;
@@ -55,7 +55,7 @@ pub struct Plan {
     pub only_workloads: Option<BTreeSet<Workload>>,
     /// A run in which faults of all these kinds happen counts as broken, unless there are none: to try out what is done
     /// about a run that fails.
-    pub forbidden: BTreeSet<Fault>,
+    pub forbidden: BTreeSet<SimFault>,
 }
 
 impl Plan {
@@ -104,7 +104,7 @@ impl Plan {
 
     /// Says so if faults of all forbidden kinds have happened.
     pub(super) fn judge_forbidden(&self, struck: &[Struck]) -> Option<Finding> {
-        let kinds: BTreeSet<Fault> = struck.iter().map(|struck| struck.fault).collect();
+        let kinds: BTreeSet<SimFault> = struck.iter().map(|struck| struck.fault).collect();
         let broken = !self.forbidden.is_empty() && self.forbidden.is_subset(&kinds);
         broken.then(|| Finding::new(Judge::Forbidden, format!("{:?} happened", self.forbidden)))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{minimise, trial::Trial};
-use crate::{finding::Judge, nemesis::Struck, run::RunReport, workload::Workload};
+use crate::{claims::Workload, finding::Judge, nemesis::Struck, run::RunReport};
 
 /// What came of a trial: its report, or nothing when the process ended without one.
 pub type Ended = Option<RunReport>;
@@ -114,13 +114,13 @@ fn set<T: Copy + Ord>(items: &[T]) -> BTreeSet<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{finding::Finding, nemesis::Fault};
+    use crate::{finding::Finding, nemesis::SimFault};
 
     /// A run in which each of twenty faults happens half a second after the other.
     fn report(trial: &Trial, problems: Vec<Finding>) -> Ended {
         let struck = (1..=20)
             .filter(|number| trial.faults.as_ref().is_none_or(|faults| faults.contains(number)))
-            .map(|number| Struck { number, fault: Fault::Kill, at_ms: 500 * number, for_ms: 100 })
+            .map(|number| Struck { number, fault: SimFault::Kill, at_ms: 500 * number, for_ms: 100 })
             .filter(|struck| struck.at_ms < 1_000 * trial.seconds);
         Some(RunReport { struck: struck.collect(), problems, ..RunReport::default() })
     }

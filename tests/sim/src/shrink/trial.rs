@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{run::Plan, workload::Workload};
+use crate::{claims::Workload, run::Plan};
 
 /// A run, whole or in part.
 #[derive(Debug, Clone, PartialEq, Eq)]

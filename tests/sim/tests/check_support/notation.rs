@@ -50,11 +50,11 @@ impl Asked {
 }
 
 pub fn get(key: &str) -> Asked {
-    Asked::new(Op::Get, key)
+    Asked::new(Op::KeyGet, key)
 }
 
 pub fn set(key: &str, value: &str) -> Asked {
-    Asked::new(Op::Set, key).with(|event| event.value = Some(Datum::Text(value.into())))
+    Asked::new(Op::KeySet, key).with(|event| event.value = Some(Datum::Text(value.into())))
 }
 
 pub fn cas(key: &str, value: &str, condition: impl FnOnce(&mut Event)) -> Asked {
@@ -62,7 +62,7 @@ pub fn cas(key: &str, value: &str, condition: impl FnOnce(&mut Event)) -> Asked 
 }
 
 pub fn delete(key: &str) -> Asked {
-    Asked::new(Op::Delete, key)
+    Asked::new(Op::KeyDelete, key)
 }
 
 pub fn lock(op: Op, name: &str, owner: &str) -> Asked {
@@ -78,11 +78,11 @@ pub fn release(name: &str, owner: &str) -> Asked {
 }
 
 pub fn next(name: &str) -> Asked {
-    Asked::new(Op::SeqNext, name)
+    Asked::new(Op::SequenceNext, name)
 }
 
 pub fn reserve(name: &str, count: u64) -> Asked {
-    Asked::new(Op::SeqReserve, name).with(|event| event.count = Some(count))
+    Asked::new(Op::SequenceReserve, name).with(|event| event.count = Some(count))
 }
 
 /// An answer that carries a revision.

@@ -175,7 +175,7 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let mut text = format!(
         "{verdict}: seed {}, {} profile, {} nodes, {} clients, {:.0} s\n  {} answered, {} unknown, {} failed; {} sent \
-         twice; {} rounds, {} answers demanded; {} full disks noticed, {} writes \
+         twice, {} keys ended, {} scans, {} reads back, {} writes fenced; {} rounds, {} answers demanded; {} full disks noticed, {} writes \
          refused for want of room, {} packets over slow or lossy wires\n  faults: {}\n",
         report.seed,
         report.profile.name(),
@@ -186,6 +186,10 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
         report.unknown,
         report.failed,
         report.duplicates,
+        report.ended_keys,
+        report.scans,
+        report.reads_back,
+        report.fenced_writes,
         report.rounds,
         report.demanded,
         report.full_disks,

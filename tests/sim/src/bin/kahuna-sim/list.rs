@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kahuna_sim::{nemesis::Fault, workload::Workload};
+use kahuna_sim::{claims::Workload, nemesis::SimFault};
 
 fn items<T: Ord>(text: &str, item: impl Fn(&str) -> Option<T>) -> Result<BTreeSet<T>, String> {
     let words = text.split(',').filter(|word| !word.is_empty());
@@ -17,8 +17,8 @@ pub(crate) fn workloads(text: &str) -> Result<BTreeSet<Workload>, String> {
     items(text, Workload::named)
 }
 
-pub(crate) fn faults(text: &str) -> Result<BTreeSet<Fault>, String> {
-    items(text, |word| Fault::ALL.map(|(fault, _)| fault).into_iter().find(|fault| fault.name() == word))
+pub(crate) fn faults(text: &str) -> Result<BTreeSet<SimFault>, String> {
+    items(text, |word| SimFault::ALL.map(|(fault, _)| fault).into_iter().find(|fault| fault.name() == word))
 }
 
 #[cfg(test)]
@@ -31,6 +31,6 @@ mod tests {
         assert_eq!(numbers("3,1"), Ok([1, 3].into()));
         assert!(numbers("3,x").is_err());
         assert_eq!(workloads("locks"), Ok([Workload::Locks].into()));
-        assert_eq!(faults("power_loss,kill"), Ok([Fault::Kill, Fault::PowerLoss].into()));
+        assert_eq!(faults("power_loss,kill"), Ok([SimFault::Kill, SimFault::PowerLoss].into()));
     }
 }

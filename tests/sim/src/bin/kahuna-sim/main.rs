@@ -10,7 +10,7 @@ mod shrink;
 use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use kahuna_sim::{check::Verdict, cli, nemesis::Fault, workload::Workload};
+use kahuna_sim::{check::Verdict, claims::Workload, cli, nemesis::SimFault};
 
 #[derive(Parser)]
 #[command(
@@ -69,7 +69,7 @@ struct RunArgs {
     only_workloads: Option<BTreeSet<Workload>>,
     /// A run in which faults of all these kinds happen counts as broken
     #[arg(long, value_parser = list::faults, conflicts_with = "many", hide = true)]
-    forbid: Option<BTreeSet<Fault>>,
+    forbid: Option<BTreeSet<SimFault>>,
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     output: Format,

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kahuna_sim::{check::Verdict, nemesis::Fault, run::RunReport};
+use kahuna_sim::{check::Verdict, nemesis::SimFault, run::RunReport};
 use serde::Serialize;
 
 use crate::{Format, RunArgs, exit_code, one::plain, verdict_name};
@@ -195,7 +195,7 @@ impl Summary {
             ("fenced_writes", self.fenced_writes),
         ];
         self.zeros.extend(counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| (*name).to_owned()));
-        let never = Fault::ALL.iter().map(|(fault, _)| fault.name()).filter(|name| !self.faults.contains_key(name));
+        let never = SimFault::ALL.iter().map(|(fault, _)| fault.name()).filter(|name| !self.faults.contains_key(name));
         self.zeros.extend(never);
         self.outcome = Some(match (self.failed_seeds.is_empty(), self.unknown_seeds.is_empty()) {
             (false, _) => Verdict::Invalid,

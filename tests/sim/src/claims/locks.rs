@@ -6,33 +6,25 @@
 //!
 //! Each lock guards the key of its name: what holders write there carries their token, and past holders try it too.
 
-use std::time::Duration;
-
 use kahuna_client::Reply;
 use kahuna_protocol::{
     Outcome as Answer, ReadLevel,
     key::{Condition, KeySet, LockGuard, NotSet, Unmet},
     lock::{Acquired, LockAcquire, LockExtend, LockInfo, LockRelease},
 };
-use kahuna_shards::env::Env;
 
-use super::Process;
-use crate::{Sim, check::Op, finding::Judge};
+use super::{Asks, Process, names::Names};
+use crate::finding::Judge;
 
-const LOCKS: u64 = 3;
 /// Leases in milliseconds: some end by themselves while their holder waits for an answer.
 const TTL_MS: (u64, u64) = (300, 4_000);
 /// How long a holder keeps its lock, in milliseconds.
 const HOLD_MS: (u64, u64) = (1, 300);
 
-fn lock(number: u64) -> String {
-    format!("lock-{number}")
-}
-
-impl Process {
+impl<A: Asks> Process<A> {
     /// Takes a lock, perhaps extends it, and perhaps leaves its release to time.
     pub(super) async fn lock_step(&mut self) {
-        let name = lock(self.rng.below(LOCKS));
+        let name = self.names().lock(self.rng.below(self.habits.locks));
         if self.rng.below(6) == 0 {
             return self.info(&name).await;
         }
@@ -43,16 +35,16 @@ impl Process {
         }
         let Some(token) = self.acquire(&name).await else { return };
         self.left = Some((name.clone(), token));
-        self.hold().await;
+        self.pause(HOLD_MS).await;
         if self.rng.below(2) == 0 {
             self.write_guarded(&name, token).await;
         }
         if self.rng.below(3) == 0 {
             self.extend(&name).await;
-            self.hold().await;
+            self.pause(HOLD_MS).await;
         }
         if self.rng.below(5) > 0 && self.release(&name).await {
-            self.recorder.fences.borrow_mut().named(&name).released(token, Sim::boot_clock());
+            self.recorder.books.fences().named(&name).released(token, self.recorder.now());
         }
     }
 
@@ -63,16 +55,16 @@ impl Process {
         let guard = LockGuard { name: name.into(), token };
         let condition = Condition { if_lock: Some(guard), ..Condition::default() };
         let set = KeySet { key: name.into(), value, ttl_ms: None, condition, no_history: false };
-        let begun = Sim::boot_clock();
-        let answer = self.ask(ReadLevel::Linearizable, &format!("a write under {name}"), set.into()).await;
-        let ended = Sim::boot_clock();
+        let begun = self.recorder.now();
+        let answer = self.ask(ReadLevel::Linearizable, &format!("a write under {name}"), set).await;
+        let ended = self.recorder.now();
         match answer {
             Ok(Answer::Set(done)) => {
-                self.recorder.fences.borrow_mut().named(name).applied(token, begun, done.revision);
+                self.recorder.books.fences().named(name).applied(token, begun, done.revision);
             }
             Ok(Answer::NotSet(NotSet { why: Unmet::Lock, .. })) => {
-                self.recorder.fences.borrow_mut().named(name).refused();
-                if self.recorder.reliance.borrow().is_relying(name, self.number, ended) {
+                self.recorder.books.fences().named(name).refused();
+                if self.recorder.books.reliance().is_relying(name, self.number, ended) {
                     let text = format!(
                         "process {} relies on {name}, and its write with token {token} is refused",
                         self.number
@@ -85,41 +77,31 @@ impl Process {
         }
     }
 
-    pub(super) async fn look_at_locks(&mut self) {
-        for number in 0..LOCKS {
-            self.info(&lock(number)).await;
+    pub(super) async fn look_at_locks(&mut self, names: &Names) {
+        for number in 0..self.habits.locks {
+            self.info(&names.lock(number)).await;
         }
     }
 
-    async fn hold(&self) {
-        Sim::sleep(Duration::from_millis(self.rng.between(HOLD_MS.0, HOLD_MS.1))).await;
-    }
-
-    fn owner(&self) -> String {
-        format!("owner-{}", self.number)
+    fn owner(&self) -> Vec<u8> {
+        format!("owner-{}", self.number).into_bytes()
     }
 
     /// The token of the grant, if there is one.
     async fn acquire(&mut self, name: &str) -> Option<u64> {
         let ttl_ms = self.rng.between(TTL_MS.0, TTL_MS.1);
-        let mut invoked = self.invocation(Op::LockAcquire, name);
-        (invoked.owner, invoked.ttl_ms) = (Some(self.owner()), Some(ttl_ms));
-        let request = LockAcquire { name: name.into(), owner: self.owner().into(), ttl_ms, wait_ms: 0 };
-        let reply = self.operate(invoked, request.into()).await?;
+        let reply = self.operate(LockAcquire { name: name.into(), owner: self.owner(), ttl_ms, wait_ms: 0 }).await?;
         let Answer::Acquired(Acquired { token, .. }) = reply.outcome else { return None };
-        self.recorder.fences.borrow_mut().named(name).granted(token, Sim::boot_clock());
+        self.recorder.books.fences().named(name).granted(token, self.recorder.now());
         self.rely_on(name, &reply);
         Some(token)
     }
 
     async fn extend(&mut self, name: &str) {
         let ttl_ms = self.rng.between(TTL_MS.0, TTL_MS.1);
-        let mut invoked = self.invocation(Op::LockExtend, name);
-        (invoked.owner, invoked.ttl_ms) = (Some(self.owner()), Some(ttl_ms));
         // From now on the lease may be the shorter one.
         self.rely_no_more(name);
-        let request = LockExtend { name: name.into(), owner: self.owner().into(), ttl_ms };
-        let reply = self.operate(invoked, request.into()).await;
+        let reply = self.operate(LockExtend { name: name.into(), owner: self.owner(), ttl_ms }).await;
         if let Some(reply) = reply.filter(|reply| matches!(reply.outcome, Answer::LockExtended(_))) {
             self.rely_on(name, &reply);
         }
@@ -127,29 +109,23 @@ impl Process {
 
     /// Gives the lock back; whether that is known to be done.
     async fn release(&mut self, name: &str) -> bool {
-        let mut invoked = self.invocation(Op::LockRelease, name);
-        invoked.owner = Some(self.owner());
         self.rely_no_more(name);
-        let request = LockRelease { name: name.into(), owner: self.owner().into() };
-        let reply = self.operate(invoked, request.into()).await;
+        let reply = self.operate(LockRelease { name: name.into(), owner: self.owner() }).await;
         reply.is_some_and(|reply| matches!(reply.outcome, Answer::Released(_)))
     }
 
     async fn info(&mut self, name: &str) {
-        let invoked = self.invocation(Op::LockInfo, name);
-        self.operate(invoked, LockInfo { name: name.into() }.into()).await;
+        self.operate(LockInfo { name: name.into() }).await;
     }
 
     fn rely_no_more(&self, name: &str) {
-        self.recorder.reliance.borrow_mut().ends(name, self.number);
+        self.recorder.books.reliance().ends(name, self.number);
     }
 
     fn rely_on(&self, name: &str, reply: &Reply) {
-        let Some(until) = reply.safe_until else {
-            let text = format!("a grant of {name} without a time to rely on it");
-            return self.recorder.problem(Judge::Protocol, text);
-        };
-        let found = self.recorder.reliance.borrow_mut().begins(name, self.number, until, Sim::boot_clock());
-        found.into_iter().for_each(|finding| self.recorder.find(finding));
+        match reply.safe_until {
+            Some(until) => self.recorder.rely_on(name, self.number, until),
+            None => self.recorder.problem(Judge::Protocol, format!("a grant of {name} without a time to rely on it")),
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 /// What is known of some names.
 #[derive(Debug)]
-pub(super) struct Named<T> {
+pub(crate) struct Named<T> {
     /// The oldest first.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     known: BTreeMap<String, T>,
 }
 
@@ -18,14 +18,14 @@ impl<T> Default for Named<T> {
 
 impl<T: Default> Named<T> {
     /// What is known of `name`; it comes to be when it is asked for first.
-    pub(super) fn named(&mut self, name: &str) -> &mut T {
+    pub(crate) fn named(&mut self, name: &str) -> &mut T {
         if !self.known.contains_key(name) {
             self.names.push(name.to_owned());
         }
         self.known.entry(name.to_owned()).or_default()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.known.iter().map(|(name, known)| (name.as_str(), known))
     }
 }

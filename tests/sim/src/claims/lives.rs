@@ -10,11 +10,9 @@ use kahuna_protocol::{
     Outcome as Answer, ReadLevel, Request,
     key::{Condition, KeyDelete, KeyExtend, KeyGet, KeyPersist, KeySet},
 };
-use kahuna_shards::env::Env;
 
-use super::Process;
+use super::{Asks, Process};
 use crate::{
-    Sim,
     check::{KeyLife, Left},
     finding::Judge,
 };
@@ -25,7 +23,7 @@ const TTL_MS: (u64, u64) = (50, 1_500);
 const SHORT_TTL_MS: (u64, u64) = (50, 300);
 /// Around its end it is read so often, and so far apart at most, in milliseconds.
 const LOOKS: u64 = 5;
-const LOOK_MS: u64 = 150;
+const LOOK_MS: (u64, u64) = (1, 150);
 /// Of so many reads one is of any key; the others are of the newest few.
 const OLD_ONE_IN: u64 = 4;
 const NEWEST: usize = 8;
@@ -38,7 +36,7 @@ enum Change {
     Move(Option<Duration>),
 }
 
-impl Process {
+impl<A: Asks> Process<A> {
     pub(super) async fn life_step(&mut self) {
         match self.rng.below(10) {
             0..5 => {
@@ -64,7 +62,7 @@ impl Process {
     }
 
     fn draw_life(&self) -> Option<String> {
-        let lives = self.recorder.lives.borrow();
+        let lives = self.recorder.books.lives();
         let from = if self.rng.below(OLD_ONE_IN) == 0 { 0 } else { lives.names.len().saturating_sub(NEWEST) };
         let names = &lives.names[from..];
         names.get(self.rng.below(names.len() as u64) as usize).cloned()
@@ -85,9 +83,9 @@ impl Process {
         let key = self.own_life();
         let ttl = self.draw_ttl(SHORT_TTL_MS);
         self.write_life(Some(ttl)).await;
-        Sim::sleep(ttl).await;
+        self.asker.pause(ttl).await;
         for _ in 0..LOOKS {
-            Sim::sleep(Duration::from_millis(self.rng.between(1, LOOK_MS))).await;
+            self.pause(LOOK_MS).await;
             self.read_life(&key).await;
         }
     }
@@ -95,8 +93,8 @@ impl Process {
     async fn read_life(&mut self, key: &str) {
         let request = KeyGet { key: key.into(), revision: None, as_of: None };
         let level = if self.rng.below(4) == 0 { ReadLevel::Lease } else { ReadLevel::Linearizable };
-        let begun = Sim::boot_clock();
-        let seen = match self.ask(level, key, request.into()).await {
+        let begun = self.recorder.now();
+        let seen = match self.ask(level, key, request).await {
             Ok(Answer::Value(value)) => Some(String::from_utf8_lossy(&value.value).into_owned()),
             Ok(Answer::NotFound(_)) => None,
             Ok(other) => {
@@ -104,17 +102,17 @@ impl Process {
             }
             Err(_) => return,
         };
-        self.with_life(key, |life| life.read(begun, Sim::boot_clock(), seen));
+        self.with_life(key, |life| life.read(begun, self.recorder.now(), seen));
     }
 
     async fn change_life(&mut self, change: Change) {
         let key = self.own_life();
         let before = self.with_life(&key, |life| life.value());
         let (left, request) = say(&key, change, before.clone());
-        let begun = Sim::boot_clock();
+        let begun = self.recorder.now();
         self.with_life(&key, |life| life.begins(begun, left));
         let answer = self.ask(ReadLevel::Linearizable, &key, request).await;
-        let ended = Sim::boot_clock();
+        let ended = self.recorder.now();
         self.with_life(&key, |life| match &answer {
             Ok(Answer::Set(_)) => life.ended(ended),
             Ok(Answer::Deleted(_) | Answer::KeyExtended(_)) => {
@@ -137,7 +135,7 @@ impl Process {
     }
 
     fn with_life<T>(&self, key: &str, note: impl FnOnce(&mut KeyLife) -> T) -> T {
-        note(self.recorder.lives.borrow_mut().named(key))
+        note(self.recorder.books.lives().named(key))
     }
 }
 

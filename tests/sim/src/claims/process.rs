@@ -1,21 +1,19 @@
 //! One client process: draws what it does, does it, writes down what came of it.
 
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kahuna_client::{CallOptions, ClientError, Reply};
 use kahuna_protocol::{ErrorCode, Outcome as Answer, ReadLevel, Request};
-use kahuna_shards::env::Env;
 
-use super::{
-    Workload,
-    kinds::Rota,
-    recorder::{Recorder, fill},
-};
+use super::{Asks, Habits, Workload, kinds::Rota, names::Names};
 use crate::{
-    Sim, SimRng,
-    check::{Event, Kind, Op},
-    cluster::SimClient,
+    SimRng,
+    check::{Event, Kind},
     finding::{Finding, Judge},
+    recorder::{
+        Recorder,
+        words::{fill, invocation},
+    },
 };
 
 /// How long it waits for an answer, in milliseconds: shorter than some faults, longer than others.
@@ -23,18 +21,14 @@ const PATIENCE_MS: (u64, u64) = (1_000, 8_000);
 
 /// A client and what it does.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process<A> {
     pub(super) number: u64,
-    pub(super) client: SimClient,
-    pub(super) endpoints: Vec<String>,
-    pub(super) recorder: Rc<Recorder>,
+    pub(super) asker: A,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) habits: Habits,
     /// Of the step that is done now.
     pub(super) rng: SimRng,
     rota: Rota,
-    /// How long it thinks between two operations at most, in milliseconds.
-    pub(super) think_ms: u64,
-    /// What it does; steps of other kinds are left out, and the others stay what they were.
-    workloads: BTreeSet<Workload>,
     pub(super) writes: u64,
     /// The keys with a time to live, and the buckets, that it has given up.
     pub(super) lives: u64,
@@ -45,43 +39,20 @@ pub struct Process {
     pub(super) seen: Option<(String, Option<String>, u64)>,
 }
 
-impl Process {
-    /// The process `number` with a session of its own, which thinks up to `think_ms` milliseconds between two operations and
-    /// does only what is among `workloads`. To be called by a task of the process.
-    pub fn new(
-        number: u64,
-        endpoints: Vec<String>,
-        recorder: Rc<Recorder>,
-        rng: SimRng,
-        think_ms: u64,
-        workloads: BTreeSet<Workload>,
-    ) -> Self {
-        let client = SimClient::new(endpoints.clone());
+impl<A: Asks> Process<A> {
+    /// The process `number`, which draws what it does from `rng`.
+    pub(crate) fn new(number: u64, asker: A, recorder: Arc<Recorder>, habits: Habits, rng: SimRng) -> Self {
         let rota = Rota::new(&rng);
         let (writes, lives, given_up, left, seen) = (0, 0, 0, None, None);
-        Self {
-            number,
-            client,
-            endpoints,
-            recorder,
-            rng,
-            rota,
-            think_ms,
-            workloads,
-            writes,
-            lives,
-            given_up,
-            left,
-            seen,
-        }
+        Self { number, asker, recorder, habits, rng, rota, writes, lives, given_up, left, seen }
     }
 
     /// Thinks, then does one operation or a few that belong together.
-    pub async fn step(&mut self) {
+    pub(crate) async fn step(&mut self) {
         let (workload, rng) = self.rota.next();
         self.rng = rng;
-        Sim::sleep(Duration::from_millis(self.rng.between(1, self.think_ms))).await;
-        if !self.workloads.contains(&workload) {
+        self.pause(self.habits.think_ms).await;
+        if !self.habits.workloads.contains(&workload) {
             return;
         }
         match workload {
@@ -95,61 +66,83 @@ impl Process {
         }
     }
 
-    /// Makes what the workloads take for granted.
-    pub async fn prepare(&mut self) {
-        self.create_sequences().await;
+    /// Makes what the claims take for granted, within `patience`.
+    pub(crate) async fn prepare(&mut self, patience: Duration) {
+        self.create_sequences(patience).await;
     }
 
     /// Reads everything once, so that the history says what became of the last writes.
-    pub async fn read_all(&mut self) {
-        self.read_registers().await;
-        self.look_at_locks().await;
+    pub(crate) async fn read_all(&mut self) {
+        for names in self.habits.naming.until(self.recorder.now()) {
+            self.read_registers(&names).await;
+            self.look_at_locks(&names).await;
+        }
         self.draw_from_all().await;
     }
 
-    pub(super) fn invocation(&self, op: Op, name: &str) -> Event {
-        Event::new(self.number, Kind::Invoke, op, name, now_ns())
+    /// Waits for so many milliseconds, drawn from a range.
+    pub(super) async fn pause(&self, (least, most): (u64, u64)) {
+        self.asker.pause(Duration::from_millis(self.rng.between(least, most))).await;
+    }
+
+    /// What this process's keys, locks and sequences are called now.
+    pub(super) fn names(&self) -> Names {
+        self.habits.naming.of(self.number, self.recorder.now())
+    }
+
+    pub(super) fn invocation(&self, request: &Request) -> Event {
+        let invoked = invocation(self.number, request, self.recorder.now_ns());
+        invoked.expect("what the history has no words for is asked with `ask`")
     }
 
     /// Asks, waits, and writes down the invocation and what came of it. `None` unless it was answered.
-    pub(super) async fn operate(&mut self, invoked: Event, request: Request) -> Option<Reply> {
-        self.operate_at(ReadLevel::Linearizable, invoked, request).await
+    pub(super) async fn operate(&mut self, request: impl Into<Request>) -> Option<Reply> {
+        self.operate_at(ReadLevel::Linearizable, request).await
     }
 
     /// The same, for a read that may show less than everything.
-    pub(super) async fn operate_at(&mut self, read: ReadLevel, invoked: Event, request: Request) -> Option<Reply> {
-        self.recorder.begin(&invoked, Sim::boot_clock());
+    pub(super) async fn operate_at(&mut self, read: ReadLevel, request: impl Into<Request>) -> Option<Reply> {
+        let request = request.into();
+        let invoked = self.invocation(&request);
+        self.recorder.begin(&invoked);
         let answer = self.call(read, &format!("{:?} {:?}", invoked.op, invoked.key), request).await;
-        let (completed, finding) = complete(&invoked, &answer, now_ns());
-        finding.into_iter().for_each(|finding| self.recorder.find(finding));
-        self.recorder.end(completed);
+        let (completed, finding) = complete(&invoked, &answer, self.recorder.now_ns());
+        self.recorder.find(finding);
+        self.recorder.end(&completed);
         answer.ok()
     }
 
     /// Asks for something that a judge of its own writes down.
-    pub(super) async fn ask(&mut self, read: ReadLevel, what: &str, request: Request) -> Result<Answer, ClientError> {
-        let reply = self.call(read, what, request).await?;
+    pub(super) async fn ask(
+        &mut self,
+        read: ReadLevel,
+        what: &str,
+        request: impl Into<Request>,
+    ) -> Result<Answer, ClientError> {
+        let reply = self.call(read, what, request.into()).await?;
         self.recorder.count_ack();
         Ok(reply.outcome)
     }
 
     /// Asks and waits. While answers are demanded, there must be one in time.
     async fn call(&mut self, read: ReadLevel, what: &str, request: Request) -> Result<Reply, ClientError> {
-        let patience = Duration::from_millis(self.rng.between(PATIENCE_MS.0, PATIENCE_MS.1));
-        let began = Sim::boot_clock();
-        let demand = self.recorder.demand.get();
+        let mut patience = Duration::from_millis(self.rng.between(PATIENCE_MS.0, PATIENCE_MS.1));
+        let demand = self.recorder.demand.begins(self.number);
+        if demand.is_some() {
+            patience = patience.max(self.habits.patience_on_demand);
+        }
+        let began = self.recorder.now();
         let options = CallOptions { timeout: Some(patience), read, ..CallOptions::default() };
-        let answer = self.client.call_with(request, options).await;
-        let took = Sim::boot_clock() - began;
+        let answer = self.asker.call(request, options).await;
         if let Some(bound) = demand {
-            self.recorder.demanded.set(self.recorder.demanded.get() + 1);
-            let finding = judge_time(what, &answer, took, bound);
-            finding.into_iter().for_each(|finding| self.recorder.find(finding));
+            let took = self.recorder.now() - began;
+            self.recorder.find(judge_time(&format!("{what} of process {}", self.number), &answer, took, bound));
+            self.recorder.demand.met(self.number);
         }
         if let Err(error @ ClientError::Protocol(_)) = &answer {
             self.recorder.problem(Judge::Protocol, error.to_string());
         }
-        judge_validity(what, &answer).into_iter().for_each(|finding| self.recorder.find(finding));
+        self.recorder.find(judge_validity(what, &answer));
         answer
     }
 }
@@ -190,8 +183,4 @@ pub(crate) fn judge_validity(what: &str, answer: &Result<Reply, ClientError>) ->
     let error = answer.as_ref().err()?;
     matches!(error.code()?, ErrorCode::Expired | ErrorCode::Forgotten | ErrorCode::BadRequest)
         .then(|| Finding::new(Judge::Validity, format!("{what} was refused: {error}")))
-}
-
-pub(super) fn now_ns() -> u64 {
-    u64::try_from(Sim::boot_clock().as_nanos()).expect("584 years")
 }

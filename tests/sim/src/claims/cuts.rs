@@ -3,34 +3,27 @@
 //! Every process writes a bucket of its own, its keys in turn, and scans its own and others', page by page. Between the pages
 //! of its own it writes on. After a write of unknown outcome it begins another bucket.
 
-use std::time::Duration;
-
 use kahuna_client::scan::ScanCursor;
 use kahuna_protocol::{
     Outcome as Answer, ReadLevel,
     key::{Condition, KeyScan, KeySet, Page},
 };
-use kahuna_shards::env::Env;
 
-use super::Process;
-use crate::{Sim, check::Turns, finding::Judge};
+use super::{Asks, Process};
+use crate::{finding::Judge, recorder::BUCKET_KEYS as KEYS};
 
-/// Keys of a bucket, and of a page.
-const KEYS: usize = 5;
+/// Keys of a page.
 const PAGE: u32 = 2;
 /// Most writes at one go: together with those before a scan, fewer than the revisions that are kept of each key.
 const WRITES: u64 = 4;
 /// Others' buckets that are scanned are among the newest few.
 const NEWEST: usize = 8;
 
-/// The writes of a bucket and the scans of it.
-pub(super) type Bucket = Turns<KEYS>;
-
 fn key(bucket: &str, number: usize) -> String {
     format!("{bucket}/{number}")
 }
 
-impl Process {
+impl<A: Asks> Process<A> {
     pub(super) async fn cut_step(&mut self) {
         match self.rng.below(4) {
             0 => self.write_some().await,
@@ -48,7 +41,7 @@ impl Process {
     }
 
     fn draw_bucket(&self) -> Option<String> {
-        let buckets = self.recorder.buckets.borrow();
+        let buckets = self.recorder.books.buckets();
         let newest = &buckets.names[buckets.names.len().saturating_sub(NEWEST)..];
         newest.get(self.rng.below(newest.len() as u64) as usize).cloned()
     }
@@ -64,7 +57,7 @@ impl Process {
     /// The next write to this process's bucket; false when nobody knows what became of it.
     async fn write_in_turn(&mut self) -> bool {
         let bucket = self.own_bucket();
-        let (number, value) = self.recorder.buckets.borrow_mut().named(&bucket).begins(Sim::boot_clock());
+        let (number, value) = self.recorder.books.buckets().named(&bucket).begins(self.recorder.now());
         let (key, value) = (key(&bucket, number), value.to_string());
         let set = KeySet {
             key: key.clone().into(),
@@ -73,9 +66,9 @@ impl Process {
             condition: Condition::default(),
             no_history: false,
         };
-        match self.ask(ReadLevel::Linearizable, &key, set.into()).await {
+        match self.ask(ReadLevel::Linearizable, &key, set).await {
             Ok(Answer::Set(_)) => {
-                self.recorder.buckets.borrow_mut().named(&bucket).ended(Sim::boot_clock());
+                self.recorder.books.buckets().named(&bucket).ended(self.recorder.now());
                 return true;
             }
             Ok(other) => self.recorder.problem(Judge::Protocol, format!("{other:?} in answer to a set of {key}")),
@@ -95,13 +88,13 @@ impl Process {
             as_of: None,
             keys_only: false,
         });
-        let (begun, mut cut_by) = (Sim::boot_clock(), None);
+        let (begun, mut cut_by) = (self.recorder.now(), None);
         let mut seen = vec![None; KEYS];
         while let Some(request) = cursor.request() {
             if cut_by.is_some() {
                 self.between_pages(bucket).await;
             }
-            let page = match self.ask(ReadLevel::Linearizable, bucket, request.into()).await {
+            let page = match self.ask(ReadLevel::Linearizable, bucket, request).await {
                 Ok(Answer::Page(page)) => page,
                 // The cut is not kept any more, or nobody answers: nothing was said of it.
                 Ok(Answer::Compacted(_)) | Err(_) => return,
@@ -110,14 +103,14 @@ impl Process {
                     return self.recorder.problem(Judge::Protocol, text);
                 }
             };
-            cut_by.get_or_insert_with(Sim::boot_clock);
+            cut_by.get_or_insert_with(|| self.recorder.now());
             if let Err(text) = add(bucket, &page, &mut seen) {
                 return self.recorder.problem(Judge::Cut, text);
             }
             cursor.advance(&page);
         }
         let cut_by = cut_by.expect("a scan has a first page");
-        self.recorder.buckets.borrow_mut().named(bucket).scanned(begun, cut_by, Sim::boot_clock(), seen);
+        self.recorder.books.buckets().named(bucket).scanned(begun, cut_by, self.recorder.now(), seen);
     }
 
     /// The bucket goes on while it is scanned: by this process if it is its own, else perhaps by the other one.
@@ -125,7 +118,7 @@ impl Process {
         if bucket == self.own_bucket() {
             self.write_some().await;
         } else {
-            Sim::sleep(Duration::from_millis(self.rng.between(1, self.think_ms))).await;
+            self.pause(self.habits.think_ms).await;
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use kahuna_protocol::{Outcome as Answer, ReadLevel, key::KeyGet};
 
-use super::{Process, registers::draw_key};
+use super::{Asks, Process};
 use crate::finding::Judge;
 
 /// How many revisions back one is read: most are kept, some are gone.
 const BACK: u64 = 6;
 
-impl Process {
+impl<A: Asks> Process<A> {
     pub(super) async fn past_step(&mut self) {
-        let key = draw_key(&self.rng);
+        let key = self.draw_key();
         match self.rng.below(3) {
             0 => self.read_revision(&key).await,
             1 => self.read_at_a_time(&key).await,
@@ -20,7 +20,7 @@ impl Process {
 
     fn draw_known(&self, key: &str) -> Option<(u64, Option<u64>)> {
         let back = self.rng.below(BACK) as usize;
-        self.recorder.revisions.borrow().pick(key, back)
+        self.recorder.books.revisions().pick(key, back)
     }
 
     /// Reads a revision that is known, one of the newest few: it says what it said before, or that it is gone.
@@ -28,7 +28,7 @@ impl Process {
         let Some((revision, _)) = self.draw_known(key) else { return };
         let request = KeyGet { key: key.into(), revision: Some(revision), as_of: None };
         let Some(seen) = self.read_past(ReadLevel::Linearizable, request).await else { return };
-        let mut revisions = self.recorder.revisions.borrow_mut();
+        let mut revisions = self.recorder.books.revisions();
         revisions.read_back(key, revision, seen.revision, seen.value.as_deref(), seen.written);
     }
 
@@ -37,7 +37,7 @@ impl Process {
         let Some((_, Some(time))) = self.draw_known(key) else { return };
         let request = KeyGet { key: key.into(), revision: None, as_of: Some(time) };
         let Some(seen) = self.read_past(ReadLevel::Linearizable, request).await else { return };
-        let mut revisions = self.recorder.revisions.borrow_mut();
+        let mut revisions = self.recorder.books.revisions();
         revisions.read_at(key, time, seen.revision, seen.value.as_deref(), seen.written);
     }
 
@@ -46,13 +46,13 @@ impl Process {
         let request = KeyGet { key: key.into(), revision: None, as_of: None };
         let Some(seen) = self.read_past(ReadLevel::Stale, request).await else { return };
         if let Some(value) = seen.value {
-            self.recorder.revisions.borrow_mut().see(key, seen.revision, Some(&value), seen.written);
+            self.recorder.books.revisions().see(key, seen.revision, Some(&value), seen.written);
         }
     }
 
     async fn read_past(&mut self, level: ReadLevel, request: KeyGet) -> Option<Seen> {
         let what = format!("{request:?}");
-        match self.ask(level, &what, request.into()).await {
+        match self.ask(level, &what, request).await {
             Ok(Answer::Value(value)) => Some(Seen {
                 revision: value.revision,
                 value: Some(String::from_utf8_lossy(&value.value).into_owned()),
