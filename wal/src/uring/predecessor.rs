@@ -68,7 +68,12 @@ fn wait_until_free(file: File, mut held: impl FnMut()) -> io::Result<()> {
         locked => return Ok(locked?),
     }
     let (sender, locked) = mpsc::channel();
-    let wait = move || sender.send(retry_on_intr(|| flock(&file, FlockOperation::LockExclusive)));
+    let wait = move || {
+        let locked = retry_on_intr(|| flock(&file, FlockOperation::LockExclusive));
+        // Before the caller is told: it may look at the file again at once.
+        drop(file);
+        sender.send(locked)
+    };
     thread::Builder::new().name("kahuna-held".to_owned()).spawn(wait)?;
     loop {
         held();
