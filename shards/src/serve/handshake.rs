@@ -69,7 +69,7 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
 }
 
 /// Takes over a client that another shard greeted.
-pub fn adopt_client<E: Env>(
+pub(super) fn adopt_client<E: Env>(
     shard: &Rc<Shard<E>>,
     connection: Detached<E>,
     hello: Hello,

@@ -5,6 +5,7 @@
 //!                 │ wished for another shard        ├─▶ dispatch: whose is ──┼─▶ request lane (other shard)
 //!                 └──────────── hand-over ──▶       │   this name?           ├─▶ peer link (other node), once
 //!   peer ────▶ link ─▶ forwarded ───────────────────┘                        └─▶ the node itself (map, status)
+//!   shard ───▶ lane ─▶ arrivals: its requests to their groups, connections that were handed over, news of the node
 //!   answer ◀── outbox: all that are ready, one write
 //! ```
 //! A body is validated once, where it comes in, and travels as the bytes it came in, until it is answered: see
@@ -21,6 +22,5 @@ mod outbox;
 mod system_requests;
 
 pub use arrivals::ControlHandler;
-pub use handshake::adopt_client;
 pub use listener::listen_to_clients;
 pub use outbox::Outbox;
