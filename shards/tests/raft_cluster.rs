@@ -2,9 +2,12 @@
 
 mod raft_support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kahuna_machine::{Effects, Interest};
 use kahuna_protocol::{ErrorCode, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
@@ -44,6 +47,33 @@ fn every_replica_applies_the_same() {
             assert_eq!(seen.replica, Some(replica_id(leader.number)));
             assert_eq!(seen.incarnation, Some(incarnation(leader.number)));
             assert_eq!(node.replica.members(), members(&[1, 2, 3]));
+        }
+    });
+}
+
+#[test]
+fn whoever_listens_learns_what_each_entry_brought_about_on_every_replica() {
+    on_shard(async |dir| {
+        let nodes = three(dir, Options::default()).await;
+        let leader = &nodes[leader_among(&all(&nodes)).await];
+        let heard: Vec<Rc<RefCell<Vec<u64>>>> = nodes.iter().map(|_| Rc::default()).collect();
+        leader.set("before anybody listens", b"0").await;
+        for node in &nodes {
+            node.catch_up_with(leader).await;
+        }
+        for (node, heard) in nodes.iter().zip(&heard) {
+            let heard = heard.clone();
+            let note = move |effects: Effects| {
+                heard.borrow_mut().extend(effects.changed.iter().map(|changed| changed.revision));
+            };
+            node.replica.listen(Interest { keys: true, locks: false }, Rc::new(note));
+        }
+        for value in [b"1", b"2", b"3"] {
+            leader.set("k", value).await;
+        }
+        for (node, heard) in nodes.iter().zip(&heard) {
+            node.catch_up_with(leader).await;
+            assert_eq!(*heard.borrow(), [1, 2, 3], "node {}", node.number);
         }
     });
 }

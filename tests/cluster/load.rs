@@ -155,7 +155,7 @@ impl Worker {
     }
 
     fn get(&mut self, key: &str) {
-        let invoked = self.invoke(Op::Get, key);
+        let invoked = self.invoke(Op::KeyGet, key);
         let answer = self.client.get(key);
         if let Ok(GetAnswer::Value(value)) = &answer {
             self.seen = Some((key.to_owned(), value.revision));
@@ -180,7 +180,7 @@ impl Worker {
     fn set(&mut self, key: &str, if_revision: Option<u64>) {
         self.writes += 1;
         let value = format!("{}-{}", self.process, self.writes);
-        let op = if if_revision.is_some() { Op::Cas } else { Op::Set };
+        let op = if if_revision.is_some() { Op::Cas } else { Op::KeySet };
         let mut invoked = self.invoke(op, key);
         invoked.value = Some(Datum::Text(value.clone()));
         invoked.if_revision = if_revision;
@@ -240,7 +240,7 @@ impl Worker {
 
     fn next_value(&mut self) {
         let sequence = format!("sequence-{}", self.rng.random_range(0..SEQUENCES));
-        let invoked = self.invoke(Op::SeqNext, &sequence);
+        let invoked = self.invoke(Op::SequenceNext, &sequence);
         let filled = self.client.sequence_next(sequence).map(|answer| {
             move |event: &mut Event| match answer {
                 AllocateAnswer::Allocated(drawn) => {

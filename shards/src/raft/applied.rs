@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use kahuna_machine::{Machine, Remains};
+use kahuna_machine::{Effects, Interest, Machine, Remains};
 use kahuna_protocol::GroupId;
 use openraft::rt::{Watch, WatchSender as _};
 
@@ -34,6 +34,14 @@ pub struct AppliedState<E: Env> {
     /// The first index that is not applied.
     next: WatchSender<u64>,
     snapshots: Rc<SnapshotKeeper<E>>,
+    listening: RefCell<Option<Listening>>,
+}
+
+/// Who is told what entries bring about.
+#[derive(Clone)]
+struct Listening {
+    interest: Interest,
+    listener: Rc<dyn Fn(Effects)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -83,6 +91,7 @@ impl<E: Env> AppliedState<E> {
             snapshot_log_bytes,
             next: LocalWatch::channel(0).0,
             snapshots: Rc::new(SnapshotKeeper::new(log, SnapshotDir::new(group, disk, dir))),
+            listening: RefCell::default(),
         };
         if let Some(pointer) = pointer
             && let Some((machine, file)) = this.snapshots.restore(&pointer).await?
@@ -96,6 +105,15 @@ impl<E: Env> AppliedState<E> {
     /// The machine. Whoever borrows it lets go before the next await.
     pub fn machine(&self) -> &RefCell<Machine> {
         &self.machine
+    }
+
+    /// Calls `listener` from now on with what each entry brought about, of what `interest` names, once the entry is applied.
+    /// The listener is called within the apply: it only takes note. A snapshot that takes the place of entries tells nothing
+    /// of them.
+    pub fn listen(&self, interest: Interest, listener: Rc<dyn Fn(Effects)>) {
+        self.machine.borrow_mut().set_interest(interest);
+        let before = self.listening.replace(Some(Listening { interest, listener }));
+        drop(before);
     }
 
     /// The last entry applied.
@@ -144,7 +162,8 @@ impl<E: Env> AppliedState<E> {
     }
 
     /// Puts `machine` in the place of the present one, and frees that behind the scenes.
-    fn replace(&self, machine: Machine, header: &Header) {
+    fn replace(&self, mut machine: Machine, header: &Header) {
+        machine.set_interest(self.listening.borrow().as_ref().map_or_else(Interest::default, |to| to.interest));
         self.clock.observe_machine(machine.time());
         let before = self.machine.replace(machine);
         self.last.set(Some(header.last));
@@ -162,6 +181,7 @@ impl<E: Env> AppliedState<E> {
 
     /// Applies one entry, the next one.
     pub fn apply(&self, entry: &Entry) -> Outcomes {
+        let mut effects = Effects::default();
         let outcomes = match &entry.payload {
             Payload::Blank => Outcomes::default(),
             Payload::Membership(membership) => {
@@ -173,6 +193,7 @@ impl<E: Env> AppliedState<E> {
                 match machine.apply(batch) {
                     Ok(applied) => {
                         self.clock.observe_machine(machine.time());
+                        effects = applied.effects;
                         Outcomes(applied.outcomes)
                     }
                     Err(error) => {
@@ -185,6 +206,12 @@ impl<E: Env> AppliedState<E> {
         self.last.set(Some(entry.log_id));
         let Backlog { entries, bytes } = self.since_snapshot.get();
         self.since_snapshot.set(Backlog { entries: entries + 1, bytes: bytes + cost(entry) });
+        if !effects.is_empty() {
+            let listening = self.listening.borrow().clone();
+            if let Some(Listening { listener, .. }) = listening {
+                listener(effects);
+            }
+        }
         outcomes
     }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use kahuna_machine::Machine;
+use kahuna_machine::{Effects, Interest, Machine};
 use kahuna_protocol::meta::ReplicaStatus;
 use kahuna_protocol::{ErrorReply, GroupId, Incarnation, ReplicaId};
 use kahuna_wal::Space;
@@ -87,6 +87,11 @@ impl<E: Env> Replica<E> {
     /// The machine. Whoever borrows it lets go before the next await.
     pub fn machine(&self) -> &RefCell<Machine> {
         self.applied.machine()
+    }
+
+    /// Calls `listener` with what each entry brings about once it is applied: see [`AppliedState::listen`].
+    pub fn listen(&self, interest: Interest, listener: Rc<dyn Fn(Effects)>) {
+        self.applied.listen(interest, listener);
     }
 
     /// Returns once an entry beyond `index` is applied.

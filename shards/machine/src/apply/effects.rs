@@ -38,3 +38,10 @@ pub struct Effects {
     /// Locks.
     pub released: Vec<Released>,
 }
+
+impl Effects {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.released.is_empty()
+    }
+}
