@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
+mod codec;
 mod machine;
 mod read;
 mod remains;

@@ -60,23 +60,23 @@ impl Machine {
 
     /// How many records it holds: keys, locks and sequences, dead ones that were not swept yet included.
     pub fn len(&self) -> usize {
-        self.state.records.len()
+        self.state.rows.records.len()
     }
 
     /// Whether it holds no record.
     pub fn is_empty(&self) -> bool {
-        self.state.records.is_empty()
+        self.state.rows.records.is_empty()
     }
 
     /// How many answers it keeps for repeats.
     pub fn answers(&self) -> usize {
-        self.state.answers.len()
+        self.state.rows.answers.len()
     }
 
     /// What those answers count together, in bytes: see
     /// [`PARTITION_ANSWER_BYTES`](kahuna_protocol::limits::PARTITION_ANSWER_BYTES).
     pub fn answer_bytes(&self) -> u64 {
-        self.index.answer_bytes
+        self.index.answers.bytes
     }
 
     /// What the meta group keeps; empty in any other group.

@@ -4,7 +4,7 @@ use kahuna_protocol::meta::Settings;
 
 use crate::Machine;
 use crate::snapshot::{Blocks, Frozen, Restore};
-use crate::state::{Index, Range, State};
+use crate::state::{Index, Range, State, free_one};
 
 /// The most records, and the most of each other thing, that one step frees.
 const STEP: usize = 64;
@@ -21,33 +21,12 @@ impl Remains {
     pub fn step(&mut self) -> bool {
         let mut left = false;
         for _ in 0..STEP {
-            left = self.free_one();
+            left = free_one(&mut self.state.rows, &mut self.index);
             if !left {
                 break;
             }
         }
         left
-    }
-
-    fn free_one(&mut self) -> bool {
-        let Self { state, index } = self;
-        let mut some = index.endings.pop_first().is_some();
-        some |= index.answers.pop_first().is_some();
-        some |= index.sessions.pop_first().is_some();
-        some |= index.draws.pop_first().is_some();
-        if let Some(key) = state.records.get_min().map(|(key, _)| key.clone()) {
-            some |= state.records.remove(&key).is_some();
-        }
-        if let Some(key) = state.answers.get_min().map(|(key, _)| *key) {
-            some |= state.answers.remove(&key).is_some();
-        }
-        if let Some(key) = state.sessions.get_min().map(|(key, _)| *key) {
-            some |= state.sessions.remove(&key).is_some();
-        }
-        if let Some(key) = state.draws.get_min().map(|(key, _)| key.clone()) {
-            some |= state.draws.remove(&key).is_some();
-        }
-        some
     }
 }
 
@@ -74,5 +53,53 @@ impl From<Restore> for Remains {
     fn from(restore: Restore) -> Self {
         let nothing = || Machine::new(Settings::default(), Range::none());
         restore.into_machine().unwrap_or_else(nothing).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kahuna_protocol::batch::BatchBuilder;
+    use kahuna_protocol::key::{Condition, KeySet};
+    use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
+    use kahuna_protocol::{Hlc, Request, RequestPrelude};
+
+    use super::*;
+    use crate::state::Rows;
+
+    /// A state with rows in every table, and some that are due in every index.
+    fn full() -> Machine {
+        let mut machine = Machine::new(Settings::default(), Range::all(1));
+        let mut builder = BatchBuilder::new();
+        let mut number = 0;
+        let mut push = |request: Request| {
+            number += 1;
+            let prelude = RequestPrelude { session: 7, number, valid_until_ms: 60_000, ..RequestPrelude::default() };
+            let mut body = Vec::new();
+            request.encode_body(&mut body);
+            builder.push(request.kind(), 0, &prelude, &body);
+        };
+        push(SequenceCreate { name: b"s".to_vec(), initial: 0, increment: 1, max: None }.into());
+        for at in 0..2 * STEP as u32 {
+            let (key, condition) = (format!("k{at}").into_bytes(), Condition::default());
+            push(KeySet { key, value: Vec::new(), ttl_ms: Some(60_000), condition, no_history: false }.into());
+            push(SequenceNext { name: b"s".to_vec(), idempotency_key: at.to_le_bytes().to_vec() }.into());
+        }
+        machine.apply(&builder.finish(Hlc::from_millis(1_000))).expect("a sound batch");
+        machine
+    }
+
+    #[test]
+    fn a_full_state_frees_to_nothing() {
+        let machine = full();
+        assert!(machine.state.rows.lengths().iter().all(|rows| *rows > 0), "{:?}", machine.state.rows.lengths());
+        let mut remains = Remains::from(machine);
+        let mut steps = 1;
+        while remains.step() {
+            steps += 1;
+        }
+        assert!(steps > 2, "it is freed in steps");
+        assert_eq!(format!("{:?}", remains.state.rows), format!("{:?}", Rows::default()));
+        let Index { sessions, answers, records, draws } = remains.index;
+        assert!(sessions.is_empty() && answers.expiries.is_empty() && records.is_empty() && draws.is_empty());
     }
 }

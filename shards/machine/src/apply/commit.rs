@@ -1,12 +1,10 @@
 //! The one way to change records: what a command decided is written, and the index of ends follows.
 
-use std::rc::Rc;
-
 use kahuna_protocol::Position;
 
 use super::draft::Write;
 use super::effects::{Changed, Effects, Interest, Released};
-use crate::state::{Draw, DrawKey, Index, Key, Lock, Record, Sequence, State, in_epoch};
+use crate::state::{Draw, DrawKey, InRecord, Index, Key, State, move_end};
 
 /// A machine's state with its indices, to be changed.
 pub struct Store<'a> {
@@ -26,7 +24,7 @@ impl Store<'_> {
                         effects.changed.push(Changed { position: position.clone(), revision: version.revision });
                     }
                     if fresh {
-                        self.insert(position, Record::Key(Rc::new(Key::new(version))));
+                        self.insert(position, Key::new(version));
                     } else {
                         self.edit_key(&position, |key| key.push(version, keep));
                     }
@@ -39,9 +37,9 @@ impl Store<'_> {
                     if interest.locks && lock.released_ms.is_some() {
                         effects.released.push(Released { position: position.clone(), token: lock.token });
                     }
-                    self.put_lock(position, lock);
+                    self.put(position, lock);
                 }
-                Write::Sequence { position, sequence } => self.put_sequence(position, sequence),
+                Write::Sequence { position, sequence } => self.put(position, sequence),
                 Write::EndSequence { position, .. } => self.collect(&position),
                 Write::Draw { key, draw } => self.keep_draw(key, draw),
                 Write::Time(to) => self.state.time = self.state.time.max(to),
@@ -55,76 +53,48 @@ impl Store<'_> {
 
     /// Removes a record and raises the floor of its kind to its number.
     pub fn collect(&mut self, position: &Position) {
-        let Some(record) = self.state.records.remove(position) else { return };
-        self.index.move_ending(position, record.end_ms(self.state.skew_ms()), None);
-        let floors = &mut self.state.floors;
-        match record {
-            Record::Key(key) => floors.revision = floors.revision.max(key.newest().revision),
-            Record::Lock(lock) => floors.token = floors.token.max(lock.token),
-            Record::Sequence(sequence) => {
-                let incarnation = in_epoch(sequence.incarnation, self.state.settings.restore_epoch);
-                floors.incarnation = floors.incarnation.max(incarnation);
-            }
-        }
+        let Some(record) = self.state.rows.records.remove(position) else { return };
+        move_end(&mut self.index.records, position, record.end_ms(self.state.skew_ms()), None);
+        record.raise_floor(&mut self.state.floors, self.state.settings.restore_epoch);
     }
 
     /// Puts a record where none is.
-    fn insert(&mut self, position: Position, record: Record) {
-        let end = record.end_ms(self.state.skew_ms());
-        self.index.move_ending(&position, None, end);
-        let before = self.state.records.insert(position, record);
+    fn insert(&mut self, position: Position, record: impl InRecord) {
+        let record = record.into_record();
+        move_end(&mut self.index.records, &position, None, record.end_ms(self.state.skew_ms()));
+        let before = self.state.rows.records.insert(position, record);
         assert!(before.is_none(), "a record was overwritten without its end");
     }
 
-    /// Changes a record where one is; the record that is not there otherwise. `change` says whether it is of the right kind.
-    fn edit(&mut self, position: &Position, change: impl FnOnce(&mut Record) -> bool) -> bool {
+    /// Changes the record at `position`, if one is there; it must be of this kind. Whether one was.
+    fn edit<T: InRecord>(&mut self, position: &Position, change: impl FnOnce(&mut T)) -> bool {
         let skew_ms = self.state.skew_ms();
-        let Some(record) = self.state.records.get_mut(position) else { return false };
+        let Some(record) = self.state.rows.records.get_mut(position) else { return false };
         let from = record.end_ms(skew_ms);
-        let changed = change(record);
+        change(T::of_mut(record).unwrap_or_else(|| panic!("the record at {position:?} is of another kind")));
         let to = record.end_ms(skew_ms);
-        self.index.move_ending(position, from, to);
-        assert!(changed, "the record at {position:?} is of another kind");
+        move_end(&mut self.index.records, position, from, to);
         true
     }
 
     /// Changes the key at `position`; it must be there.
     fn edit_key(&mut self, position: &Position, change: impl FnOnce(&mut Key)) {
-        let there = self.edit(position, |record| {
-            let Record::Key(key) = record else { return false };
-            change(Rc::make_mut(key));
-            true
-        });
-        assert!(there, "no key at {position:?}");
+        assert!(self.edit(position, change), "no key at {position:?}");
     }
 
-    fn put_lock(&mut self, position: Position, new: Lock) {
+    /// Puts a record in the place of the one that is there, or where none is.
+    fn put<T: InRecord>(&mut self, position: Position, new: T) {
         let mut new = Some(new);
-        let there = self.edit(&position, |record| {
-            let Record::Lock(lock) = record else { return false };
-            new.take().into_iter().for_each(|new| *Rc::make_mut(lock) = new);
-            true
-        });
-        if let Some(new) = new.filter(|_| !there) {
-            self.insert(position, Record::Lock(Rc::new(new)));
-        }
-    }
-
-    fn put_sequence(&mut self, position: Position, new: Sequence) {
-        let mut new = Some(new);
-        let there = self.edit(&position, |record| {
-            let Record::Sequence(sequence) = record else { return false };
-            new.take().into_iter().for_each(|new| *Rc::make_mut(sequence) = new);
-            true
-        });
-        if let Some(new) = new.filter(|_| !there) {
-            self.insert(position, Record::Sequence(Rc::new(new)));
+        let put = |there: &mut T| new.take().into_iter().for_each(|new| *there = new);
+        self.edit(&position, put);
+        if let Some(new) = new {
+            self.insert(position, new);
         }
     }
 
     fn keep_draw(&mut self, key: DrawKey, draw: Draw) {
         self.index.draws.insert((draw.expires_ms, key.clone()));
-        if let Some(before) = self.state.draws.insert(key.clone(), draw)
+        if let Some(before) = self.state.rows.draws.insert(key.clone(), draw)
             && before.expires_ms != draw.expires_ms
         {
             self.index.draws.remove(&(before.expires_ms, key));

@@ -28,7 +28,7 @@ pub fn recorded(state: &State, command: &Command<'_>, digest: u64) -> Option<Out
     if session == 0 {
         return None;
     }
-    let answer = state.answers.get(&(session, number))?;
+    let answer = state.rows.answers.get(&(session, number))?;
     Some(if answer.digest == digest {
         answer.outcome.clone()
     } else {
@@ -44,7 +44,7 @@ pub fn is_in_time(state: &State, command: &Command<'_>, now: Now) -> Result<(), 
         return Ok(());
     }
     let refuse = |code, text| Err(ErrorReply::new(code, text));
-    let acknowledged = state.sessions.get(&session).map_or(0, |session| session.acknowledged);
+    let acknowledged = state.rows.sessions.get(&session).map_or(0, |session| session.acknowledged);
     if number < acknowledged {
         let text = format!("number {number} is below {acknowledged}, which session {session:016x} acknowledged");
         return refuse(ErrorCode::Forgotten, text);
@@ -72,7 +72,7 @@ pub fn is_in_time(state: &State, command: &Command<'_>, now: Now) -> Result<(), 
 
 /// Whether there is room for the answer that a command of a session leaves. The last one may exceed the limit.
 pub fn admit_answer(index: &Index, command: &Command<'_>) -> Result<(), ErrorReply> {
-    let kept = index.answer_bytes;
+    let kept = index.answers.bytes;
     if command.session == 0 || kept < PARTITION_ANSWER_BYTES {
         return Ok(());
     }
@@ -85,7 +85,7 @@ pub fn admit_answer(index: &Index, command: &Command<'_>) -> Result<(), ErrorRep
 /// Whether the command's session has, or gets, a place in the table.
 pub fn admit_session(state: &State, command: &Command<'_>) -> Result<(), ErrorReply> {
     let limit = state.settings.max_sessions as usize;
-    if command.session == 0 || state.sessions.len() < limit || state.sessions.contains_key(&command.session) {
+    if command.session == 0 || state.rows.sessions.len() < limit || state.rows.sessions.contains_key(&command.session) {
         return Ok(());
     }
     Err(overloaded(format!("the partition has {limit} client sessions, the most it takes (max_sessions); wait")))
@@ -97,27 +97,27 @@ pub fn record(store: &mut Store<'_>, command: &Command<'_>, digest: u64, outcome
         return;
     }
     let (id, valid_until_ms) = (command.session, command.valid_until_ms);
-    let mut session = store.state.sessions.get(&id).copied().unwrap_or_default();
+    let mut session = store.state.rows.sessions.get(&id).copied().unwrap_or_default();
     unlist_idle(store, id, &session);
     session.answers += 1;
     session.valid_until_ms = session.valid_until_ms.max(valid_until_ms);
-    store.state.sessions.insert(id, session);
+    store.state.rows.sessions.insert(id, session);
     let answer = Answer { digest, valid_until_ms, outcome: outcome.clone() };
-    store.index.answer_bytes += answer.bytes();
-    let before = store.state.answers.insert((id, command.number), Rc::new(answer));
+    store.index.answers.bytes += answer.bytes();
+    let before = store.state.rows.answers.insert((id, command.number), Rc::new(answer));
     debug_assert!(before.is_none(), "a recorded answer was decided again");
-    store.index.answers.insert((store.state.answer_expiry_ms(valid_until_ms), id, command.number));
+    store.index.answers.expiries.insert((store.state.answer_expiry_ms(valid_until_ms), id, command.number));
 }
 
 /// Drops what the client says it has received. A session that was never answered here has nothing to drop.
 pub fn acknowledge(store: &mut Store<'_>, command: &Command<'_>) {
     let id = command.session;
-    let Some(session) = store.state.sessions.get_mut(&id) else { return };
+    let Some(session) = store.state.rows.sessions.get_mut(&id) else { return };
     session.acknowledged = session.acknowledged.max(command.acknowledged);
     let acknowledged = session.acknowledged;
     // What one command leaves, the next one drops: start from the lowest number that is still there.
     for _ in 0..MAX_ACKNOWLEDGED {
-        match store.state.answers.range((id, 0)..).next() {
+        match store.state.rows.answers.range((id, 0)..).next() {
             Some((&(session, number), _)) if session == id && number < acknowledged => {
                 drop_answer(store, id, number);
             }
@@ -128,10 +128,10 @@ pub fn acknowledge(store: &mut Store<'_>, command: &Command<'_>) {
 
 /// Removes one recorded answer.
 pub fn drop_answer(store: &mut Store<'_>, id: u64, number: u64) {
-    let Some(answer) = store.state.answers.remove(&(id, number)) else { return };
-    store.index.answer_bytes -= answer.bytes();
-    store.index.answers.remove(&(store.state.answer_expiry_ms(answer.valid_until_ms), id, number));
-    let Some(session) = store.state.sessions.get_mut(&id) else { return };
+    let Some(answer) = store.state.rows.answers.remove(&(id, number)) else { return };
+    store.index.answers.bytes -= answer.bytes();
+    store.index.answers.expiries.remove(&(store.state.answer_expiry_ms(answer.valid_until_ms), id, number));
+    let Some(session) = store.state.rows.sessions.get_mut(&id) else { return };
     session.answers -= 1;
     if session.answers == 0 {
         let valid_until_ms = session.valid_until_ms;

@@ -215,12 +215,12 @@ impl<'a> Draft<'a> {
             Write::Draw { key: at, draw } if at == key => Some(draw),
             _ => None,
         });
-        pending.or_else(|| self.state.draws.get(key))
+        pending.or_else(|| self.state.rows.draws.get(key))
     }
 
     /// How many draws are kept, at most.
     pub fn draws(&self) -> usize {
-        self.state.draws.len() + self.writes.iter().filter(|write| matches!(write, Write::Draw { .. })).count()
+        self.state.rows.draws.len() + self.writes.iter().filter(|write| matches!(write, Write::Draw { .. })).count()
     }
 
     /// What the meta group keeps; `None` in any other group.

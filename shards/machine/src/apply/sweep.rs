@@ -31,10 +31,10 @@ impl Store<'_> {
 
     fn sweep_records(&mut self, now_ms: u64) {
         for _ in 0..MAX_RECORDS {
-            let crowded = self.index.endings.len() > CROWD;
+            let crowded = self.index.records.len() > CROWD;
             let stay_ms = if crowded { DEAD_STAY_CROWDED_MS } else { DEAD_STAY_MS };
             let stay_ms = stay_ms.max(self.state.settings.history_retention_ms);
-            match self.index.endings.first() {
+            match self.index.records.first() {
                 Some((end_ms, position)) if now_ms > end_ms.saturating_add(stay_ms) => {
                     let position = position.clone();
                     self.raise_horizon(&position);
@@ -47,7 +47,7 @@ impl Store<'_> {
 
     /// Without the record nobody can tell what a read before its end would have seen.
     fn raise_horizon(&mut self, position: &kahuna_protocol::Position) {
-        let Some(Record::Key(key)) = self.state.records.get(position) else { return };
+        let Some(Record::Key(key)) = self.state.rows.records.get(position) else { return };
         let newest = key.newest();
         let dead_since = match (&newest.value, newest.end_ms(self.state.skew_ms())) {
             (Some(_), Some(end_ms)) => Hlc::from_millis(end_ms.saturating_add(1)),
@@ -58,7 +58,7 @@ impl Store<'_> {
 
     fn sweep_answers(&mut self, now_ms: u64) {
         for _ in 0..MAX_ANSWERS {
-            match self.index.answers.first() {
+            match self.index.answers.expiries.first() {
                 Some(&(expiry_ms, session, number)) if now_ms > expiry_ms => drop_answer(self, session, number),
                 _ => break,
             }
@@ -70,7 +70,7 @@ impl Store<'_> {
             match self.index.sessions.first() {
                 Some(&(expiry_ms, session)) if now_ms > expiry_ms => {
                     self.index.sessions.pop_first();
-                    self.state.sessions.remove(&session);
+                    self.state.rows.sessions.remove(&session);
                 }
                 _ => break,
             }
@@ -82,7 +82,7 @@ impl Store<'_> {
             match self.index.draws.first() {
                 Some((expires_ms, _)) if now_ms > *expires_ms => {
                     let Some((_, key)) = self.index.draws.pop_first() else { break };
-                    self.state.draws.remove(&key);
+                    self.state.rows.draws.remove(&key);
                 }
                 _ => break,
             }

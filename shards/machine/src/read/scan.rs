@@ -69,7 +69,7 @@ enum Gathered {
 fn ended_since(machine: &Machine, now: View) -> Option<Hlc> {
     let clock_ms = now.clock_ms.filter(|&clock_ms| !now.stale && clock_ms > now.time_ms)?;
     let bound = |ms| (ms, Position::of_hash(0));
-    let mut ended = machine.index.endings.range(bound(now.time_ms)..bound(clock_ms));
+    let mut ended = machine.index.records.range(bound(now.time_ms)..bound(clock_ms));
     ended.next().map(|_| Hlc::from_millis(clock_ms))
 }
 
@@ -81,7 +81,7 @@ fn gather(state: &State, page: &mut Gathering<'_>) -> Result<Gathered, Miss> {
     let after = |name: Option<Vec<u8>>| name.map_or(Gathered::All, Gathered::More);
     let mut last_visited: Option<&Position> = None;
     let range = (Bound::Included(&start), Bound::<&Position>::Unbounded);
-    for (visited, (position, record)) in state.records.range::<_, Position>(range).enumerate() {
+    for (visited, (position, record)) in state.rows.records.range::<_, Position>(range).enumerate() {
         if !position.encoded().starts_with(bucket.encoded()) {
             return Ok(Gathered::All);
         }

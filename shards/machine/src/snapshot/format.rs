@@ -1,6 +1,6 @@
 //! The frame of a block: length, checksum, number, kind.
 
-use super::bytes::{Reader, Writer};
+use crate::codec::{Reader, Writer};
 
 /// `KAHS`, the first bytes of the first block's payload.
 pub const MAGIC: [u8; 4] = *b"KAHS";

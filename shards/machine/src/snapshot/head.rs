@@ -8,8 +8,8 @@ use kahuna_protocol::meta::{
     UpsertNode,
 };
 
-use super::bytes::{Reader, Writer};
 use super::format::{Fault, MAGIC, VERSION};
+use crate::codec::{Reader, Writer};
 use crate::state::{Floors, Meta, Range, State};
 
 const END_NONE: u8 = 0;

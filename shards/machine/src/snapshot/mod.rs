@@ -5,10 +5,8 @@
 //! the trailer holds a hash over all of them.
 
 mod blocks;
-mod bytes;
 mod format;
 mod head;
-mod items;
 mod pack;
 mod restore;
 

@@ -2,38 +2,14 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use kahuna_protocol::Hlc;
+use kahuna_protocol::{Hlc, Kind};
+
+use super::record::RecordKind;
+use super::{Floors, Version};
+use crate::codec::{Reader, Writer};
 
 /// The most versions that one write drops. Two would do to shrink a chain; more let it shrink faster.
 const MAX_DROPPED: usize = 8;
-
-/// One version of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Its number among the key's versions.
-    pub revision: u64,
-    /// The value; none for a deletion.
-    pub value: Option<Bytes>,
-    /// The stamp of the command that wrote it.
-    pub stamp: Hlc,
-    /// The stamp from which it is visible; that of the command, unless a transaction commits it later.
-    pub commit_stamp: Hlc,
-    /// When it ends by itself, Unix milliseconds.
-    pub deadline_ms: Option<u64>,
-    /// Versions between the one before it in the chain and this one are not kept.
-    pub gap: bool,
-}
-
-impl Version {
-    /// The last millisecond in which it is alive, or was; `None` for a value without a deadline.
-    pub fn end_ms(&self, skew_ms: u64) -> Option<u64> {
-        match self.value {
-            None => Some(self.commit_stamp.millis()),
-            Some(_) => self.deadline_ms.map(|deadline_ms| deadline_ms.saturating_add(skew_ms)),
-        }
-    }
-}
 
 /// What to keep of the versions that a write replaces.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +146,30 @@ impl Key {
     }
 }
 
+impl RecordKind for Key {
+    const KIND: Kind = Kind::Key;
+    const TAG: u8 = 3;
+
+    fn end_ms(&self, skew_ms: u64) -> Option<u64> {
+        self.newest.end_ms(skew_ms)
+    }
+
+    fn raise_floor(&self, floors: &mut Floors, _: u16) {
+        floors.revision = floors.revision.max(self.newest.revision);
+    }
+
+    /// Nothing: the versions follow as items of their own.
+    fn write(&self, _: &mut Writer) {}
+
+    fn read(_: &mut Reader<'_>) -> Option<Self> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn version(revision: u64, ms: u64) -> Version {

@@ -1,13 +1,11 @@
 //! The whole state of a partition.
 
-use std::rc::Rc;
-
 use imbl::GenericOrdMap;
 use imbl::shared_ptr::RcK;
 use kahuna_protocol::meta::Settings;
-use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Position};
+use kahuna_protocol::{ErrorCode, ErrorReply, Hlc};
 
-use super::{Answer, Draw, DrawKey, Key, Lock, Meta, Range, Record, Sequence, Session, in_epoch};
+use super::{Meta, Range, Rows, in_epoch};
 
 /// An ordered map whose clone shares every node with the original.
 pub type SharedMap<K, V> = GenericOrdMap<K, V, RcK>;
@@ -36,14 +34,8 @@ pub struct State {
     pub floors: Floors,
     /// A key that is not in `records` did not exist at this stamp or later; before it, nobody knows.
     pub horizon: Hlc,
-    /// Keys, locks and sequences in the order of their positions.
-    pub records: SharedMap<Position, Record>,
-    /// Every session that has an answer, or had one that a late repeat could still ask for.
-    pub sessions: SharedMap<u64, Session>,
-    /// The recorded answers by (session, number).
-    pub answers: SharedMap<(u64, u64), Rc<Answer>>,
-    /// Draws under an idempotency key.
-    pub draws: SharedMap<DrawKey, Draw>,
+    /// What is there many times.
+    pub rows: Rows,
     /// What the meta group keeps; empty elsewhere.
     pub meta: Meta,
     /// Rises with every change of `meta`.
@@ -59,10 +51,7 @@ impl State {
             time: Hlc::ZERO,
             floors: Floors::default(),
             horizon: Hlc::ZERO,
-            records: SharedMap::new(),
-            sessions: SharedMap::new(),
-            answers: SharedMap::new(),
-            draws: SharedMap::new(),
+            rows: Rows::default(),
             meta: Meta::default(),
             meta_version: 0,
         }
@@ -94,29 +83,5 @@ impl State {
     /// When the record of a request valid until `valid_until_ms` may go, in milliseconds.
     pub fn answer_expiry_ms(&self, valid_until_ms: u64) -> u64 {
         valid_until_ms.saturating_add(u64::from(self.settings.dedupe_grace_ms))
-    }
-
-    /// The key at `position`, dead or alive.
-    pub fn key(&self, position: &Position) -> Option<&Key> {
-        match self.records.get(position) {
-            Some(Record::Key(key)) => Some(key),
-            _ => None,
-        }
-    }
-
-    /// The lock at `position`, held or not.
-    pub fn lock(&self, position: &Position) -> Option<&Lock> {
-        match self.records.get(position) {
-            Some(Record::Lock(lock)) => Some(lock),
-            _ => None,
-        }
-    }
-
-    /// The sequence at `position`.
-    pub fn sequence(&self, position: &Position) -> Option<&Sequence> {
-        match self.records.get(position) {
-            Some(Record::Sequence(sequence)) => Some(sequence),
-            _ => None,
-        }
     }
 }

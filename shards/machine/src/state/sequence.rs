@@ -1,7 +1,10 @@
-//! A sequence's record, and the draws that an idempotency key protects.
+//! A sequence's record.
 
-use bytes::Bytes;
-use kahuna_protocol::Position;
+use kahuna_protocol::Kind;
+
+use super::record::{HAS_TIME, RecordKind};
+use super::{Floors, in_epoch};
+use crate::codec::{Reader, Writer};
 
 /// A sequence as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,22 +47,36 @@ impl Sequence {
     }
 }
 
-/// A sequence's position and an idempotency key.
-pub type DrawKey = (Position, Bytes);
+impl RecordKind for Sequence {
+    const KIND: Kind = Kind::Sequence;
+    const TAG: u8 = 6;
 
-/// What was drawn under an idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// The sequence's incarnation then; the key means nothing in another one.
-    pub incarnation: u64,
-    /// The first value.
-    pub start: i64,
-    /// The last value.
-    pub end: i64,
-    /// How many.
-    pub count: u64,
-    /// The last millisecond of machine time in which a repeat gets it again.
-    pub expires_ms: u64,
+    fn end_ms(&self, _: u64) -> Option<u64> {
+        None
+    }
+
+    fn raise_floor(&self, floors: &mut Floors, restore_epoch: u16) {
+        floors.incarnation = floors.incarnation.max(in_epoch(self.incarnation, restore_epoch));
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u8(if self.max.is_some() { HAS_TIME } else { 0 });
+        writer.u64(self.incarnation);
+        writer.i64(self.value);
+        writer.i64(self.increment);
+        if let Some(max) = self.max {
+            writer.i64(max);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let flags = reader.u8().filter(|flags| flags & !HAS_TIME == 0)?;
+        let incarnation = reader.u64()?;
+        let value = reader.i64()?;
+        let increment = reader.i64().filter(|&increment| increment != 0)?;
+        let max = if flags & HAS_TIME == 0 { None } else { Some(reader.i64()?) };
+        Some(Self { incarnation, value, increment, max })
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
-//! Exactly once: what a client's session was answered.
+//! Exactly once: the sessions of clients.
 
-use kahuna_protocol::Outcome;
+use std::collections::BTreeSet;
+
+use super::State;
+use super::table::{BadItem, Items, Restoring, Table, put_last};
+use crate::codec::Reader;
+
+const TAG: u8 = 1;
 
 /// A client's session in this partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,29 +20,103 @@ pub struct Session {
     pub valid_until_ms: u64,
 }
 
-/// A recorded answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Of the request's kind and body.
-    pub digest: u64,
-    /// The request's `valid_until`, Unix milliseconds.
-    pub valid_until_ms: u64,
-    /// What it came to.
-    pub outcome: Outcome,
+/// Sessions by their ids. Due is each session without a recorded answer, at its expiry in Unix milliseconds.
+pub struct Sessions;
+
+/// Compares how many answers each session says it has with those that came. They come session by session.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Answers that the sessions say they have, and that have not come.
+    pub owed: u64,
+    /// The session whose answers are coming, and how many more it says it has.
+    pub current: Option<(u64, u64)>,
 }
 
-/// What an answer takes beside the bytes in it, in bytes: itself and its places in the tables. Part of what replicas agree
-/// on: another value needs another version of the log.
-const ANSWER_BYTES: u64 = 320;
-
-impl Answer {
-    /// What it counts, in bytes.
-    pub fn bytes(&self) -> u64 {
-        let inside = match &self.outcome {
-            Outcome::Held(held) => held.owner.len(),
-            Outcome::NotOwner(not_owner) => not_owner.owner.len(),
-            _ => 0,
+impl Tally {
+    /// Takes the next answer, of `session`, which says it has `stated`. Whether it can be.
+    pub fn take(&mut self, session: u64, stated: u64) -> bool {
+        let left = match self.current {
+            Some((current, left)) if current == session => left,
+            Some((_, 1..)) => return false,
+            _ => stated,
         };
-        ANSWER_BYTES + inside as u64
+        match (left.checked_sub(1), self.owed.checked_sub(1)) {
+            (Some(left), Some(owed)) => {
+                (self.current, self.owed) = (Some((session, left)), owed);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Table for Sessions {
+    type Key = u64;
+    type Row = Session;
+    type Due = BTreeSet<(u64, u64)>;
+    type Place = u64;
+    type Making = Tally;
+
+    fn write(state: &State, last: Option<&u64>, block: &mut Items<'_>) -> Option<u64> {
+        block.put_rows(&state.rows.sessions, last, |id, session, writer| {
+            writer.u8(TAG);
+            writer.u64(*id);
+            writer.u64(session.acknowledged);
+            writer.u64(session.answers);
+            writer.u64(session.valid_until_ms);
+        })
+    }
+
+    fn read(_: u8, reader: &mut Reader<'_>, to: &mut Restoring<'_>) -> Result<(), BadItem> {
+        let (id, session) = read(reader).ok_or(BadItem::Content("session"))?;
+        let tally = &mut to.making.sessions;
+        let owed = tally.owed.checked_add(session.answers);
+        tally.owed = owed.filter(|_| tally.current.is_none()).ok_or(BadItem::Content("session"))?;
+        put_last(&mut to.state.rows.sessions, id, session, "sessions")?;
+        if session.answers == 0 {
+            to.index.sessions.insert((to.state.answer_expiry_ms(session.valid_until_ms), id));
+        }
+        Ok(())
+    }
+
+    fn finish(tally: &Tally) -> Result<(), BadItem> {
+        if tally.owed == 0 { Ok(()) } else { Err(BadItem::Content("session")) }
+    }
+
+    fn free_due(due: &mut Self::Due) -> bool {
+        due.pop_first().is_some()
+    }
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<(u64, Session)> {
+    let id = reader.u64()?;
+    let (acknowledged, answers, valid_until_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
+    Some((id, Session { acknowledged, answers, valid_until_ms }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_session_has_as_many_answers_as_it_says() {
+        type Case<'a> = (&'a [(u64, u64)], &'a [u64], bool);
+        // What each session says it has, and the sessions of the answers that come.
+        let cases: [Case<'_>; 7] = [
+            (&[(1, 2), (2, 0), (3, 1)], &[1, 1, 3], true),
+            (&[(1, 0)], &[], true),
+            (&[(1, 1)], &[], false),
+            (&[(1, 1)], &[1, 1], false),
+            (&[(1, 2), (2, 1)], &[1, 2, 2], false),
+            (&[(1, 1), (2, 2)], &[1, 1, 2], false),
+            (&[(1, 1), (2, u64::MAX)], &[1], false),
+        ];
+        for (sessions, answers, sound) in cases {
+            let owed = sessions.iter().try_fold(0_u64, |owed, (_, answers)| owed.checked_add(*answers));
+            let mut tally = Tally { owed: owed.unwrap_or(u64::MAX), current: None };
+            let stated = |id: &u64| sessions.iter().find(|(session, _)| session == id).map_or(0, |(_, stated)| *stated);
+            let taken = answers.iter().all(|id| tally.take(*id, stated(id)));
+            assert_eq!(taken && tally.owed == 0, sound, "{sessions:?} {answers:?}");
+        }
     }
 }

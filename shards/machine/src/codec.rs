@@ -1,4 +1,4 @@
-//! Little-endian fields, one after the other.
+//! Little-endian fields, one after the other: what snapshots are made of.
 
 /// Appends fields.
 #[derive(Debug, Default)]
