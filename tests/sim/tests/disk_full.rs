@@ -332,6 +332,40 @@ fn a_snapshot_without_room_is_taken_later() {
     assert_eq!(world.exits(), []);
 }
 
+/// Claim: after a long shortage the log does not outrun its snapshots: one is tried as soon as as much was logged as makes
+/// one due, however long the pause after the last attempt is.
+#[test]
+fn a_log_that_goes_on_after_a_shortage_is_cut_before_it_fills_the_disk() {
+    let world = World::new(6);
+    let cluster = running(&world, Shape { partitions: 1, ..Shape::small(1) });
+    let write = |count: u32| {
+        run(&cluster, move |client| async move {
+            for number in 0..count {
+                assert!(matches!(ask(&client, set(format!("key-{}", number % 8))).await, Outcome::Set(_)));
+            }
+        });
+    };
+    let snapshot = || data_group(&cluster, 1).snapshot_index;
+    write(20);
+    eventually(&cluster, || snapshot() > 0);
+    cluster.disk(1).leave_room(10 << 10);
+    run(&cluster, |client| async move {
+        for _ in 0..40 {
+            let name = "n".repeat(900);
+            ask(&client, LockExtend { name: name.into(), owner: "me".into(), ttl_ms: 1000 }).await;
+        }
+    });
+    // Attempts after 1, 3, 7, 15 and 31 s; the next one would come after 63 s.
+    world.run_for(Duration::from_secs(36));
+    let before = snapshot();
+    cluster.disk(1).leave_room(u64::MAX);
+    eventually(&cluster, || status(&cluster, 1) == DiskSpace::Plenty);
+    write(60);
+    world.run_for(Duration::from_secs(2));
+    assert!(snapshot() > before, "180 KB were logged: {} of {before}", snapshot());
+    assert_eq!(world.exits(), []);
+}
+
 /// Claim: a snapshot from the leader that does not fit is given back, and comes again once there is room.
 #[test]
 fn a_snapshot_that_does_not_fit_comes_again() {
