@@ -3,12 +3,9 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::Limits;
+pub use crate::kinds::{KIND_HELLO, KIND_WELCOME};
 use crate::meta::Map;
 
-/// Kind of the client's first frame.
-pub const KIND_HELLO: u16 = 0x0001;
-/// Kind of the server's answer.
-pub const KIND_WELCOME: u16 = 0x8001;
 /// A shard wish of "any".
 pub const ANY_SHARD: u16 = u16::MAX;
 

@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod hlc;
 pub mod ids;
 pub mod key;
+pub mod kinds;
 pub mod limits;
 pub mod lock;
 mod macros;

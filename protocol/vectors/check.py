@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A second implementation of the protocol, from README.md and the vectors alone.
+"""A second implementation of the protocol, from FORMAT.md and the vectors alone.
 
-It reads the layout tables out of the README, decodes every frame of the vectors and compares the values, then encodes
+It reads the layout tables out of FORMAT.md, decodes every frame of the vectors and compares the values, then encodes
 the values and compares the bytes. Standard library only. Usage: check.py (exit code 0: everything agrees).
 """
 
@@ -19,7 +19,7 @@ SCALARS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q", "bool
 
 def read_layouts():
     """Struct name -> (size of its fixed part, [(offset, size, field, type)])."""
-    text = (HERE.parent / "README.md").read_text(encoding="utf-8")
+    text = (HERE.parent / "FORMAT.md").read_text(encoding="utf-8")
     block = text.split("<!-- layouts -->")[1].split("<!-- /layouts -->")[0]
     layouts, current = {}, None
     for line in block.splitlines():

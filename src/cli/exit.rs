@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use kahuna_client::ClientError;
 use kahuna_client::protocol::{ErrorCode, Outcome, Verdict};
+use kahuna_shards::env::ExitCode as Fault;
 
-/// One number per reason.
+/// One number per reason; those of a node's faults are the node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     Ok = 0,
-    Internal = 1,
+    Internal = Fault::Internal as u8,
     Usage = 2,
     /// Not found, or a condition was false.
     NotFound = 3,
@@ -22,8 +23,8 @@ pub enum Exit {
     NotAllowed = 7,
     Conflict = 9,
     /// Stored data is damaged.
-    DataDamaged = 65,
-    HostNotFit = 78,
+    DataDamaged = Fault::DataDamaged as u8,
+    HostNotFit = Fault::HostNotFit as u8,
 }
 
 impl From<Exit> for ExitCode {

@@ -1,4 +1,4 @@
-//! The tables of the README, written out once more without the crate's code: what they say is read, and what the log writes
+//! The tables of FORMAT.md, written out once more without the crate's code: what they say is read, and what the log writes
 //! is what they say. Another order of fields, another seed or another checksum shows here.
 
 mod common;

@@ -43,7 +43,7 @@ async fn churn(log: &Log<MemoryDisk>, model: &mut Groups, from: u64, upto: u64) 
     }
 }
 
-/// The bound that the README states.
+/// The bound that SPACE.md states.
 fn check_bound(stats: &LogStats) {
     let bound = options().max_live_multiple * stats.live_bytes + options().slack_segments * options().segment_bytes;
     assert!(stats.segments * options().segment_bytes <= bound, "{stats:?}");

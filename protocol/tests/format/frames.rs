@@ -12,7 +12,7 @@ use kahuna_protocol::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde_json::{Value as Json, json};
 
-use crate::golden::{check_readme_block, check_vectors};
+use crate::golden::{check_block, check_vectors};
 use crate::samples;
 use crate::shape::{Shape, hex, outcome_json, request_json};
 
@@ -116,7 +116,7 @@ fn the_worked_example_is_as_documented() {
     }
     assert_eq!(at, bytes.len());
     text.push_str("```\n");
-    check_readme_block("example", &text);
+    check_block("example", &text);
 }
 
 fn type_of(name: &str) -> String {

@@ -47,19 +47,19 @@ pub fn check_vectors(name: &str, about: &str, vectors: Vec<Json>) {
     check_file(&format!("vectors/{name}.json"), &text);
 }
 
-/// The README holds exactly this block between `<!-- name -->` and `<!-- /name -->`.
-pub fn check_readme_block(name: &str, block: &str) {
-    let path = root().join("README.md");
-    let text = fs::read_to_string(&path).expect("a README");
+/// FORMAT.md holds exactly this block between `<!-- name -->` and `<!-- /name -->`.
+pub fn check_block(name: &str, block: &str) {
+    let path = root().join("FORMAT.md");
+    let text = fs::read_to_string(&path).expect("the page");
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-    let start = text.find(&open).unwrap_or_else(|| panic!("{open} in the README")) + open.len();
-    let end = start + text[start..].find(&close).unwrap_or_else(|| panic!("{close} in the README"));
+    let start = text.find(&open).unwrap_or_else(|| panic!("{open} in FORMAT.md")) + open.len();
+    let end = start + text[start..].find(&close).unwrap_or_else(|| panic!("{close} in FORMAT.md"));
     if blessing() {
         fs::write(&path, [&text[..start], block, &text[end..]].concat()).expect("a writable file");
         return;
     }
     for (found, expected) in text[start..end].lines().zip(block.lines()) {
-        assert_eq!(found, expected, "README, block {name}");
+        assert_eq!(found, expected, "FORMAT.md, block {name}");
     }
-    assert_eq!(text[start..end].len(), block.len(), "README, block {name}");
+    assert_eq!(text[start..end].len(), block.len(), "FORMAT.md, block {name}");
 }

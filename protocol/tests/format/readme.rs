@@ -1,4 +1,4 @@
-//! The tables of the README, made from the compiled types.
+//! The tables of FORMAT.md, made from the compiled types.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use kahuna_protocol::error::{Advice, ErrorCode, Fate};
 use kahuna_protocol::handshake::{KIND_HELLO, KIND_WELCOME};
 use kahuna_protocol::{Outcome, Request};
 
-use crate::golden::check_readme_block;
+use crate::golden::check_block;
 use crate::shape::layouts;
 
 fn kinds() -> BTreeMap<String, u16> {
@@ -43,7 +43,7 @@ fn layouts_are_as_documented_and_without_gaps() {
     }
     assert_eq!(seen, kinds.len(), "every kind has its layout");
     text.push_str("```\n");
-    check_readme_block("layouts", &text);
+    check_block("layouts", &text);
 }
 
 /// One line of the table of requests: kind, name, class, room, outcomes.
@@ -72,7 +72,7 @@ kahuna_protocol::operations!(request_rows);
 fn requests_are_as_documented() {
     let head = "| request | class | room | outcomes, besides `ErrorReply` |\n|---|---|---|---|\n";
     let others = "| 0x0401 MapGet | node | keeps | Map |\n| 0x0402 StatusGet | node | keeps | Status |\n";
-    check_readme_block("requests", &[head, &request_rows().concat(), others].concat());
+    check_block("requests", &[head, &request_rows().concat(), others].concat());
 }
 
 #[test]
@@ -99,5 +99,5 @@ fn errors_are_as_documented() {
         writeln!(text, "| {} | `{code}` | {fate} | {advice} |", code as u16).expect("a String takes everything");
         assert_eq!(ErrorCode::from_number(code as u16), Some(code));
     }
-    check_readme_block("errors", &text);
+    check_block("errors", &text);
 }

@@ -71,7 +71,7 @@ pub fn requests() -> Vec<Request> {
     ]
 }
 
-/// The worked example of the README.
+/// The worked example of FORMAT.md.
 pub fn set_plain() -> Request {
     let (key, value, condition) = (b"a/b".to_vec(), b"hello".to_vec(), Condition::default());
     KeySet { key, value, ttl_ms: None, condition, no_history: false }.into()

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use bytes::Bytes;
+pub use kahuna_protocol::kinds::RAFT_KINDS;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Header, NodeId, ReplicaId};
 
@@ -13,9 +13,6 @@ use super::group::Group;
 use crate::env::Env;
 use crate::peer::{PeerHandler, PeerIdentity, PeerReplier};
 use crate::raft::{Replica, Sender};
-
-/// The kinds of Raft's messages.
-pub const RAFT_KINDS: RangeInclusive<u16> = 0x1100..=0x11ff;
 
 /// The groups of a shard whose replicas are open.
 pub struct Groups<E: Env> {

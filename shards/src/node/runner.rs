@@ -14,13 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_machine::Meta;
 use kahuna_protocol::frame::archive_into;
+use kahuna_protocol::kinds::{KIND_FOUNDING, REPLY};
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, Incarnation, ShardId};
 
 use super::context::NodeContext;
 use super::drain::drain;
-use super::found::{Bootstrap, KIND_FOUNDING};
+use super::found::Bootstrap;
 use super::known_addresses::{remember_addresses, set_members, set_recorded, set_told_addresses};
 use super::manifest::Manifest;
 use super::open::{Groups, OPENING, Setup, follow_placements, open_shard};
@@ -230,7 +231,7 @@ impl<E: Env> PeerHandler for Runner<E> {
             return self.cx.shard.clone().on_frame(from, prelude, header, body, reply);
         }
         match &self.cx.manifest().founding {
-            Some(founding) => reply.send(KIND_FOUNDING | 0x8000, |out| archive_into(founding, out)),
+            Some(founding) => reply.send(KIND_FOUNDING | REPLY, |out| archive_into(founding, out)),
             None => reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "this node does not belong to a cluster yet")),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
-use kahuna_protocol::handshake::KIND_HELLO;
+use kahuna_protocol::kinds::{KIND_HELLO, LINK_KINDS};
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::dial::split;
@@ -33,9 +33,6 @@ const MAX_LINKS: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
-
-/// The kinds of questions that the links and the bootstrap ask: all that a pending node has to ask.
-const PENDING_KINDS: std::ops::RangeInclusive<u16> = 0x1000..=0x10ff;
 
 /// Whose link it is: the node, its data directory, its shard.
 type Key = (NodeId, Incarnation, u16);
@@ -344,7 +341,7 @@ impl<E: Env> Peers<E> {
                 reply.send(KIND_PULSE_REPLY, |out| own.encode(out));
             }
             KIND_PROBE => reply.send(KIND_PROBE_REPLY, |_| {}),
-            kind if pending && !PENDING_KINDS.contains(&kind) && !self.is_of_our_cluster(from.node) => {
+            kind if pending && !LINK_KINDS.contains(&kind) && !self.is_of_our_cluster(from.node) => {
                 let text = format!("node {} has not said yet that it belongs to this cluster", from.node);
                 reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
             }

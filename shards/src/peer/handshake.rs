@@ -5,15 +5,12 @@
 //! node of another cluster and a wrong address are found out before any message of a group passes.
 
 use kahuna_protocol::frame::{VERSIONS, access, archive_into, to_owned};
+pub use kahuna_protocol::kinds::{KIND_PEER_HELLO, KIND_PEER_WELCOME};
 use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameError, Incarnation, NodeId, ShardId};
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
 use super::LocalNode;
 
-/// Kind of the dialler's first frame.
-pub const KIND_PEER_HELLO: u16 = 0x1001;
-/// Kind of the acceptor's answer.
-pub const KIND_PEER_WELCOME: u16 = 0x9001;
 /// Longest payload of a handshake frame in bytes.
 pub const MAX_HANDSHAKE_BYTES: u32 = 64 << 10;
 

@@ -1,19 +1,9 @@
 //! What nodes tell each other all the time: that they live, under which boot, and what their clocks show.
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
+pub use kahuna_protocol::kinds::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY};
 use kahuna_protocol::{ErrorReply, FrameError};
 use rkyv::{Archive, Archived, Deserialize, Serialize};
-
-/// Kind of the heartbeat between nodes; it is answered with the other side's [`Pulse`].
-pub const KIND_PULSE: u16 = 0x1002;
-/// Kind of its answer.
-pub const KIND_PULSE_REPLY: u16 = 0x9002;
-/// Kind of a question without content: is anybody reading this link? The node may live and the link be dead.
-pub const KIND_PROBE: u16 = 0x1006;
-/// Kind of its answer.
-pub const KIND_PROBE_REPLY: u16 = 0x9006;
-/// Kind of an error frame: an archived [`ErrorReply`]. Under request id 0 it ends the link.
-pub const KIND_ERROR: u16 = 0x8f01;
 
 /// The body of both heartbeat frames.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

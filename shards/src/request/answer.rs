@@ -8,8 +8,6 @@ use kahuna_protocol::range_map::RangeEntry;
 use kahuna_protocol::{ErrorCode, ErrorReply, Outcome};
 use rkyv::Archived;
 
-/// The kind of an error frame.
-pub const KIND_ERROR: u16 = 0x8f01;
 /// What an answer of another kind takes, rounded up.
 const SHORT_BYTES: usize = 128;
 /// When to repeat what was refused as `Busy`, in milliseconds.

@@ -19,10 +19,11 @@ mod system;
 mod task;
 mod work;
 
-pub use answer::{Answer, KIND_ERROR};
+pub use answer::Answer;
 pub(crate) use answer::{busy, full, map_bytes};
 pub use call::Call;
 pub(crate) use call::{for_itself, timeout_of};
+pub use kahuna_protocol::kinds::KIND_ERROR;
 pub use load::{Charge, Load};
 pub use reply::{AnswerTo, Charges, Reply, Token};
 pub use subscription::{Credit, Subscription};

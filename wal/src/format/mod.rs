@@ -1,4 +1,4 @@
-//! The bytes on disk: pure encoding and decoding, no I/O. The tables are in the crate's README.
+//! The bytes on disk: pure encoding and decoding, no I/O. The tables are in the crate's FORMAT.md.
 
 pub mod batch;
 pub mod record;

@@ -1,4 +1,4 @@
-//! The judge: segments in, state or damage out. No I/O. What it decides at a place is a table in the crate's README, and
+//! The judge: segments in, state or damage out. No I/O. What it decides at a place is a table in the crate's FORMAT.md, and
 //! once more, as data, in the tests.
 
 use std::collections::BTreeMap;

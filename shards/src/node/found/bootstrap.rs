@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::frame::{access, to_owned};
+use kahuna_protocol::kinds::KIND_FOUNDING;
 use kahuna_protocol::meta::{Replica, Settings};
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ClusterId, Incarnation, NodeId};
@@ -26,9 +27,6 @@ use crate::node::manifest::Manifest;
 use crate::node::open::{OPENING, make_log};
 use crate::peer::{PeerView, Peers};
 use crate::shard::Shard;
-
-/// Peer frame: asks for the founding; the answer is an archived [`Founding`] under the same number with the top bit set.
-pub const KIND_FOUNDING: u16 = 0x1005;
 
 const POLL: Duration = Duration::from_millis(20);
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);

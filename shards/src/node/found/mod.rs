@@ -8,5 +8,5 @@ mod bootstrap;
 pub mod creation;
 mod placement;
 
-pub use bootstrap::{Bootstrap, KIND_FOUNDING};
+pub use bootstrap::Bootstrap;
 pub use placement::place_groups;

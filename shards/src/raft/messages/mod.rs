@@ -25,7 +25,6 @@
 
 mod append;
 mod election;
-mod kind;
 mod snapshot;
 
 pub use append::{append, append_bytes, appended, appended_bytes, put_append};
@@ -33,5 +32,7 @@ pub use election::{
     put_transfer_leader_request, put_vote_request, readiness, readiness_bytes, transfer_leader_request,
     transfer_leader_response, transfer_leader_response_bytes, vote_request, vote_response, vote_response_bytes,
 };
-pub use kind::{APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, TRANSFER_LEADER, VOTE};
+pub use kahuna_protocol::kinds::{
+    APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, TRANSFER_LEADER, VOTE,
+};
 pub use snapshot::{SnapshotBegin, chunk, put_chunk_head, snapshot_end, snapshot_reply, snapshot_reply_bytes};
