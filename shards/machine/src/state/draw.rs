@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kahuna_protocol::Position;
 
 use super::State;
-use super::record::read_position;
+use super::record_kind::read_position;
 use super::table::{BadItem, Items, Restoring, Table, put_last};
 use crate::codec::Reader;
 

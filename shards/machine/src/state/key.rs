@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use kahuna_protocol::{Hlc, Kind};
 
-use super::record::RecordKind;
+use super::record_kind::RecordKind;
 use super::{Floors, Version};
 use crate::codec::{Reader, Writer};
 

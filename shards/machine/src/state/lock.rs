@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kahuna_protocol::Kind;
 
 use super::Floors;
-use super::record::{HAS_TIME, RecordKind, is_past};
+use super::record_kind::{HAS_TIME, RecordKind, is_past};
 use crate::codec::{Reader, Writer};
 
 /// The last grant of a lock.

@@ -2,7 +2,7 @@
 
 use kahuna_protocol::Kind;
 
-use super::record::{HAS_TIME, RecordKind};
+use super::record_kind::{HAS_TIME, RecordKind};
 use super::{Floors, in_epoch};
 use crate::codec::{Reader, Writer};
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kahuna_protocol::Hlc;
 
-use super::record::HAS_TIME;
+use super::record_kind::HAS_TIME;
 use crate::codec::{Reader, Writer};
 
 /// The tag of a version's item.
