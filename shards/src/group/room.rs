@@ -27,7 +27,7 @@ impl<E: Env> Group<E> {
         }
         let text = match self.replica.space() {
             Space::Exhausted => self.own_disk_is_full("no write can be taken"),
-            _ if !call.needs_room => return None,
+            _ if !call.grows => return None,
             Space::Reserve => self.own_disk_is_full(GOES_ON),
             Space::Plenty => self.disks_are_full(&self.replica.majority_without_room()?),
         };

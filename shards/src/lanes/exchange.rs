@@ -193,7 +193,7 @@ mod tests {
             group: GroupId(1),
             kind: 0x0501,
             class: Class::System,
-            needs_room: false,
+            grows: false,
             prelude: RequestPrelude::default(),
             body: Bytes::from(vec![0; bytes]),
             deadline: Duration::MAX,

@@ -21,7 +21,7 @@ pub struct Call {
     /// How the dispatch treats it.
     pub class: Class,
     /// It is refused while the disk is full.
-    pub needs_room: bool,
+    pub grows: bool,
     /// As it came; `timeout_ms` is replaced by `deadline`.
     pub prelude: RequestPrelude,
     /// The archived body.

@@ -94,7 +94,7 @@ mod tests {
             group: GroupId(1),
             kind: 0x0103,
             class,
-            needs_room: false,
+            grows: false,
             prelude: RequestPrelude { session, ..RequestPrelude::default() },
             body: Bytes::new(),
             deadline: Duration::from_secs(9),

@@ -21,7 +21,7 @@ impl Work {
             group,
             kind: request.kind(),
             class: Class::System,
-            needs_room: false,
+            grows: false,
             // In no session: no clock judges whether it comes too late.
             prelude: RequestPrelude::default(),
             body: Bytes::from(body),

@@ -57,7 +57,7 @@ impl<E: Env> Shard<E> {
                     group,
                     kind: header.kind,
                     class: request.class(),
-                    needs_room: request.grows(),
+                    grows: request.grows(),
                     prelude,
                     deadline: E::boot_clock() + timeout_of(&prelude),
                     body,

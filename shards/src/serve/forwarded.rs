@@ -64,7 +64,7 @@ impl<E: Env> Shard<E> {
             group: GroupId(peer.group),
             kind: header.kind,
             class,
-            needs_room: request.grows(),
+            grows: request.grows(),
             prelude,
             deadline: E::boot_clock() + timeout_of(&prelude),
             body,
