@@ -53,8 +53,10 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<E>> {
-        // A log that goes on although the last attempt found no room shows that there is some by now; it must not take it all.
-        (self.0.is_snapshot_due() || !self.0.snapshots().dir().is_short_of_room()).then(|| self.0.freeze())
+        // A log that has room and goes on although the last attempt found none shows that there is some by now; it must not take
+        // it all.
+        let log_goes_on = self.0.snapshots().has_log_room() && self.0.is_snapshot_due();
+        (log_goes_on || !self.0.snapshots().dir().is_short_of_room()).then(|| self.0.freeze())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<E> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use kahuna_machine::Machine;
-use kahuna_wal::{Disk, LogError};
+use kahuna_wal::{Disk, LogError, Space};
 use openraft::rt::{Mutex as _, Watch, WatchSender as _};
 
 use super::dir::SnapshotDir;
@@ -125,6 +125,11 @@ impl<E: Env> SnapshotKeeper<E> {
     /// Whether the newest snapshot holds at least the entries up to `last`. A damaged one holds none.
     pub fn reaches(&self, last: &LogId) -> bool {
         self.newest.borrow().as_ref().is_some_and(|file| !file.damaged.get() && file.header.last >= *last)
+    }
+
+    /// Whether the group's log gets all the room that it asks for.
+    pub fn has_log_room(&self) -> bool {
+        self.log.space() == Space::Plenty
     }
 
     /// Whether the newest snapshot was found to be damaged.

@@ -3,8 +3,8 @@
 //! The free space is not looked at before an attempt. A snapshot cannot take what the log needs to go on, for the log's
 //! reserve is allocated; at worst it delays the next allocation until it is given up or has replaced the one before. And
 //! it is the snapshot that lets the log shrink: to leave one out because room is short would keep it short. So the pause is
-//! for a log that stands still: one that has grown since the last attempt by what makes a snapshot due gets another attempt,
-//! before it takes all the room that has come back.
+//! for a log that stands still: one that has room, and has grown since the last attempt by what makes a snapshot due, gets another,
+//! before it takes all the room that has come back. A log on its reserve does not: an attempt takes the room that it waits for.
 
 use std::cell::Cell;
 use std::time::Duration;
