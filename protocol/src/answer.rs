@@ -1,4 +1,4 @@
-//! What each operation can be answered, as a type: made from the table of [`operations!`](crate::operations).
+//! What each operation can be answered, as a type: made from the table of [`operations!`](crate::operations!).
 
 use crate::outcome::OutcomeBody;
 use crate::{Outcome, bodies};
@@ -45,8 +45,9 @@ macro_rules! answer {
 macro_rules! answers {
     (
         operations { $(
-            $_kind:literal $_Body:ident: $_class:ident $_room:ident at $_place:ident
-                -> $Answer:ident $({ $($Outcome:ident),+ })?;
+            $_kind:literal $_Body:ident: $_class:ident {
+                $_room:ident at $_place:ident -> $Answer:ident $({ $($Outcome:ident),+ })?
+            };
         )+ }
         others { $($_others:tt)+ }
     ) => {

@@ -1,4 +1,4 @@
-//! The kinds of frames that are neither requests nor outcomes. With the tables of [`operations`](crate::operations) and
+//! The kinds of frames that are neither requests nor outcomes. With the tables of [`operations`](mod@crate::operations) and
 //! [`outcome`](crate::outcome) these are all the numbers that a frame's kind can be.
 
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! Every request, by kind, with what it can be answered: made from the table of [`operations!`](crate::operations).
+//! Every request, by kind, with what it can be answered: made from the table of [`operations!`](crate::operations!).
 
 use crate::error::ErrorReply;
 use crate::outcome::OutcomeBody;
@@ -74,10 +74,11 @@ macro_rules! place {
 macro_rules! requests {
     (
         operations { $(
-            $kind:literal $Body:ident: $class:ident $room:ident at $place:ident
-                -> $Answer:ident $({ $($_outcome:ident),+ })?;
+            $kind:literal $Body:ident: $class:ident {
+                $room:ident at $place:ident -> $Answer:ident $({ $($_outcome:ident),+ })?
+            };
         )+ }
-        others { $( $other_kind:literal $Other:ident: $other_class:ident -> $OtherAnswer:ident; )+ }
+        others { $( $other_kind:literal $Other:ident: $other_class:ident { $OtherAnswer:ident }; )+ }
     ) => {
         macros::bodies! {
             /// A request's body in owned form.

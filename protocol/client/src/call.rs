@@ -39,15 +39,8 @@ macro_rules! call {
 }
 
 macro_rules! calls {
-    (
-        operations { $(
-            $_kind:literal $Body:ident: $class:ident $_room:ident at $_place:ident
-                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
-        )+ }
-        others { $( $_other_kind:literal $Other:ident: $other_class:ident -> $_OtherAnswer:ident; )+ }
-    ) => {
-        $( call! { $Body $class } )+
-        $( call! { $Other $other_class } )+
+    ($( $_section:ident { $( $_kind:literal $Body:ident: $class:ident $_end:tt; )+ } )+) => {
+        $( $( call! { $Body $class } )+ )+
     };
 }
 

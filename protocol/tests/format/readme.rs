@@ -50,10 +50,11 @@ fn layouts_are_as_documented_and_without_gaps() {
 macro_rules! request_rows {
     (
         operations { $(
-            $kind:literal $Body:ident: $class:ident $room:ident at $_place:ident
-                -> $Answer:ident $({ $($Outcome:ident),+ })?;
+            $kind:literal $Body:ident: $class:ident {
+                $room:ident at $_place:ident -> $Answer:ident $({ $($Outcome:ident),+ })?
+            };
         )+ }
-        others { $( $_other_kind:literal $_Other:ident: $_other_class:ident -> $_OtherAnswer:ident; )+ }
+        others { $($_others:tt)+ }
     ) => {
         fn request_rows() -> Vec<String> {
             let mut outcomes = BTreeMap::new();

@@ -232,14 +232,8 @@ macro_rules! any_json {
 }
 
 macro_rules! request_json {
-    (
-        operations { $(
-            $_kind:literal $Body:ident: $_class:ident $_room:ident at $_place:ident
-                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
-        )+ }
-        others { $( $_other_kind:literal $Other:ident: $_other_class:ident -> $_OtherAnswer:ident; )+ }
-    ) => {
-        any_json! { request_json Request { $($Body,)+ $($Other),+ } }
+    ($( $_section:ident { $( $_kind:literal $Body:ident: $_class:ident $_end:tt; )+ } )+) => {
+        any_json! { request_json Request { $( $($Body),+ ),+ } }
     };
 }
 

@@ -46,21 +46,14 @@ pub trait Decide: ArchivedBody {
 }
 
 macro_rules! decisions {
-    (
-        operations { $(
-            $_kind:literal $Body:ident: $class:ident $_room:ident at $_place:ident
-                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
-        )+ }
-        others { $( $_other_kind:literal $Other:ident: $other_class:ident -> $_OtherAnswer:ident; )+ }
-    ) => {
+    ($( $_section:ident { $( $_kind:literal $Body:ident: $class:ident $_end:tt; )+ } )+) => {
         /// Decides a request: see [`Decide`].
         ///
         /// # Errors
         /// [`Refused`]; `BadRequest` for what does not go through the log.
         pub fn decide(request: RequestRef<'_>, draft: &mut Draft<'_>, how: How) -> Result<Outcome, Refused> {
             match request {
-                $( RequestRef::$Body(body) => decision!($class body draft how), )+
-                $( RequestRef::$Other(body) => decision!($other_class body draft how), )+
+                $( $( RequestRef::$Body(body) => decision!($class body draft how), )+ )+
             }
         }
     };

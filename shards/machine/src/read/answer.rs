@@ -129,17 +129,10 @@ macro_rules! look {
 }
 
 macro_rules! looks {
-    (
-        operations { $(
-            $_kind:literal $Body:ident: $class:ident $_room:ident at $_place:ident
-                -> $_Answer:ident $({ $($_outcome:ident),+ })?;
-        )+ }
-        others { $( $_other_kind:literal $Other:ident: $other_class:ident -> $_OtherAnswer:ident; )+ }
-    ) => {
+    ($( $_section:ident { $( $_kind:literal $Body:ident: $class:ident $_end:tt; )+ } )+) => {
         fn look(request: RequestRef<'_>, machine: &Machine, now: View) -> Read {
             match request {
-                $( RequestRef::$Body(body) => look!($class body machine now), )+
-                $( RequestRef::$Other(body) => look!($other_class body machine now), )+
+                $( $( RequestRef::$Body(body) => look!($class body machine now), )+ )+
             }
         }
     };
