@@ -130,25 +130,28 @@ impl<'a> Draft<'a> {
     /// Adds a version of a key; its revision. A command makes one version of a key: another one takes its place, and has its
     /// revision.
     pub fn write_version(&mut self, position: Position, version: Version, keep: Keep, fresh: bool) -> u64 {
-        let is_version = |write: &Write| matches!(write, Write::Version { position: at, .. } if *at == position);
-        if self.writes.iter().any(is_version) {
-            self.writes.retain(|write| !matches!(write, Write::Deadline { position: at, .. } if *at == position));
+        if let Some(pending) = self.pending_version(&position) {
+            *pending = Version { revision: pending.revision, ..version };
+            return pending.revision;
         }
-        let pending = self.writes.iter_mut().find_map(|write| match write {
-            Write::Version { position: at, version, .. } if *at == position => Some(version),
+        let revision = version.revision;
+        self.write(Write::Version { position, version, keep, fresh });
+        revision
+    }
+
+    /// Moves the deadline of a key's newest version.
+    pub fn move_deadline(&mut self, position: Position, deadline_ms: Option<u64>) {
+        match self.pending_version(&position) {
+            Some(pending) => pending.deadline_ms = deadline_ms,
+            None => self.write(Write::Deadline { position, deadline_ms }),
+        }
+    }
+
+    fn pending_version(&mut self, position: &Position) -> Option<&mut Version> {
+        self.writes.iter_mut().find_map(|write| match write {
+            Write::Version { position: at, version, .. } if at == position => Some(version),
             _ => None,
-        });
-        match pending {
-            Some(pending) => {
-                *pending = Version { revision: pending.revision, ..version };
-                pending.revision
-            }
-            None => {
-                let revision = version.revision;
-                self.writes.push(Write::Version { position, version, keep, fresh });
-                revision
-            }
-        }
+        })
     }
 
     /// The key at `position`.
@@ -170,10 +173,11 @@ impl<'a> Draft<'a> {
     /// The newest version of a key, and when it ends.
     fn newest(&self, position: &Position) -> Option<(&Version, Option<u64>)> {
         let mut moved = None;
+        // A deadline that is pending is that of the version in the state, unless a version is pending too, which has its own.
         for write in self.writes.iter().rev() {
             match write {
                 Write::Version { position: at, version, .. } if at == position => {
-                    return Some((version, moved.unwrap_or(version.deadline_ms)));
+                    return Some((version, version.deadline_ms));
                 }
                 Write::Deadline { position: at, deadline_ms } if at == position => {
                     moved.get_or_insert(*deadline_ms);

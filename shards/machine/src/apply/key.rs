@@ -96,7 +96,7 @@ fn move_deadline(draft: &mut Draft<'_>, key: &[u8], deadline_ms: Option<u64>) ->
     if !found.is_live() {
         return NotFound { revision }.into();
     }
-    draft.write(Write::Deadline { position, deadline_ms });
+    draft.move_deadline(position, deadline_ms);
     KeyExtended { revision, deadline_ms }.into()
 }
 
