@@ -24,7 +24,7 @@ use super::drain::drain;
 use super::found::Bootstrap;
 use super::known_addresses::{remember_addresses, set_members, set_recorded, set_told_addresses};
 use super::manifest::Manifest;
-use super::open::{Groups, OPENING, Setup, follow_placements, open_shard};
+use super::open::{GroupOpener, OPENING, Setup, follow_placements, open_shard};
 use super::repair::LossCounter;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
@@ -44,7 +44,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 /// One shard of a node. Its acts are functions of `NodeContext`.
 pub struct Runner<E: Env> {
     cx: Rc<NodeContext<E>>,
-    groups: Rc<Groups<E>>,
+    opener: Rc<GroupOpener<E>>,
     losses: Rc<LossCounter<E>>,
     info: NodeInfo,
     failover: Failover<E>,
@@ -83,10 +83,10 @@ impl<E: Env> Runner<E> {
         let is_alone = members <= 1;
         let failover = Failover::new(peers.clone(), config.timing);
         let cx = Rc::new(NodeContext::new(shard.clone(), disk, config, manifest));
-        let groups = Rc::new(Groups::new(cx.clone()));
+        let opener = Rc::new(GroupOpener::new(cx.clone()));
         let losses = Rc::new(LossCounter::new(cx.clone()));
         let stopped = Signal::default();
-        let runner = Rc::new(Self { cx: cx.clone(), groups, losses, info, failover, stopped });
+        let runner = Rc::new(Self { cx: cx.clone(), opener, losses, info, failover, stopped });
         peers.set_handler_of(RAFT_KINDS, shard.groups().clone());
         peers.set_handler(runner.clone());
         set_told_addresses(&cx);
@@ -133,14 +133,14 @@ impl<E: Env> Runner<E> {
         // On record before the node has a cluster: from then on a pending node that is not is refused.
         set_members(&self.cx);
         self.cx.shard.peers().set_cluster(cluster);
-        E::spawn(open_shard(self.cx.clone(), self.groups.clone(), self.info.clone(), manifest));
+        E::spawn(open_shard(self.cx.clone(), self.opener.clone(), self.info.clone(), manifest));
     }
 
     fn meta_changed(&self, meta: Arc<Meta>) {
         set_recorded(&self.cx, &meta);
         self.cx.set_meta(meta.clone());
         if self.cx.is_opened() {
-            E::spawn(follow_placements(self.cx.clone(), self.groups.clone(), meta));
+            E::spawn(follow_placements(self.cx.clone(), self.opener.clone(), meta));
         }
     }
 

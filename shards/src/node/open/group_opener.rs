@@ -22,7 +22,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 const BOOT_MARGIN: Duration = Duration::from_millis(50);
 
 /// Makes and opens the replicas of one shard.
-pub struct Groups<E: Env> {
+pub struct GroupOpener<E: Env> {
     cx: Rc<NodeContext<E>>,
     /// When the shard was started, as time since boot.
     booted: Duration,
@@ -30,7 +30,7 @@ pub struct Groups<E: Env> {
     opened: RefCell<BTreeSet<GroupId>>,
 }
 
-impl<E: Env> Groups<E> {
+impl<E: Env> GroupOpener<E> {
     /// No groups yet.
     pub fn new(cx: Rc<NodeContext<E>>) -> Self {
         Self { cx, booted: E::boot_clock(), opened: RefCell::default() }

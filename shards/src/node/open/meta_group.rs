@@ -5,7 +5,7 @@ use std::rc::Rc;
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::{GroupId, ReplicaId};
 
-use super::groups::Groups;
+use super::group_opener::GroupOpener;
 use crate::env::{Env, ExitCode};
 use crate::node::context::NodeContext;
 use crate::node::found::creation::Creation;
@@ -13,16 +13,21 @@ use crate::node::meta_duties::MetaDuties;
 use crate::node::repair::Reseed;
 
 /// Makes the meta group if the log does not know it, initialises it if that is this node's to do, and takes up its duties.
-pub async fn open_meta_group<E: Env>(cx: &NodeContext<E>, groups: &Rc<Groups<E>>, reseed: &Reseed<E>, info: NodeInfo) {
+pub async fn open_meta_group<E: Env>(
+    cx: &NodeContext<E>,
+    opener: &Rc<GroupOpener<E>>,
+    reseed: &Reseed<E>,
+    info: NodeInfo,
+) {
     let manifest = cx.manifest();
     let founding = manifest.founding.clone().expect("a log is opened only after the founding");
     let members = founding.members.clone();
     let Some(creation) = Creation::meta(members, founding.settings, cx.shard.incarnation()) else {
         E::abort(ExitCode::Bug, "the founding does not name this node");
     };
-    if !groups.is_opened(GroupId::META) {
+    if !opener.is_opened(GroupId::META) {
         if manifest.losses == 0 {
-            groups.make(creation.clone()).await;
+            opener.make(creation.clone()).await;
         } else if !reseed.replace_meta(&creation).await {
             return;
         }

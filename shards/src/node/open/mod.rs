@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   start ─▶ data_dir ─▶ reshard ─▶ setups ─▶ one Runner per shard
-//!   Runner ─▶ open_shard ─▶ log ─▶ Groups: those in the log ─▶ the meta group ─▶ follow_placements
+//!   Runner ─▶ open_shard ─▶ log ─▶ GroupOpener: those in the log ─▶ the meta group ─▶ follow_placements
 //! ```
 
 mod data_dir;
 mod error;
-mod groups;
+mod group_opener;
 mod log;
 mod log_sets;
 mod meta_group;
@@ -21,7 +21,7 @@ mod start;
 
 pub use data_dir::{DataDirError, PeerSpecText, listed_peers, open_or_format};
 pub use error::{ReshardError, StartError};
-pub use groups::Groups;
+pub use group_opener::GroupOpener;
 pub use log::{OPENING, log_identity, make_log};
 pub use log_sets::say_held;
 pub use placements::follow_placements;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use kahuna_machine::Meta;
 use kahuna_protocol::{GroupId, ReplicaId};
 
-use super::groups::Groups;
+use super::group_opener::GroupOpener;
 use crate::env::{Env, ExitCode};
 use crate::node::context::NodeContext;
 use crate::node::found::creation::Creation;
 use crate::node::repair::{initializes_group, may_create, taken_place};
 
 /// Makes the groups that are placed here and may be made, and initialises those that are this node's to initialise.
-pub async fn follow_placements<E: Env>(cx: Rc<NodeContext<E>>, groups: Rc<Groups<E>>, meta: Arc<Meta>) {
+pub async fn follow_placements<E: Env>(cx: Rc<NodeContext<E>>, opener: Rc<GroupOpener<E>>, meta: Arc<Meta>) {
     let incarnation = cx.shard.incarnation();
     let ranges: BTreeMap<u32, usize> = meta.map().ranges.iter().map(|range| range.partition).zip(0..).collect();
     for placement in meta.placements() {
@@ -29,7 +29,7 @@ pub async fn follow_placements<E: Env>(cx: Rc<NodeContext<E>>, groups: Rc<Groups
         let Some(creation) = creation else { continue };
         let (placed, voters) = (creation.replica(), creation.voters());
         if let Some(ReplicaId(replica)) = may_create(&meta, id.0, incarnation, cx.losses()) {
-            groups.make(Creation { replica, ..creation }).await;
+            opener.make(Creation { replica, ..creation }).await;
         }
         if let (true, Some(group)) = (initializes_group(&meta, id.0, incarnation), cx.shard.group(id))
             && group.replica().id() == placed

@@ -7,7 +7,7 @@ use kahuna_protocol::GroupId;
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_wal::{Log, LogError};
 
-use super::groups::Groups;
+use super::group_opener::GroupOpener;
 use super::log::OPENING;
 use super::meta_group::open_meta_group;
 use super::placements::follow_placements;
@@ -23,7 +23,7 @@ use crate::node::repair::{Reseed, carry_out_replacements, open_or_replace_log};
 /// Opens the log and every replica in it.
 pub async fn open_shard<E: Env>(
     cx: Rc<NodeContext<E>>,
-    groups: Rc<Groups<E>>,
+    opener: Rc<GroupOpener<E>>,
     info: NodeInfo,
     manifest: Arc<Manifest>,
 ) {
@@ -39,7 +39,7 @@ pub async fn open_shard<E: Env>(
         crate::say!("shard {id}: {} holds files that are not the log's, left alone: {strays}", dir.display());
     }
     // Before anybody can make a group.
-    groups.reserve(recovered.groups.keys().map(|&group| GroupId(group)));
+    opener.reserve(recovered.groups.keys().map(|&group| GroupId(group)));
     shard.set_log(log.clone());
     E::spawn(write_log(cx.clone(), log.clone()));
     E::spawn(run_log_maintenance(cx.clone(), log.clone()));
@@ -50,13 +50,13 @@ pub async fn open_shard<E: Env>(
         };
         let Some(created) = &content.created else { unusable(" has records but was never made") };
         match Creation::decode(created) {
-            Ok(creation) => groups.open(&log, creation, content).await,
+            Ok(creation) => opener.open(&log, creation, content).await,
             Err(error) => unusable(&format!(": {error}")),
         }
     }
-    let reseed = Reseed::new(cx.clone(), groups.clone());
+    let reseed = Reseed::new(cx.clone(), opener.clone());
     if cx.is_shard_of(GroupId::META) {
-        open_meta_group(&cx, &groups, &reseed, info).await;
+        open_meta_group(&cx, &opener, &reseed, info).await;
     }
     cx.set_opened();
     // If something was lost, there is more to wait for: it is reported next.
@@ -64,7 +64,7 @@ pub async fn open_shard<E: Env>(
         shard.set_waiting("");
     }
     if let Some(meta) = cx.meta() {
-        E::spawn(follow_placements(cx.clone(), groups, meta));
+        E::spawn(follow_placements(cx.clone(), opener, meta));
     }
     E::spawn(reseed.run());
     E::spawn(carry_out_replacements(cx.clone()));

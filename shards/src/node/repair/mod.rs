@@ -1,7 +1,7 @@
 //! Repairing: a lost log or snapshot is counted, the lost replicas get new ids, and other nodes feed them.
 //!
 //! ```text
-//!   losses ─▶ manifest: losses + 1 ─▶ Reseed: asks for ids, one group at a time ─▶ Groups: makes the new replicas
+//!   losses ─▶ manifest: losses + 1 ─▶ Reseed: asks for ids, one group at a time ─▶ GroupOpener: makes the new replicas
 //!   carry_out_replacements: the groups' leaders take the new replicas in
 //! ```
 

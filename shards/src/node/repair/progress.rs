@@ -6,7 +6,7 @@ use kahuna_protocol::GroupId;
 use super::may_create::may_create;
 use crate::env::Env;
 use crate::node::context::NodeContext;
-use crate::node::open::Groups;
+use crate::node::open::GroupOpener;
 
 /// The groups placed on a shard whose replicas are not replaced yet.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Progress {
 
 impl Progress {
     /// The progress of the groups of this shard, as `meta` has it.
-    pub fn of<E: Env>(cx: &NodeContext<E>, groups: &Groups<E>, meta: &Meta) -> Self {
+    pub fn of<E: Env>(cx: &NodeContext<E>, opener: &GroupOpener<E>, meta: &Meta) -> Self {
         let mut progress = Self::default();
         let incarnation = cx.shard.incarnation();
         for placement in meta.placements() {
@@ -28,7 +28,7 @@ impl Progress {
             if !here || !cx.is_shard_of(group) {
                 continue;
             }
-            let held = groups.is_opened(group);
+            let held = opener.is_opened(group);
             let pending = meta.replacement(group.0, incarnation.0).is_some_and(|replacement| !replacement.finished);
             if !held && may_create(meta, group.0, incarnation, cx.losses()).is_none() {
                 progress.lost.push(group.0);

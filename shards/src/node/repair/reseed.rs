@@ -13,7 +13,7 @@ use super::progress::Progress;
 use crate::env::Env;
 use crate::node::context::NodeContext;
 use crate::node::found::creation::Creation;
-use crate::node::open::Groups;
+use crate::node::open::GroupOpener;
 use crate::raft::snapshot::is_own_name;
 
 /// Between two looks, and while nothing is lost.
@@ -45,13 +45,13 @@ struct Report {
 /// Replaces the lost replicas of one shard.
 pub struct Reseed<E: Env> {
     cx: Rc<NodeContext<E>>,
-    groups: Rc<Groups<E>>,
+    opener: Rc<GroupOpener<E>>,
 }
 
 impl<E: Env> Reseed<E> {
-    /// Makes the new replicas by `groups`.
-    pub fn new(cx: Rc<NodeContext<E>>, groups: Rc<Groups<E>>) -> Self {
-        Self { cx, groups }
+    /// Makes the new replicas by `opener`.
+    pub fn new(cx: Rc<NodeContext<E>>, opener: Rc<GroupOpener<E>>) -> Self {
+        Self { cx, opener }
     }
 
     /// Makes the meta group's new replica in the place of the one that was `founded`, or of a later one; false if the node
@@ -61,7 +61,7 @@ impl<E: Env> Reseed<E> {
         while !self.cx.is_stopping() {
             match self.ask_for(GroupId::META).await {
                 Ok(replacement) => {
-                    self.groups.make(Creation { replica: replacement.replica, ..founded.clone() }).await;
+                    self.opener.make(Creation { replica: replacement.replica, ..founded.clone() }).await;
                     return true;
                 }
                 Err(NotGiven { why, answer }) => {
@@ -91,7 +91,7 @@ impl<E: Env> Reseed<E> {
                 E::sleep(LOOK_EVERY).await;
                 continue;
             };
-            let left = Progress::of(&self.cx, &self.groups, &meta);
+            let left = Progress::of(&self.cx, &self.opener, &meta);
             if left.is_complete() {
                 self.remove_lost_snapshots(&meta).await;
                 if !report.text.is_empty() {
