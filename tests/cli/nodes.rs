@@ -164,8 +164,9 @@ fn a_node_inside_a_program() {
     assert!(second.to_string().contains("in use"), "{second}");
     node.shutdown();
     let node = start().expect("the node starts again");
+    client(&node).append("a", "2").expect("served");
     let answer = client(&node).get("a").expect("served");
-    assert!(matches!(answer, GetAnswer::Value(value) if value.value == b"1"));
+    assert!(matches!(answer, GetAnswer::Value(value) if value.value == b"12"));
     assert!(matches!(kahuna::Node::builder().start(), Err(kahuna::StartError::NoDataDir)));
     let nowhere = kahuna::Node::builder().data_dir(dir.path().join("nowhere")).peer(1, "127.0.0.1").start();
     assert!(matches!(nowhere, Err(kahuna::StartError::Peer(1, _))), "{nowhere:?}");

@@ -130,6 +130,24 @@ fn a_data_directory_of_another_cluster_is_refused() {
     assert!(ours.printed(2).contains("cluster"), "it says why: {}", ours.printed(2));
 }
 
+/// Claim: a node that was started for other clocks than the cluster was made for does not join it; it says which, and joins
+/// once it is started for the same.
+#[test]
+fn a_node_for_other_clocks_does_not_join() {
+    let mut cluster = Cluster::new(3, 1, 2);
+    (0..2).for_each(|at| cluster.start(at));
+    let mut command = cluster.command(2, 1);
+    command.args(["--max-clock-skew", "1s"]);
+    cluster.spawn(2, command);
+    while !cluster.printed(2).contains("the cluster was made for clocks at most 250ms apart") {
+        std::thread::yield_now();
+    }
+    cluster.kill(2);
+    cluster.start(2);
+    cluster.wait_until_led();
+    cluster.client_of(2).set("clocks", "agree", None).expect("it joined");
+}
+
 /// Claim: SIGTERM drains: exit code 0, and what was acknowledged is there.
 #[test]
 fn sigterm_drains() {
