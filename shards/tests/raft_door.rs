@@ -180,7 +180,7 @@ impl PeerHandler for Recorder {
         reply: PeerReplier,
     ) {
         self.frames.borrow_mut().push((header.kind, body.clone()));
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
         let answer = self.replica.on_message(sender, header.kind, body);
         Linux::spawn(async move {
             match answer.await {

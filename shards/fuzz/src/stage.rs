@@ -24,7 +24,7 @@ use kahuna_shards::raft::snapshot::Header as SnapshotHeader;
 use kahuna_shards::raft::types::{
     Entry, LogId, Member, Membership, Payload, Proposal, StoredMembership, Types, Vote, log_id,
 };
-use kahuna_shards::raft::{Replica, ReplicaContext, Sender};
+use kahuna_shards::raft::{Heartbeats, Replica, ReplicaContext, Sender};
 use kahuna_sim::{DiskOptions, Sim, SimDisk, World};
 use kahuna_wal::{GroupLog, Log, LogIdentity, LogOptions};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
@@ -110,6 +110,8 @@ impl Stage {
             boot_deadline: Duration::ZERO,
             snapshot_log_bytes: 1 << 20,
             incarnation: incarnation(OWN),
+            heartbeats: Heartbeats::new(Timing::default().heartbeat),
+            campaigns: Rc::default(),
         };
         let empty = Machine::new(Settings::default(), Range::all(0));
         let replica = Replica::open(context, GROUP, ReplicaId(OWN), empty, GroupLog::default()).await;
@@ -183,7 +185,7 @@ impl Stage {
     /// Says something to the replica, and does not wait for the answer.
     fn say(&self, from: u8, kind: u16, body: Vec<u8>) {
         let from = puppet(from);
-        let sender = Sender { replica: ReplicaId(from), incarnation: incarnation(from) };
+        let sender = Sender { replica: ReplicaId(from), incarnation: incarnation(from), boot: 1 };
         let answer = self.replica.on_message(sender, kind, body.into());
         let unanswered = self.unanswered.clone();
         unanswered.set(unanswered.get() + 1);
@@ -217,7 +219,7 @@ impl Stage {
         };
         // The first membership that the replica hears of may be a lie.
         let Some(body) = self.honest_append(entries).filter(|_| lives(self.replica.members())) else { return };
-        let sender = Sender { replica: ReplicaId(2), incarnation: incarnation(2) };
+        let sender = Sender { replica: ReplicaId(2), incarnation: incarnation(2), boot: 1 };
         let answer = self.replica.on_message(sender, APPEND, body.into());
         if let Some(Err(error)) = Sim::timeout(Duration::from_secs(5), answer).await {
             let code = error.code();
@@ -294,7 +296,7 @@ impl Stage {
         put_chunk_head(&mut chunk, transfer, offset);
         chunk.extend_from_slice(&all);
         let sender = puppet(from);
-        let sender = Sender { replica: ReplicaId(sender), incarnation: incarnation(sender) };
+        let sender = Sender { replica: ReplicaId(sender), incarnation: incarnation(sender), boot: 1 };
         let (replica, unanswered) = (self.replica.clone(), self.unanswered.clone());
         let installing = self.installing.clone();
         unanswered.set(unanswered.get() + 1);
@@ -386,7 +388,7 @@ impl Stage {
 
 /// A replica's last log id.
 fn last_of(replica: &Rc<Replica<Sim>>) -> Option<LogId> {
-    let sender = Sender { replica: ReplicaId(9), incarnation: incarnation(9) };
+    let sender = Sender { replica: ReplicaId(9), incarnation: incarnation(9), boot: 1 };
     let answer = std::pin::pin!(replica.on_message(sender, READY, Bytes::new()));
     match answer.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok((_, body))) => readiness(&body).expect("the replica is honest").1,

@@ -11,7 +11,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
+use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
 
 use crate::config::Timing;
 use crate::env::Env;
@@ -24,8 +24,6 @@ const LEASE_MARGIN: Duration = Duration::from_millis(1);
 const MIN_STEP: Duration = Duration::from_millis(20);
 /// Turns that are taken before openraft's own timers are left to it.
 const TURNS: usize = 12;
-/// Campaigns that begin before the shard's other tasks get a turn.
-const AT_ONCE: usize = 8;
 /// Longer sleeps are rounded up by the shard's timer queue; the last stretch is slept in pieces below that.
 const FINE: Duration = Duration::from_millis(4);
 
@@ -35,14 +33,16 @@ pub struct Failover<E: Env> {
     timing: Timing,
 }
 
-/// Groups whose leader's node died.
+/// Groups whose leader is gone: its node died, or its shard there stands still.
 struct TakeOver<E: Env> {
     peers: Rc<Peers<E>>,
     timing: Timing,
-    node: NodeId,
-    dead: Incarnation,
-    /// The boot that died. Under another one its old leaderships are gone in any case.
+    /// Where they were led.
+    gone: Incarnation,
+    /// The boot under which they were. Under another one its old leaderships are gone in any case.
     boot: Option<u64>,
+    /// When the last lease is over that one of them may have granted.
+    begin: Duration,
     /// With what each knew of its leader when it last looked.
     groups: Vec<(Rc<Replica<E>>, Leader)>,
 }
@@ -62,54 +62,78 @@ impl<E: Env> Failover<E> {
             }
             NodeEvent::Down { node, incarnation } => {
                 let boot = self.peers.boot_that_is_up(node);
+                let heard = self.peers.last_heard(node);
                 self.peers.on_node_event(&event);
-                let led = replicas.into_iter().map(|replica| {
-                    let leader = replica.leader();
-                    (replica, leader)
-                });
-                let groups: Vec<_> = led.filter(|(_, leader)| leader.incarnation == Some(incarnation)).collect();
-                if !groups.is_empty() {
-                    let (peers, timing) = (self.peers.clone(), self.timing);
-                    let take_over = TakeOver { peers, timing, node, dead: incarnation, boot, groups };
-                    E::spawn(take_over.run());
-                }
+                let heard = if heard.is_zero() { E::boot_clock() } else { heard };
+                self.take_over((incarnation, boot), heard, &replicas, |_| true);
             }
+            NodeEvent::Stalled { node, incarnation, shard } => {
+                self.peers.on_node_event(&event);
+                let boot = self.peers.boot_that_is_up(node);
+                let is_there = |group| self.peers.shard_of(node, group) == Some(shard);
+                self.take_over((incarnation, boot), E::boot_clock(), &replicas, is_there);
+            }
+            NodeEvent::Resumed { .. } => self.peers.on_node_event(&event),
         }
+        replicas.iter().for_each(|replica| replica.timer().review());
+    }
+
+    /// Elects other leaders for those of `replicas` whose leader lived in the data directory `gone` and was `heard` last then.
+    fn take_over(
+        &self,
+        (gone, boot): (Incarnation, Option<u64>),
+        heard: Duration,
+        replicas: &[Rc<Replica<E>>],
+        is_there: impl Fn(GroupId) -> bool,
+    ) {
+        let led = replicas
+            .iter()
+            .filter(|replica| is_there(replica.group()))
+            .map(|replica| (replica.clone(), replica.leader()));
+        let groups: Vec<_> = led.filter(|(_, leader)| leader.incarnation == Some(gone)).collect();
+        if groups.is_empty() {
+            return;
+        }
+        groups.iter().for_each(|(replica, _)| replica.timer().hold());
+        let begin = heard + self.timing.election_max + LEASE_MARGIN;
+        let take_over = TakeOver { peers: self.peers.clone(), timing: self.timing, gone, boot, begin, groups };
+        E::spawn(take_over.run());
     }
 }
 
 impl<E: Env> TakeOver<E> {
     async fn run(mut self) {
-        let heard = self.peers.last_heard(self.node);
-        let heard = if heard.is_zero() { E::boot_clock() } else { heard };
-        sleep_until::<E>(heard + self.timing.election_max + LEASE_MARGIN).await;
+        sleep_until::<E>(self.begin).await;
         let step = MIN_STEP.max(self.timing.heartbeat / 2);
         for round in 0..TURNS {
-            self.groups.retain(|(replica, _)| is_unled(&replica.leader(), self.dead));
-            if self.groups.is_empty() || self.has_returned() {
+            self.drop_led();
+            if self.groups.is_empty() {
                 return;
             }
-            let mut begun = 0;
             for (replica, seen) in &mut self.groups {
                 let now = replica.leader();
                 // A term that moved on since the last round is an election under way: it gets its time.
                 let resting = now.term == std::mem::replace(seen, now).term;
                 if resting && is_turn(round, replica.group(), &live(&self.peers, replica), replica.id()) {
-                    replica.campaign();
-                    begun += 1;
-                    if begun % AT_ONCE == 0 {
-                        E::yield_now().await;
-                    }
+                    replica.campaign().await;
                 }
             }
             E::sleep(step).await;
         }
+        self.groups.drain(..).for_each(|(replica, _)| replica.timer().let_go());
     }
 
-    /// Whether the same process is back: it was silent, not dead.
-    fn has_returned(&self) -> bool {
-        let boot = self.peers.boot_that_is_up(self.node);
-        boot.is_some() && boot == self.boot
+    /// Lets those go that are led, or whose leader is back: it was silent, not dead.
+    fn drop_led(&mut self) {
+        let (peers, gone, boot) = (&self.peers, self.gone, self.boot);
+        self.groups.retain(|(replica, _)| {
+            let has_returned = boot.is_some() && peers.boot_of(gone, replica.group()) == boot;
+            let stays = !has_returned && is_unled(&replica.leader(), gone);
+            if !stays {
+                replica.timer().let_go();
+            }
+            stays
+        });
     }
 }
 
@@ -120,9 +144,8 @@ fn is_unled(leader: &Leader, dead: Incarnation) -> bool {
 
 /// The voters of a replica's group whose nodes are up, itself included, ascending.
 fn live<E: Env>(peers: &Peers<E>, replica: &Replica<E>) -> Vec<ReplicaId> {
-    let alive = peers.alive();
     let is_live = |id: ReplicaId, incarnation: Incarnation| {
-        id == replica.id() || peers.node_of(incarnation).is_some_and(|node| alive.contains(&node))
+        id == replica.id() || peers.boot_of(incarnation, replica.group()).is_some()
     };
     let mut live: Vec<ReplicaId> =
         replica.voters().into_iter().filter(|(id, at)| is_live(*id, *at)).map(|(id, _)| id).collect();

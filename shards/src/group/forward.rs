@@ -28,6 +28,8 @@ pub(crate) struct Again {
     pub(crate) work: Work,
     /// Who leads, if the other node said so.
     pub(crate) leader: Option<NodeId>,
+    /// The other node said that it does not lead the group.
+    pub(crate) leads_not: bool,
 }
 
 impl<E: Env> Forward<E> {
@@ -57,7 +59,9 @@ impl<E: Env> Forward<E> {
     /// Waits for the answer and passes it on, or gives the request back for another attempt.
     pub(crate) async fn answer(self) -> Option<Again> {
         let Self { work, reply } = self;
-        let (fate, stamp, leader) = judge(&work, reply.await);
+        let reply = reply.await;
+        let leads_not = matches!(&reply, Err(CallError::Refused(error, _)) if error.code() == ErrorCode::NotLeader);
+        let (fate, stamp, leader) = judge(&work, reply);
         let work = match fate {
             Fate::Answered(answer) => {
                 work.at(stamp).answer(answer);
@@ -66,7 +70,7 @@ impl<E: Env> Forward<E> {
             Fate::Lost => work.after_loss()?,
             Fate::NotTaken => work,
         };
-        Some(Again { work: work.next_attempt(), leader })
+        Some(Again { work: work.next_attempt(), leader, leads_not })
     }
 }
 

@@ -110,7 +110,10 @@ impl<E: Env> Group<E> {
         let Some(forward) = Forward::send(&self.cx.peers, work, self.replica.id(), to, replica) else { return };
         let (group, seen) = (self.clone(), self.replica.leader());
         E::spawn(async move {
-            let Some(Again { work, .. }) = forward.answer().await else { return };
+            let Some(Again { work, leads_not, .. }) = forward.answer().await else { return };
+            if leads_not {
+                group.replica.timer().doubt(replica);
+            }
             E::timeout(retry::pause(work.call.attempts), group.replica.leader_changed(&seen)).await;
             group.serve(work);
         });

@@ -72,7 +72,7 @@ impl<E: Env> PeerHandler for Groups<E> {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
         };
         // Begun here, not in the task: executors need not run tasks in the order in which they were spawned.
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
         let answer = group.replica().on_message(sender, header.kind, body);
         E::spawn(async move {
             match answer.await {

@@ -128,6 +128,10 @@ impl<E: Env> Group<E> {
     async fn run_proposer(self: Rc<Self>) {
         behind_ready_tasks().await;
         let proposals = &self.proposals;
+        // Once for all that came meanwhile: openraft refuses batches of a leader without a lease, each by itself.
+        if !self.replica.has_lease() {
+            E::timeout(self.cx.config.timing.election_min, self.replica.read_index()).await;
+        }
         proposals.starting.set(false);
         loop {
             // What waits is still in the queue, where its deadline, a new leader and the end of the group find it.

@@ -19,6 +19,8 @@ pub struct PeerIdentity {
     pub node: NodeId,
     /// The data directory.
     pub incarnation: Incarnation,
+    /// Random per process.
+    pub boot_id: u64,
 }
 
 /// Takes what the links do not handle themselves: raft messages, forwarded requests, questions of the bootstrap.

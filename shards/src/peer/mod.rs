@@ -18,6 +18,7 @@
 mod accept;
 mod addresses;
 mod call;
+mod counters;
 mod dial;
 mod handler;
 pub mod handshake;

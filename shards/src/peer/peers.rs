@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::limits::SHARD_IN_FLIGHT;
-use kahuna_protocol::{ClusterId, Header, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ClusterId, GroupId, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::accept::Accepted;
 use super::call::Calls;
@@ -66,6 +66,8 @@ pub struct Peers<E: Env> {
     /// A node was reached, or its address changed.
     pub(super) moved: Signal,
     progress: RefCell<Arc<[AtomicU64]>>,
+    /// Whether the node's watcher has said anything.
+    watches: Cell<bool>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     said_at: Cell<Option<Duration>>,
     /// Messages that make no sense.
@@ -99,6 +101,7 @@ impl<E: Env> Peers<E> {
             unreached: RefCell::default(),
             moved: Signal::default(),
             progress: RefCell::new(Arc::new([])),
+            watches: Cell::new(false),
             remotes: RefCell::default(),
             said_at: Cell::new(None),
             refused: Cell::new(0),
@@ -249,6 +252,7 @@ impl<E: Env> Peers<E> {
     /// once.
     pub(crate) fn on_node_event(&self, event: &NodeEvent) {
         let now = E::boot_clock();
+        self.watches.set(true);
         match *event {
             NodeEvent::Up { node, boot_id, .. } => {
                 let Some(remote) = self.remote(node) else { return };
@@ -262,12 +266,35 @@ impl<E: Env> Peers<E> {
                     remote.set_up(None, now);
                 }
             }
+            NodeEvent::Stalled { node, shard, .. } | NodeEvent::Resumed { node, shard } => {
+                if let Some(remote) = self.remote(node) {
+                    remote.set_stalled(shard, matches!(event, NodeEvent::Stalled { .. }));
+                }
+            }
         }
+    }
+
+    /// The boot under which the node of a data directory is up, if its shard that owns `group` goes on, by the last word of
+    /// this node's watcher.
+    pub(crate) fn boot_of(&self, incarnation: Incarnation, group: GroupId) -> Option<u64> {
+        let remote = self.by_incarnation(incarnation)?;
+        remote.up_boot().filter(|_| !remote.is_stalled(group))
+    }
+
+    /// Whether a message may reach the node of a data directory: it is not known to be down. Nothing is known of any node
+    /// before one of them was up.
+    pub(crate) fn is_reachable(&self, incarnation: Incarnation) -> bool {
+        !self.watches.get() || self.by_incarnation(incarnation).is_some_and(|remote| remote.up_boot().is_some())
     }
 
     /// The boot of a node that is up, by the last word of the node's watcher.
     pub(crate) fn boot_that_is_up(&self, node: NodeId) -> Option<u64> {
         self.remote(node).and_then(|remote| remote.up_boot())
+    }
+
+    /// The shard of another node that owns `group` there, once its shards are known.
+    pub(crate) fn shard_of(&self, node: NodeId, group: GroupId) -> Option<ShardId> {
+        self.remote(node)?.shard_of(group)
     }
 
     /// When a frame of a node came last, as time since boot; zero for never.

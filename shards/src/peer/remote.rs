@@ -1,7 +1,7 @@
 //! One other node: where it is, who it is, and the links that were dialled to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(super) struct Remote {
     last_heard: Cell<Duration>,
     /// The boot under which it is up, and since when.
     up: Cell<Option<(u64, Duration)>>,
+    /// Its shards that stand still although it is up.
+    stalled: RefCell<BTreeSet<ShardId>>,
     offset: Cell<Option<Offset>>,
     links: RefCell<BTreeMap<ShardId, Rc<Link>>>,
 }
@@ -64,6 +66,7 @@ impl Remote {
             view: RefCell::new(None),
             last_heard: Cell::new(Duration::ZERO),
             up: Cell::new(None),
+            stalled: RefCell::default(),
             offset: Cell::new(None),
             links: RefCell::default(),
         })
@@ -99,12 +102,28 @@ impl Remote {
 
     /// The watcher's word on it: up since `now` under a boot, or down. Gives what it was before.
     pub(super) fn set_up(&self, boot_id: Option<u64>, now: Duration) -> Option<u64> {
+        self.stalled.borrow_mut().clear();
         self.up.replace(boot_id.map(|boot_id| (boot_id, now))).map(|(boot_id, _)| boot_id)
     }
 
     /// The boot under which the watcher says it is up.
     pub(super) fn up_boot(&self) -> Option<u64> {
         self.up.get().map(|(boot_id, _)| boot_id)
+    }
+
+    /// The watcher's word on one of its shards.
+    pub(super) fn set_stalled(&self, shard: ShardId, stalled: bool) {
+        let mut all = self.stalled.borrow_mut();
+        if stalled {
+            all.insert(shard);
+        } else {
+            all.remove(&shard);
+        }
+    }
+
+    /// Whether the shard that owns `group` there stands still.
+    pub(super) fn is_stalled(&self, group: GroupId) -> bool {
+        self.shard_of(group).is_some_and(|shard| self.stalled.borrow().contains(&shard))
     }
 
     /// What an answer to a pulse showed of its clock.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kahuna_protocol::{ClusterId, Incarnation, NodeId};
+use kahuna_protocol::{ClusterId, Incarnation, NodeId, ShardId};
 
 /// Another node, as it introduced itself last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,5 +47,21 @@ pub enum NodeEvent {
         node: NodeId,
         /// Its data directory.
         incarnation: Incarnation,
+    },
+    /// It answers, but one of its shards has not moved for long.
+    Stalled {
+        /// The node.
+        node: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+        /// The shard.
+        shard: ShardId,
+    },
+    /// That shard moves again. Not said of one that ends as `Down`.
+    Resumed {
+        /// The node.
+        node: NodeId,
+        /// The shard.
+        shard: ShardId,
     },
 }

@@ -5,7 +5,8 @@
 //!                                    └─── answered under another boot ──> Down, Up
 //! ```
 //! A process that dies resets its connections: the watcher is woken, dials, is refused, and says `Down` within a round
-//! trip. One that hangs, or whose machine does, is found out by its silence.
+//! trip. One that hangs, or whose machine does, is found out by its silence. A shard that hangs while shard 0 answers is
+//! found out by its counter in the answers: `Stalled`, and `Resumed`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use kahuna_protocol::Incarnation;
 use kahuna_protocol::peer::PeerPrelude;
 
+use super::counters::Counters;
 use super::pulse::{KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 use super::remote::Remote;
 use super::skew::{Offset, Skew};
@@ -117,12 +119,22 @@ struct Watcher<E: Env> {
     up: Option<(Incarnation, u64)>,
     /// Silence before this instant says nothing: this shard did not run.
     excused_until: Duration,
+    /// What the node's shards count.
+    counters: Counters,
 }
 
 impl<E: Env> Watcher<E> {
     fn new(peers: Rc<Peers<E>>, remote: Rc<Remote>, tell: Rc<dyn Fn(NodeEvent)>) -> Self {
         let silent_after = peers.timing.election_min.max(3 * peers.timing.heartbeat);
-        Self { peers, remote, tell, silent_after, up: None, excused_until: Duration::ZERO }
+        Self {
+            peers,
+            remote,
+            tell,
+            silent_after,
+            up: None,
+            excused_until: Duration::ZERO,
+            counters: Counters::default(),
+        }
     }
 
     async fn run(mut self) {
@@ -141,6 +153,7 @@ impl<E: Env> Watcher<E> {
             if now > asked_at + limit + self.silent_after / 2 {
                 // The answer may lie unread in the socket.
                 self.excused_until = now;
+                self.counters.forget(now);
             }
             let again = matches!(answer, Err(CallError::Lost(_)));
             self.on_answer(answer, asked_at, now);
@@ -161,6 +174,7 @@ impl<E: Env> Watcher<E> {
                 Some(pulse) => {
                     self.heard_clock(&pulse, asked_at, now);
                     self.answered(pulse.boot_id);
+                    self.judge_shards(&pulse.progress, now);
                 }
                 None => self.down(),
             },
@@ -199,6 +213,17 @@ impl<E: Env> Watcher<E> {
         self.peers.on_pulse(&self.remote, &pulse).then_some(pulse)
     }
 
+    fn judge_shards(&mut self, progress: &[u64], now: Duration) {
+        let Some((incarnation, _)) = self.up else { return };
+        let node = self.remote.node;
+        for (shard, stalled) in self.counters.look(progress, now) {
+            (self.tell)(match stalled {
+                true => NodeEvent::Stalled { node, incarnation, shard },
+                false => NodeEvent::Resumed { node, shard },
+            });
+        }
+    }
+
     fn answered(&mut self, boot_id: u64) {
         let Some(incarnation) = self.remote.incarnation() else { return };
         if self.up == Some((incarnation, boot_id)) {
@@ -210,6 +235,7 @@ impl<E: Env> Watcher<E> {
     }
 
     fn down(&mut self) {
+        self.counters = Counters::default();
         if let Some((incarnation, _)) = self.up.take() {
             (self.tell)(NodeEvent::Down { node: self.remote.node, incarnation });
         }

@@ -1,13 +1,19 @@
 //! Who leads, and how that changes on purpose.
 
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use kahuna_protocol::{Incarnation, ReplicaId};
 use openraft::ServerState;
 use openraft::metrics::RaftServerMetrics;
 use openraft::rt::WatchReceiver as _;
 
+use super::election_timer::ElectionTimer;
 use super::error::TransferError;
 use super::replica::Replica;
-use super::types::{LogId, Types};
+use super::state_machine::Raft;
+use super::types::{LogId, ServerMetrics, Types};
 use crate::env::Env;
 
 /// How far behind the leader's log a voter may be that takes over.
@@ -43,23 +49,29 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Campaigns at once, unless it leads or the boot gate holds. For when the old leader is known to be gone and its lease
-    /// over.
-    pub fn campaign(&self) {
-        if self.gate.is_closed::<E>() {
-            // Its own vote would be the first that forgets the lease.
-            return;
+    /// Campaigns as soon as the shard's other campaigns let it, unless it leads or the boot gate holds. For when the old
+    /// leader is known to be gone and its lease over.
+    pub async fn campaign(&self) {
+        self.campaigns.admit().await;
+        if !self.gate.is_closed::<E>() {
+            // With a pre-vote. Behind a closed gate its own vote would be the first that forgets the lease. A replica that was
+            // shut down does not campaign.
+            drop(self.raft.trigger().elect(true).await);
         }
-        let raft = self.raft.clone();
-        // A replica that was shut down does not campaign.
-        E::spawn(async move { drop(raft.trigger().elect(true).await) });
     }
 
-    /// A node that was away is back: replication to its replica goes on at once.
+    /// The election timer.
+    pub fn timer(&self) -> &Rc<ElectionTimer<E>> {
+        &self.timer
+    }
+
+    /// A node that was away is back: replication to its replica goes on at once, and it is told who leads.
     pub fn peer_up(&self, incarnation: Incarnation) {
         let here = self.members().into_iter().filter(|(_, member)| *member == incarnation);
         let ids: Vec<u64> = here.map(|(id, _)| id.0).collect();
         if !ids.is_empty() && self.leader().leading {
+            ids.iter().for_each(|&id| self.links.acknowledged.forget_commits(id));
+            self.links.restless.note();
             let raft = self.raft.clone();
             E::spawn(async move { drop(raft.trigger().reset_backoff(ids).await) });
         }
@@ -91,11 +103,44 @@ impl<E: Env> Replica<E> {
                 }
             }
         }
-        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| TransferError::NotLeader)
+        let term = self.leader().term;
+        let is_first = self.successor.replace(Some((term, to))).is_none_or(|(earlier, _)| earlier != term);
+        self.timer.resign(term);
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| TransferError::NotLeader)?;
+        if is_first {
+            let (raft, leader) = (self.raft.clone(), self.server.clone());
+            E::spawn(repeat_resignation::<E>(
+                raft,
+                leader,
+                term,
+                self.successor.clone(),
+                self.links.timing.election_max,
+            ));
+        }
+        Ok(())
     }
 }
 
-fn leader_of<E: Env>(metrics: &RaftServerMetrics<Types<E>>) -> Leader {
+/// Repeats that the leader of `term` resigned, and whom it appointed last, until another one leads: who did not hear of it
+/// believes in the one that resigned.
+async fn repeat_resignation<E: Env>(
+    raft: Raft<E>,
+    server: ServerMetrics<E>,
+    term: u64,
+    successor: Rc<Cell<Option<(u64, ReplicaId)>>>,
+    every: Duration,
+) {
+    loop {
+        E::sleep(every).await;
+        let leader = leader_of(&server.borrow_watched());
+        let Some((_, to)) = successor.get().filter(|_| leader.leading && leader.term == term) else { return };
+        if raft.trigger().transfer_leader(to.0).await.is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) fn leader_of<E: Env>(metrics: &RaftServerMetrics<Types<E>>) -> Leader {
     let member = metrics.current_leader.and_then(|leader| metrics.membership_config.get_node(&leader).copied());
     Leader {
         term: metrics.vote.leader_id.term,

@@ -7,17 +7,25 @@ use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
 use openraft::RPCTypes;
 use openraft::errors::{NetworkError, RPCError, Timeout, Unreachable};
-use openraft::raft::AppendEntriesResponse;
+use openraft::network::Backoff;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 
 use super::encoding::Malformed;
 use super::full_disks::FullDisks;
+use super::heartbeats::Restless;
 use super::inbound::{Acknowledged, Wrong, heeded};
 use super::log_store::LogStore;
-use super::messages::{APPEND, READY, REPLY, appended, readiness};
+use super::messages::{APPEND, READY, REPLY, appended, put_append, readiness};
 use super::types::{LogId, Member, Types, Vote};
 use crate::config::Timing;
 use crate::env::Env;
 use crate::peer::{CallError, Calling, PeerReply, Peers};
+
+/// Delays of replication to a replica that does not answer.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(10);
+const LONGEST_BACKOFF: Duration = Duration::from_millis(400);
+/// While its node is down: short enough that a word of its return that was missed costs little.
+const BACKOFF_WHILE_DOWN: Duration = Duration::from_secs(5);
 
 /// Makes links for one replica.
 pub struct ReplicaLinks<E: Env> {
@@ -35,6 +43,8 @@ pub struct ReplicaLinks<E: Env> {
     pub full_disks: Rc<FullDisks>,
     /// Takes down what the others acknowledge.
     pub acknowledged: Rc<Acknowledged>,
+    /// Learns that something was sent that is to be acknowledged.
+    pub restless: Rc<Restless<E>>,
 }
 
 impl<E: Env> ReplicaLinks<E> {
@@ -49,6 +59,7 @@ impl<E: Env> ReplicaLinks<E> {
             log: self.log.clone(),
             full_disks: self.full_disks.clone(),
             acknowledged: self.acknowledged.clone(),
+            restless: self.restless.clone(),
         }
     }
 }
@@ -62,6 +73,7 @@ pub struct ReplicaLink<E: Env> {
     log: LogStore<E>,
     full_disks: Rc<FullDisks>,
     acknowledged: Rc<Acknowledged>,
+    restless: Rc<Restless<E>>,
 }
 
 impl<E: Env> Clone for ReplicaLink<E> {
@@ -71,6 +83,7 @@ impl<E: Env> Clone for ReplicaLink<E> {
             log: self.log.clone(),
             full_disks: self.full_disks.clone(),
             acknowledged: self.acknowledged.clone(),
+            restless: self.restless.clone(),
             ..*self
         }
     }
@@ -80,6 +93,25 @@ impl<E: Env> ReplicaLink<E> {
     /// Sends one message, now.
     pub fn call(&self, kind: u16, limit: Duration, payload: impl FnOnce(&mut Vec<u8>)) -> Calling<E> {
         self.peers.call(self.member, self.prelude, kind, 0, limit, payload)
+    }
+
+    /// Sends an append, now.
+    pub fn append(&self, request: &AppendEntriesRequest<Types<E>>) -> Calling<E> {
+        self.restless.note();
+        self.call(APPEND, self.patience(), |out| put_append(out, request))
+    }
+
+    /// Delays of replication that fails: while the node is known to be down they are long, for its return ends them.
+    pub fn backoff(&self) -> Backoff {
+        let (peers, member) = (self.peers.clone(), self.member);
+        let mut delay = SHORTEST_BACKOFF;
+        Backoff::new(std::iter::from_fn(move || {
+            if !peers.is_reachable(member) {
+                return Some(BACKOFF_WHILE_DOWN);
+            }
+            let next = LONGEST_BACKOFF.min(2 * delay);
+            Some(std::mem::replace(&mut delay, next))
+        }))
     }
 
     /// How long an append may be without answer. Long: a follower whose disk is slow is no better served by a repetition;
@@ -105,10 +137,12 @@ impl<E: Env> ReplicaLink<E> {
         self.answer(answer, RPCTypes::TransferLeader, limit, READY, readiness)
     }
 
-    /// What the answer to an append says that was sent under `vote`, with the entries behind `previous` up to `last`.
+    /// What the answer to an append says that was sent under `vote` with the commit `committed` and the entries behind
+    /// `previous` up to `last`.
     pub fn appended(
         &self,
         vote: Vote,
+        committed: Option<LogId>,
         (previous, last): (Option<LogId>, Option<LogId>),
         answer: Result<PeerReply, CallError>,
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
@@ -117,12 +151,12 @@ impl<E: Env> ReplicaLink<E> {
         let follower = self.prelude.to;
         let checked = match response {
             AppendEntriesResponse::Success => {
-                self.acknowledge(vote, last);
+                self.acknowledge(vote, last, committed);
                 Ok(response)
             }
             AppendEntriesResponse::PartialSuccess(reached) => {
                 let is_sent = previous <= reached && reached <= last && self.has(reached);
-                self.acknowledge(vote, reached.filter(|_| is_sent));
+                self.acknowledge(vote, reached.filter(|_| is_sent), committed);
                 if is_sent { Ok(response) } else { Err(Wrong::Answer("acknowledges what was not sent")) }
             }
             AppendEntriesResponse::Conflict => {
@@ -137,9 +171,10 @@ impl<E: Env> ReplicaLink<E> {
         Ok(response)
     }
 
-    /// Takes down that the other replica acknowledged, to the leader of `vote`, everything up to `last`.
-    pub fn acknowledge(&self, vote: Vote, last: Option<LogId>) {
-        self.acknowledged.note(self.prelude.to, vote, last);
+    /// Takes down that the other replica acknowledged, to the leader of `vote`, everything up to `last`, and was told of the
+    /// commit `committed`.
+    pub fn acknowledge(&self, vote: Vote, last: Option<LogId>, committed: Option<LogId>) {
+        self.acknowledged.note(self.prelude.to, vote, last, committed, E::boot_clock());
     }
 
     /// Whether this replica's log has this entry.

@@ -18,17 +18,24 @@
 //! help to elect a second leader while the first one's lease runs. Exempt are a replica that never stored anything, the
 //! only voter of its group, and votes for a candidate that the old leader itself appointed.
 //!
+//! **Who lives.** A group sends nothing when it has nothing to say. The pulses of the nodes tell that a leader lives: `belief`,
+//! and the `election_timer` that runs without one. What may be lost is repeated by `heartbeats` until it is acknowledged.
+//!
 //! **What is told when.** An entry counts for a majority only when the log told that it is durable; an outcome is told
 //! only when the entry is committed and applied here; a read is answered only behind a ReadIndex that began after it.
 
 mod applied;
+mod belief;
 mod boot_gate;
+mod campaigns;
 mod compaction;
 mod eager;
+mod election_timer;
 pub mod encoding;
 mod entries;
 mod error;
 mod full_disks;
+mod heartbeats;
 pub mod inbound;
 mod leadership;
 mod link;
@@ -47,7 +54,9 @@ mod unacked;
 mod window;
 
 pub use applied::{AppliedContext, AppliedState};
+pub use campaigns::Campaigns;
 pub use error::{InitializeError, OpenError, ProposeError, ReadError, TransferError};
+pub use heartbeats::Heartbeats;
 pub use inbound::Sender;
 pub use leadership::Leader;
 pub use link::{ReplicaLink, ReplicaLinks};

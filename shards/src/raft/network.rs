@@ -8,7 +8,7 @@ use futures_util::Stream;
 use futures_util::future::{Either, select};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError};
-use openraft::network::RPCOption;
+use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -18,8 +18,8 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use super::inbound::voted;
 use super::link::{ReplicaLink, ReplicaLinks};
 use super::messages::{
-    APPEND, PRE_VOTE, TRANSFER_LEADER, VOTE, put_append, put_transfer_leader_request, put_vote_request,
-    transfer_leader_response, vote_response,
+    PRE_VOTE, TRANSFER_LEADER, VOTE, put_transfer_leader_request, put_vote_request, transfer_leader_response,
+    vote_response,
 };
 use super::pipeline::Pipeline;
 use super::snapshot::{Snapshot, SnapshotData, Source, send_snapshot};
@@ -63,10 +63,13 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Network<E> {
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
         let link = &self.0;
-        let limit = link.patience();
-        let answer = link.call(APPEND, limit, |out| put_append(out, &request)).await;
+        let answer = link.append(&request).await;
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        link.appended(request.vote, (request.prev_log_id, last), answer)
+        link.appended(request.vote, request.leader_commit, (request.prev_log_id, last), answer)
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(self.0.backoff())
     }
 
     fn stream_append<'s, S>(

@@ -12,9 +12,12 @@ use openraft::{Config, SnapshotPolicy};
 
 use super::applied::{AppliedContext, AppliedState};
 use super::boot_gate::BootGate;
+use super::campaigns::Campaigns;
 use super::compaction::Compaction;
+use super::election_timer::ElectionTimer;
 use super::error::OpenError;
 use super::full_disks::FullDisks;
+use super::heartbeats::{Heartbeats, Restless};
 use super::inbound::{Acknowledged, Door, InboundHandler};
 use super::link::ReplicaLinks;
 use super::log_store::LogStore;
@@ -26,9 +29,6 @@ use crate::clock::Clock;
 use crate::config::Timing;
 use crate::env::Env;
 use crate::peer::Peers;
-
-/// Delays of replication to a replica that is not there: short, because its return is told by [`Replica::peer_up`] as well.
-const BACKOFF: &str = "10ms 20ms 40ms ...400ms";
 
 /// What a replica needs from its shard.
 pub struct ReplicaContext<E: Env> {
@@ -51,6 +51,10 @@ pub struct ReplicaContext<E: Env> {
     pub snapshot_log_bytes: u64,
     /// This node's data directory.
     pub incarnation: Incarnation,
+    /// What the shard's leaders repeat.
+    pub heartbeats: Rc<Heartbeats<E>>,
+    /// The pace of the shard's campaigns.
+    pub campaigns: Rc<Campaigns<E>>,
 }
 
 impl<E: Env> Replica<E> {
@@ -105,12 +109,11 @@ impl<E: Env> Replica<E> {
         // Nothing that this replica forgot can harm if it never voted, or nobody else votes.
         let exempt = log.is_pristine() || membership.voter_ids().eq([id.0]);
         let gate = BootGate::new(if exempt { Duration::ZERO } else { cx.boot_deadline });
-        let gated = gate.is_closed::<E>();
-
-        let config = config(group, &cx.timing, !gated).validate();
+        let config = config(group, &cx.timing).validate();
         let config = config.map_err(|error| OpenError::Raft { group: group.0, why: error.to_string() })?;
         let full_disks = Rc::<FullDisks>::default();
         let acknowledged = Rc::<Acknowledged>::default();
+        let restless = Restless::new(cx.heartbeats.clone());
         let links = || ReplicaLinks {
             peers: cx.peers.clone(),
             group,
@@ -119,20 +122,16 @@ impl<E: Env> Replica<E> {
             log: log.clone(),
             full_disks: full_disks.clone(),
             acknowledged: acknowledged.clone(),
+            restless: restless.clone(),
         };
         let machine = StateMachine(applied.clone());
         let raft = Raft::<E>::new(id.0, Arc::new(config), NetworkFactory(links()), log.clone(), machine).await;
         let raft = raft.map_err(|fatal| OpenError::Raft { group: group.0, why: fatal.to_string() })?;
         let compaction = Rc::new(Compaction::new(applied.clone(), log.clone(), cx.snapshot_log_bytes));
         E::spawn(compaction.clone().run(raft.clone()));
-        if gated {
-            let raft = raft.clone();
-            E::spawn(async move {
-                E::sleep(gate.left::<E>()).await;
-                raft.runtime_config().tick(true);
-            });
-        }
         let (links, server) = (links(), raft.server_metrics());
+        let timer = ElectionTimer::new((group, id), raft.clone(), cx.peers.clone(), cx.timing, gate);
+        E::spawn(timer.clone().run());
         let inbound = Rc::new(InboundHandler {
             group,
             id,
@@ -141,22 +140,60 @@ impl<E: Env> Replica<E> {
             log: log.clone(),
             applied: applied.clone(),
             gate,
+            timer: timer.clone(),
+            acknowledged,
+            restless: restless.clone(),
             peers: links.peers.clone(),
             door: Door::default(),
             transfer: SnapshotTransfer::new(applied.snapshots().clone()),
         });
-        Ok(Rc::new(Self { group, id, raft, log, applied, gate, server, inbound, compaction, links, full_disks }))
+        let replica = Rc::new(Self {
+            group,
+            id,
+            raft,
+            log,
+            applied,
+            gate,
+            server,
+            inbound,
+            compaction,
+            full_disks,
+            links,
+            timer,
+            campaigns: cx.campaigns,
+            successor: Rc::default(),
+        });
+        restless.set_replica(&replica);
+        E::spawn(replica.clone().begin());
+        Ok(replica)
+    }
+
+    /// Sees to it that the group gets a leader after a start: its voters campaign one after the other, the first of those
+    /// that are up as soon as its gate is open. The election timer is left for what comes then.
+    async fn begin(self: Rc<Self>) {
+        self.timer.hold();
+        E::sleep(self.gate.left::<E>()).await;
+        let before = self.voters().into_iter().take_while(|(id, _)| *id != self.id);
+        let place = before.filter(|(_, member)| self.links.peers.is_reachable(*member)).count();
+        let turn = self.links.timing.election_max * u32::try_from(place).unwrap_or(u32::MAX);
+        E::sleep(turn).await;
+        let is_voter = self.voters().iter().any(|(id, _)| *id == self.id);
+        if is_voter && !self.leader().leading && !self.timer.believes() {
+            self.campaign().await;
+        }
+        self.timer.let_go();
     }
 }
 
-fn config(group: GroupId, timing: &Timing, tick: bool) -> Config {
+fn config(group: GroupId, timing: &Timing) -> Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: format!("group {group}"),
         heartbeat_interval: millis(timing.heartbeat),
         election_timeout_min: millis(timing.election_min),
         election_timeout_max: millis(timing.election_max),
-        enable_tick: tick,
+        // What ticks are for is done by `election_timer` and `heartbeats`.
+        enable_tick: false,
         enable_pre_vote: Some(true),
         // A restored leader would serve what it has not applied yet; a new term cannot.
         enable_leader_restore: Some(false),
@@ -165,7 +202,6 @@ fn config(group: GroupId, timing: &Timing, tick: bool) -> Config {
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: 1024,
-        backoff: BACKOFF.into(),
         ..Config::default()
     }
 }

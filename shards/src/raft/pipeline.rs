@@ -22,7 +22,7 @@ use openraft::errors::RPCError;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
 use super::link::ReplicaLink;
-use super::messages::{APPEND, append_bytes, put_append};
+use super::messages::append_bytes;
 use super::types::{LogId, Types, Vote};
 use super::unacked::{UnackedAppend, UnackedAppends};
 use crate::env::Env;
@@ -95,9 +95,10 @@ impl<E: Env, S> Pipeline<E, S> {
 
     fn send(&mut self, request: &AppendEntriesRequest<Types<E>>) {
         let (now, last) = (E::boot_clock(), last_of(request));
-        let answer = self.link.call(APPEND, self.link.patience(), |out| put_append(out, request));
+        let answer = self.link.append(request);
         self.sent = Some((request.vote, last));
-        self.in_flight.push(request.prev_log_id, last, append_bytes(request), answer, now);
+        let range = (request.prev_log_id, last);
+        self.in_flight.push(range, request.leader_commit, append_bytes(request), answer, now);
     }
 
     /// Whether the success of `append` is left to the answer of a later one, which is on its way from now on at least.
@@ -142,9 +143,9 @@ where
             };
             let answer = ready!(Pin::new(&mut oldest.answer).poll(cx));
             let append = this.in_flight.pop().expect("just looked at");
-            let UnackedAppend { previous, last, .. } = append;
+            let UnackedAppend { previous, last, committed, .. } = append;
             let (vote, _) = this.sent.expect("what is answered was sent");
-            let response = this.link.appended(vote, (previous, last), answer);
+            let response = this.link.appended(vote, committed, (previous, last), answer);
             let item = response.map(|response| response.into_stream_result(previous, last));
             if !matches!(&item, Ok(Ok(reached)) if *reached == last) {
                 this.stop();

@@ -7,6 +7,7 @@ use kahuna_protocol::Outcome;
 use kahuna_protocol::batch::Batch;
 use openraft::errors::{ClientWriteError, ForwardReason, LinearizableReadError, RaftError};
 use openraft::impls::OneshotResponder;
+use openraft::rt::{Instant as _, WatchReceiver as _};
 use openraft::{LinearizerOption, ReadPolicy};
 
 use super::eager::Eager;
@@ -57,6 +58,14 @@ impl<E: Env> Replica<E> {
         let timing = self.links.timing;
         let trusted = timing.election_max - timing.lease_margin();
         self.read(LinearizerOption::new(Some(trusted), false).with_wait_timeout(Duration::ZERO))
+    }
+
+    /// Whether a majority confirmed lately that this replica leads, if it does: then a proposal is taken.
+    pub fn has_lease(&self) -> bool {
+        let metrics = self.raft.data_metrics();
+        let confirmed = metrics.borrow_watched().last_quorum_acked.map(|at| at.into_inner().elapsed());
+        let timing = self.links.timing;
+        confirmed.is_some_and(|age| age < timing.election_max - timing.lease_margin()) || self.voters().len() == 1
     }
 
     fn read(&self, policy: LinearizerOption) -> impl Future<Output = Result<(), ReadError>> + use<E> {

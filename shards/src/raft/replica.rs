@@ -1,6 +1,6 @@
 //! A replica as the rest of the shard sees it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
@@ -15,7 +15,9 @@ use openraft::rt::WatchReceiver as _;
 
 use super::applied::AppliedState;
 use super::boot_gate::BootGate;
+use super::campaigns::Campaigns;
 use super::compaction::Compaction;
+use super::election_timer::ElectionTimer;
 use super::error::InitializeError;
 use super::full_disks::FullDisks;
 use super::inbound::{InboundHandler, Sender};
@@ -38,6 +40,10 @@ pub struct Replica<E: Env> {
     pub(super) compaction: Rc<Compaction<E>>,
     pub(super) full_disks: Rc<FullDisks>,
     pub(super) links: ReplicaLinks<E>,
+    pub(super) timer: Rc<ElectionTimer<E>>,
+    pub(super) campaigns: Rc<Campaigns<E>>,
+    /// In which term this replica resigned, and whom it appointed last.
+    pub(super) successor: Rc<Cell<Option<(u64, ReplicaId)>>>,
 }
 
 impl<E: Env> Replica<E> {
@@ -73,7 +79,11 @@ impl<E: Env> Replica<E> {
         let member = |&(id, incarnation): &(ReplicaId, Incarnation)| (id.0, Member { incarnation });
         let members: BTreeMap<u64, Member> = members.iter().map(member).collect();
         match self.raft.initialize(members).await {
-            Ok(()) | Err(RaftError::APIError(RaftInitializeError::NotAllowed(_))) => Ok(()),
+            Ok(()) => {
+                self.campaign().await;
+                Ok(())
+            }
+            Err(RaftError::APIError(RaftInitializeError::NotAllowed(_))) => Ok(()),
             Err(RaftError::APIError(RaftInitializeError::NotInMembers(_))) => Err(InitializeError::NotMember),
             Err(RaftError::Fatal(fatal)) => Err(InitializeError::Stopped(fatal.to_string())),
         }
@@ -137,6 +147,8 @@ impl<E: Env> Replica<E> {
             return None;
         }
         let membership = self.server.borrow_watched().membership_config.clone();
+        // They tell it with what they acknowledge: they are asked until they have room.
+        self.links.restless.note();
         let voters: Vec<u64> = membership.voter_ids().collect();
         let is_full = |&&voter: &&u64| if voter == self.id.0 { own } else { self.full_disks.contains(voter) };
         let full: Vec<u64> = voters.iter().filter(is_full).copied().collect();

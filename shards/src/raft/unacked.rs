@@ -17,6 +17,8 @@ pub struct UnackedAppend<A> {
     pub previous: Option<LogId>,
     /// Its last entry, or `previous`.
     pub last: Option<LogId>,
+    /// The commit that it told of.
+    pub committed: Option<LogId>,
     /// Its length.
     pub bytes: usize,
     /// The answer to come.
@@ -45,10 +47,18 @@ impl<A> UnackedAppends<A> {
         same_answer.for_each(|append| append.counted = now);
     }
 
-    /// An append was sent.
-    pub fn push(&mut self, previous: Option<LogId>, last: Option<LogId>, bytes: usize, answer: A, now: Duration) {
+    /// An append was sent: the entries behind the first of `range` up to the second.
+    pub fn push(
+        &mut self,
+        range: (Option<LogId>, Option<LogId>),
+        committed: Option<LogId>,
+        bytes: usize,
+        answer: A,
+        now: Duration,
+    ) {
+        let (previous, last) = range;
         self.bytes += bytes;
-        self.appends.push_back(UnackedAppend { previous, last, bytes, answer, sent: now, counted: now });
+        self.appends.push_back(UnackedAppend { previous, last, committed, bytes, answer, sent: now, counted: now });
     }
 
     /// The oldest.
@@ -114,15 +124,15 @@ mod tests {
     #[test]
     fn an_answer_does_not_stand_for_a_later_request_that_ends_at_the_same_entry() {
         let mut line = UnackedAppends::new(MARGIN);
-        line.push(id(3), id(4), 100, (), ms(0));
-        line.push(id(4), id(5), 100, (), ms(10));
+        line.push((id(3), id(4)), None, 100, (), ms(0));
+        line.push((id(4), id(5)), None, 100, (), ms(10));
         // The commit of an entry before: within the margin of the second, and none of the first one's business.
         line.given(id(5), ms(60));
-        line.push(id(5), id(5), 10, (), ms(65));
+        line.push((id(5), id(5)), None, 10, (), ms(65));
         assert_eq!((answered(&mut line), answered(&mut line)), ((id(4), false), (id(5), false)));
-        line.push(id(5), id(6), 100, (), ms(70));
+        line.push((id(5), id(6)), None, 100, (), ms(70));
         line.given(id(6), ms(121));
-        line.push(id(6), id(6), 10, (), ms(126));
+        line.push((id(6), id(6)), None, 10, (), ms(126));
         assert_eq!((answered(&mut line), answered(&mut line)), ((id(5), false), (id(6), true)));
         // The later one was asked later, so its answer says what it is counted for, until another one is given.
         line.given(id(6), ms(130));
@@ -133,8 +143,8 @@ mod tests {
     #[test]
     fn all_that_end_at_the_same_entry_are_counted_from_the_last_of_them() {
         let mut line = UnackedAppends::new(MARGIN);
-        line.push(None, id(0), 100, (), ms(0));
-        line.push(id(0), id(0), 10, (), ms(40));
+        line.push((None, id(0)), None, 100, (), ms(0));
+        line.push((id(0), id(0)), None, 10, (), ms(40));
         line.given(id(0), ms(80));
         assert_eq!((answered(&mut line), answered(&mut line)), ((id(0), true), (id(0), false)));
     }

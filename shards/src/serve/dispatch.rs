@@ -153,7 +153,7 @@ impl<E: Env> Shard<E> {
         let Some(forward) = Forward::send(self.peers(), work, ReplicaId(0), to, ReplicaId(0)) else { return };
         let shard = self.clone();
         E::spawn(async move {
-            let Some(Again { work, leader }) = forward.answer().await else { return };
+            let Some(Again { work, leader, .. }) = forward.answer().await else { return };
             let group = work.call.group;
             if let Some(leader) = leader.filter(|_| shard.group(group).is_none()) {
                 shard.view().set_leader(group, leader);

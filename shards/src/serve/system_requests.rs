@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    const FROM: PeerIdentity = PeerIdentity { node: NodeId(2), incarnation: Incarnation(102) };
+    const FROM: PeerIdentity = PeerIdentity { node: NodeId(2), incarnation: Incarnation(102), boot_id: 1 };
 
     fn groups() -> PlaceGroups {
         let replica = |node: u32, id: u64| Replica { replica: id, node, incarnation: 100 + u64::from(node) };

@@ -24,7 +24,7 @@ use kahuna_shards::linux::{Linux, ShardOptions, Tcp, drive_disk, spawn_shard};
 use kahuna_shards::peer::{
     AddressSource, LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
 };
-use kahuna_shards::raft::{OpenError, Replica, ReplicaContext, Sender};
+use kahuna_shards::raft::{Heartbeats, OpenError, Replica, ReplicaContext, Sender};
 use kahuna_wal::{Log, LogIdentity, LogOptions, UringDisk};
 
 pub const GROUP: GroupId = GroupId(3);
@@ -83,7 +83,7 @@ pub fn replica_id(number: u32) -> ReplicaId {
 
 /// The replica of node `number` at the other end of a link.
 pub fn sender(number: u32) -> Sender {
-    Sender { replica: replica_id(number), incarnation: incarnation(number) }
+    Sender { replica: replica_id(number), incarnation: incarnation(number), boot: 1 }
 }
 
 pub fn timing() -> Timing {
@@ -144,7 +144,7 @@ impl PeerHandler for Handler {
         reply: PeerReplier,
     ) {
         assert_eq!((prelude.group, prelude.to), (GROUP.0, self.0.id().0));
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
         Linux::spawn(async move {
             match self.0.on_message(sender, header.kind, body).await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),
@@ -198,6 +198,8 @@ pub async fn try_start(dir: &Path, number: u32, options: Options) -> Result<Node
         boot_deadline: Linux::boot_clock() + options.gate,
         snapshot_log_bytes: options.snapshot_log_bytes,
         incarnation: incarnation(number),
+        heartbeats: Heartbeats::new(timing().heartbeat),
+        campaigns: Rc::default(),
     };
     let recovered = recovered.groups.remove(&GROUP.0).unwrap_or_default();
     let replica = match Replica::open(context, GROUP, replica_id(number), empty(), recovered).await {

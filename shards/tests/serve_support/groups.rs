@@ -10,7 +10,7 @@ use kahuna_protocol::{GroupId, RangeMap, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::group::Group;
 use kahuna_shards::linux::{Linux, drive_disk};
-use kahuna_shards::raft::{Replica, ReplicaContext};
+use kahuna_shards::raft::{Heartbeats, Replica, ReplicaContext};
 use kahuna_shards::shard::Shard;
 use kahuna_wal::{GroupLog, Log, LogIdentity, LogOptions, UringDisk};
 
@@ -40,6 +40,8 @@ pub async fn open_groups(shards: &[Rc<Shard<Linux>>], dir: PathBuf, partitions: 
                 boot_deadline: Duration::ZERO,
                 snapshot_log_bytes: 64 << 20,
                 incarnation: INCARNATION,
+                heartbeats: Heartbeats::new(shard.config().timing.heartbeat),
+                campaigns: Rc::default(),
             };
             let machine = Machine::new(settings, Range::of(&ranges, group).expect("a partition of the map"));
             let replica = Replica::open(context, group, replica_of(group), machine, GroupLog::default()).await;

@@ -20,7 +20,7 @@ use kahuna_shards::{
     peer::{
         LocalNode, NodeEvent, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers, watch_nodes,
     },
-    raft::{Replica, ReplicaContext, Sender},
+    raft::{Campaigns, Heartbeats, Replica, ReplicaContext, Sender},
 };
 use kahuna_sim::{DiskOptions, Sim, SimDisk, SimNet, World};
 use kahuna_wal::{GroupLog, Log, LogIdentity, LogOptions};
@@ -58,7 +58,7 @@ impl PeerHandler for ToReplicas {
         let Some(replica) = self.0.borrow().get(&prelude.group).cloned() else {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "not open yet"));
         };
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
         let answer = replica.on_message(sender, header.kind, body);
         Sim::spawn(async move {
             match answer.await {
@@ -114,6 +114,8 @@ async fn open_groups(node: u32, seed: u64, peers: Rc<Peers<Sim>>, clock: Rc<Cloc
     Sim::spawn(async move {
         writer.run().await.unwrap_or_else(|error| Sim::abort(ExitCode::DiskFailed, &error.to_string()));
     });
+    let heartbeats = Heartbeats::new(Timing::default().heartbeat);
+    let campaigns = Rc::<Campaigns<Sim>>::default();
     for group in 1..=GROUPS {
         let context = ReplicaContext {
             log: log.clone(),
@@ -125,6 +127,8 @@ async fn open_groups(node: u32, seed: u64, peers: Rc<Peers<Sim>>, clock: Rc<Cloc
             boot_deadline: Duration::ZERO,
             snapshot_log_bytes: 1 << 20,
             incarnation: incarnation(node),
+            heartbeats: heartbeats.clone(),
+            campaigns: campaigns.clone(),
         };
         let machine = Machine::new(Settings::default(), Range::all(0));
         let opened = Replica::open(context, GroupId(group), replica(group, node), machine, GroupLog::default()).await;

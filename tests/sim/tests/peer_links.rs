@@ -48,12 +48,12 @@ struct Process {
 
 impl Process {
     fn sees(&self, node: u32) -> bool {
-        let of_node = |event: &NodeEvent| match event {
-            NodeEvent::Up { node, .. } | NodeEvent::Down { node, .. } => node.0,
+        let said = |event: &NodeEvent| match event {
+            NodeEvent::Up { node: of, .. } => (of.0 == node).then_some(true),
+            NodeEvent::Down { node: of, .. } => (of.0 == node).then_some(false),
+            NodeEvent::Stalled { .. } | NodeEvent::Resumed { .. } => None,
         };
-        let events = self.events.borrow();
-        let last = events.iter().rev().find(|(_, event)| of_node(event) == node);
-        matches!(last, Some((_, NodeEvent::Up { .. })))
+        self.events.borrow().iter().rev().find_map(|(_, event)| said(event)).unwrap_or(false)
     }
 }
 

@@ -19,7 +19,7 @@ use kahuna_shards::{
     env::{Env, ExitCode},
     peer::{LocalNode, PeerLimits, Peers},
     raft::{
-        Replica, ReplicaContext, Sender, Step,
+        Heartbeats, Replica, ReplicaContext, Sender, Step,
         encoding::vote_bytes,
         messages::{APPEND, VOTE, appended, put_append, put_vote_request, vote_response},
         types::{Entry, Member, Membership, Payload, Types, Vote, log_id},
@@ -75,6 +75,8 @@ async fn open_replica(disk: SimDisk) -> Rc<Replica<Sim>> {
         boot_deadline: Duration::ZERO,
         snapshot_log_bytes: 1 << 20,
         incarnation: Incarnation(NODE),
+        heartbeats: Heartbeats::new(timing.heartbeat),
+        campaigns: Rc::default(),
     };
     let empty = Machine::new(Settings::default(), Range::all(0));
     Replica::open(context, GROUP, ReplicaId(NODE), empty, recovered).await.expect("a fresh replica opens")
@@ -92,7 +94,7 @@ async fn ask(disk: SimDisk, kind: u16, body: Bytes, seen: Rc<Seen>, before: impl
     let replica = open_replica(disk.clone()).await;
     before(&disk);
     seen.asked.set(true);
-    let sender = Sender { replica: ReplicaId(OTHER), incarnation: Incarnation(OTHER) };
+    let sender = Sender { replica: ReplicaId(OTHER), incarnation: Incarnation(OTHER), boot: 1 };
     let (_, answer) = replica.on_message(sender, kind, body).await.expect("no boot gate holds");
     disk.crash();
     seen.answer.replace(Some(answer));

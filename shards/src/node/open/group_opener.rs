@@ -14,7 +14,7 @@ use crate::group::Group;
 use crate::node::context::NodeContext;
 use crate::node::found::creation::Creation;
 use crate::node::repair::report_loss;
-use crate::raft::{OpenError, Replica, ReplicaContext};
+use crate::raft::{Campaigns, Heartbeats, OpenError, Replica, ReplicaContext};
 
 /// Between two attempts to make a directory on a disk without room.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
@@ -26,6 +26,8 @@ pub struct GroupOpener<E: Env> {
     cx: Rc<NodeContext<E>>,
     /// When the shard was started, as time since boot.
     booted: Duration,
+    heartbeats: Rc<Heartbeats<E>>,
+    campaigns: Rc<Campaigns<E>>,
     /// Groups whose replicas are open or being opened.
     opened: RefCell<BTreeSet<GroupId>>,
 }
@@ -33,7 +35,8 @@ pub struct GroupOpener<E: Env> {
 impl<E: Env> GroupOpener<E> {
     /// No groups yet.
     pub fn new(cx: Rc<NodeContext<E>>) -> Self {
-        Self { cx, booted: E::boot_clock(), opened: RefCell::default() }
+        let heartbeats = Heartbeats::new(cx.config.timing.heartbeat);
+        Self { cx, booted: E::boot_clock(), heartbeats, campaigns: Rc::default(), opened: RefCell::default() }
     }
 
     /// Whether the replica of `group` is open or being opened.
@@ -100,6 +103,8 @@ impl<E: Env> GroupOpener<E> {
             boot_deadline: self.booted + cx.config.timing.election_max + BOOT_MARGIN,
             snapshot_log_bytes: cx.config.snapshot_log_bytes,
             incarnation: cx.shard.incarnation(),
+            heartbeats: self.heartbeats.clone(),
+            campaigns: self.campaigns.clone(),
         };
         let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
         match opened {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use openraft::raft::VoteResponse;
 
@@ -39,18 +40,53 @@ pub fn voted<E: Env>(
     Ok(VoteResponse { vote, ..answer })
 }
 
+/// What one follower has acknowledged, under one vote.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    vote: Vote,
+    /// The end of what it has in common with this log.
+    last: LogId,
+    /// The last entry that it knows is committed.
+    committed: Option<LogId>,
+    /// When it acknowledged something last, as time since boot.
+    pub at: Duration,
+}
+
+impl Progress {
+    /// Whether the follower has everything up to `end`, and knows that it is committed.
+    pub fn knows(&self, end: Option<LogId>) -> bool {
+        Some(self.last) == end && self.committed == end
+    }
+}
+
 /// How far each follower has acknowledged the log, under the vote of this replica's leadership.
 #[derive(Debug, Default)]
-pub struct Acknowledged(RefCell<BTreeMap<u64, (Vote, LogId)>>);
+pub struct Acknowledged(RefCell<BTreeMap<u64, Progress>>);
 
 impl Acknowledged {
-    /// A follower has everything up to `last`.
-    pub fn note(&self, follower: u64, vote: Vote, last: Option<LogId>) {
+    /// At `now` a follower acknowledged that it has everything up to `last`, in answer to a message that told it of the commit
+    /// `committed`: what of that it does not have it does not believe.
+    pub fn note(&self, follower: u64, vote: Vote, last: Option<LogId>, committed: Option<LogId>, now: Duration) {
         let Some(last) = last else { return };
+        let told = Progress { vote, last, committed: committed.min(Some(last)), at: now };
         let mut followers = self.0.borrow_mut();
-        let known = followers.entry(follower).or_insert((vote, last));
-        if known.0 != vote || known.1 < last {
-            *known = (vote, last);
+        let known = followers.entry(follower).or_insert(told);
+        if known.vote == vote {
+            *known = Progress { last: known.last.max(last), committed: known.committed.max(told.committed), ..told };
+        } else {
+            *known = told;
+        }
+    }
+
+    /// What `follower` has acknowledged under `vote`.
+    pub fn progress(&self, follower: u64, vote: Vote) -> Option<Progress> {
+        self.0.borrow().get(&follower).filter(|progress| progress.vote == vote).copied()
+    }
+
+    /// The node of `follower` was away: what it was told of commits counts no more.
+    pub fn forget_commits(&self, follower: u64) {
+        if let Some(progress) = self.0.borrow_mut().get_mut(&follower) {
+            progress.committed = None;
         }
     }
 
@@ -60,10 +96,8 @@ impl Acknowledged {
     /// When it has acknowledged that entry, or there is none.
     pub fn check_conflict(&self, follower: u64, vote: Vote, previous: Option<LogId>) -> Result<(), Wrong> {
         let Some(previous) = previous else { return Err(Wrong::Answer("is a conflict with the empty log")) };
-        match self.0.borrow().get(&follower) {
-            Some((of, last)) if *of == vote && *last >= previous => {
-                Err(Wrong::Answer("takes back what was acknowledged"))
-            }
+        match self.progress(follower, vote) {
+            Some(progress) if progress.last >= previous => Err(Wrong::Answer("takes back what was acknowledged")),
             _ => Ok(()),
         }
     }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, ReplicaId};
 use kahuna_wal::Space;
 use openraft::ServerState;
-use openraft::raft::VoteRequest;
+use openraft::raft::{AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::rt::WatchReceiver as _;
 
 use super::admitted::{Admitted, Door};
+use super::answers::Acknowledged;
 use super::claim::Claim;
 use super::election::{check_transfer_leader, check_vote_request};
 use super::expected::Known;
@@ -22,7 +23,9 @@ use crate::peer::Peers;
 use crate::raft::applied::AppliedState;
 use crate::raft::boot_gate::BootGate;
 use crate::raft::eager::Eager;
+use crate::raft::election_timer::ElectionTimer;
 use crate::raft::encoding::Malformed;
+use crate::raft::heartbeats::Restless;
 use crate::raft::log_store::LogStore;
 use crate::raft::messages::{
     APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TRANSFER_LEADER, VOTE,
@@ -49,6 +52,12 @@ pub struct InboundHandler<E: Env> {
     pub applied: Rc<AppliedState<E>>,
     /// Keeps votes back after a start.
     pub gate: BootGate,
+    /// Learns of the leader's messages.
+    pub timer: Rc<ElectionTimer<E>>,
+    /// What this replica's followers have acknowledged, and whether it has to repeat something to them.
+    pub acknowledged: Rc<Acknowledged>,
+    /// See `acknowledged`.
+    pub restless: Rc<Restless<E>>,
     /// The shard's peer links, which bound what is unanswered.
     pub peers: Rc<Peers<E>>,
     /// The claims that were let in and not answered yet.
@@ -92,9 +101,13 @@ impl<E: Env> InboundHandler<E> {
                 let admitted = self.admit(from, claim)?;
                 request.leader_commit = admitted.commit;
                 self.transfer.forget_stale();
+                let vote = request.vote;
                 let response = self.raft.append_entries(request).await.map_err(stopped)?;
                 if response.is_success() {
                     admitted.taken();
+                }
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.timer.hear(vote.leader_id.term, from.boot);
                 }
                 appended_bytes::<E>(&response, self.log.space() != Space::Plenty)
             }
@@ -103,6 +116,7 @@ impl<E: Env> InboundHandler<E> {
                 let request = transfer_leader_request::<E>(&body).map_err(bad_frame)?;
                 self.gate.pass::<E>()?;
                 check_transfer_leader::<E>(&request, from).map_err(|wrong| self.refuse(from, &wrong))?;
+                self.timer.resign(request.from_leader().leader_id.term);
                 transfer_leader_response_bytes::<E>(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
             }
             READY => self.on_ready(),
@@ -153,7 +167,7 @@ impl<E: Env> InboundHandler<E> {
 
     /// Refuses what no honest replica sends.
     fn refuse(&self, from: Sender, wrong: &Wrong) -> ErrorReply {
-        let Sender { replica, incarnation } = from;
+        let Sender { replica, incarnation, .. } = from;
         let text = format!("group {}: a message of replica {replica} makes no sense: {wrong}", self.group);
         self.peers.refused(incarnation, &text);
         ErrorReply::new(ErrorCode::BadRequest, text)
@@ -167,6 +181,13 @@ impl<E: Env> InboundHandler<E> {
         check_vote_request::<E>(&request, from).map_err(|wrong| self.refuse(from, &wrong))?;
         let response = match kind {
             VOTE => self.raft.vote(request).await,
+            _ if self.timer.refuses_pre_vote(from.replica) => {
+                // If this replica leads, the candidate is sent a heartbeat.
+                self.acknowledged.forget_commits(from.replica.0);
+                self.restless.note();
+                let last = self.log.with_entries(|entries| entries.last());
+                Ok(VoteResponse::new(self.highest_vote(), last, false))
+            }
             _ => self.raft.pre_vote(request).await,
         };
         Ok(vote_response_bytes::<E>(&response.map_err(stopped)?))
@@ -209,6 +230,7 @@ impl<E: Env> InboundHandler<E> {
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         if response.vote == vote {
             admitted.taken();
+            self.timer.hear(vote.leader_id.term, from.boot);
         }
         Ok(snapshot_reply_bytes(&response.vote))
     }

@@ -12,6 +12,8 @@ pub struct Sender {
     pub replica: ReplicaId,
     /// Where the link comes from.
     pub incarnation: Incarnation,
+    /// The boot of the node there.
+    pub boot: u64,
 }
 
 impl Sender {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::batch::Batch;
@@ -19,7 +20,7 @@ const LEADER: u64 = 2;
 const MOST_TERM: u64 = 1 << 40;
 
 fn sender(replica: u64) -> Sender {
-    Sender { replica: ReplicaId(replica), incarnation: Incarnation(replica * 10) }
+    Sender { replica: ReplicaId(replica), incarnation: Incarnation(replica * 10), boot: 1 }
 }
 
 fn members(voters: &[&[u64]]) -> Membership {
@@ -245,11 +246,22 @@ fn answers_make_nobody_a_leader() {
 
     let acknowledged = Acknowledged::default();
     let vote = Vote::new_committed(5, 1);
-    acknowledged.note(2, vote, id(4, 8));
-    acknowledged.note(2, vote, id(4, 7));
+    let note = |last, committed| acknowledged.note(2, vote, last, committed, Duration::ZERO);
+    note(id(4, 8), None);
+    note(id(4, 7), None);
     assert!(acknowledged.check_conflict(2, vote, None).is_err());
     assert!(acknowledged.check_conflict(2, vote, id(4, 8)).is_err());
     assert_eq!(acknowledged.check_conflict(2, vote, id(4, 9)), Ok(()));
     assert_eq!(acknowledged.check_conflict(3, vote, id(4, 8)), Ok(()));
     assert_eq!(acknowledged.check_conflict(2, Vote::new_committed(6, 1), id(4, 8)), Ok(()));
+
+    let knows = |vote, end| acknowledged.progress(2, vote).is_some_and(|progress| progress.knows(end));
+    assert!(!knows(vote, id(4, 8)), "of no commit");
+    note(id(4, 7), id(4, 8));
+    assert!(!knows(vote, id(4, 8)), "it believes what it has, and was asked about less");
+    note(id(4, 8), id(4, 8));
+    assert!(knows(vote, id(4, 8)) && !knows(vote, id(4, 9)) && !knows(Vote::new_committed(6, 1), id(4, 8)));
+    acknowledged.forget_commits(2);
+    assert!(!knows(vote, id(4, 8)));
+    assert!(acknowledged.check_conflict(2, vote, id(4, 8)).is_err());
 }

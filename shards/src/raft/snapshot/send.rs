@@ -56,7 +56,7 @@ pub async fn send_snapshot<E: Env>(
         higher = send_part(link, vote, SNAPSHOT_END, INSTALL_LIMIT, put).await?;
     }
     if higher.is_none() {
-        link.acknowledge(vote, Some(file.header.last));
+        link.acknowledge(vote, Some(file.header.last), None);
     }
     Ok(SnapshotResponse::new(higher.unwrap_or(vote)))
 }

@@ -10,6 +10,7 @@ use std::{
 use kahuna_machine::Meta;
 use kahuna_protocol::{GroupId, ReplicaId, meta::DiskSpace};
 use kahuna_shards::{
+    env::Env as _,
     group::Group,
     raft::encoding::{entry_kind, entry_payload},
     shard::Shard,
@@ -140,7 +141,7 @@ impl Probe {
     /// Makes a group's replica stand for election now, as the death of its leader's node does.
     pub fn campaign(&self, group: GroupId) {
         if let Some(group) = self.group(group) {
-            group.replica().campaign();
+            Sim::spawn(async move { group.replica().campaign().await });
         }
     }
 

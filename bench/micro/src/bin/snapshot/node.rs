@@ -12,7 +12,7 @@ use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode};
 use kahuna_shards::linux::{Linux, drive_disk};
 use kahuna_shards::peer::{LocalNode, PeerLimits, Peers};
-use kahuna_shards::raft::{Replica, ReplicaContext};
+use kahuna_shards::raft::{Heartbeats, Replica, ReplicaContext};
 use kahuna_wal::{Log, LogIdentity, LogOptions, UringDisk};
 
 /// The group.
@@ -69,6 +69,8 @@ impl Node {
             boot_deadline: Duration::ZERO,
             snapshot_log_bytes: u64::MAX / 2,
             incarnation,
+            heartbeats: Heartbeats::new(timing.heartbeat),
+            campaigns: Rc::default(),
         };
         let empty = Machine::new(Settings::default(), Range::all(0));
         let recovered = recovered.groups.remove(&GROUP.0).unwrap_or_default();

@@ -231,6 +231,6 @@ async fn send(node: &Node, path: &Path) {
 }
 
 async fn message(node: &Node, kind: u16, body: Vec<u8>) {
-    let sender = Sender { replica: ReplicaId(1), incarnation: Incarnation(1001) };
+    let sender = Sender { replica: ReplicaId(1), incarnation: Incarnation(1001), boot: 1 };
     node.replica.on_message(sender, kind, body.into()).await.expect("it is taken");
 }
