@@ -15,7 +15,7 @@ use kahuna_client::core::ServerTime;
 use kahuna_client::wire::WireError;
 use kahuna_protocol::frame::FLAG_FORWARDED;
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{Header, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{GroupId, Header, Outcome, Request, RequestPrelude};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::acknowledged::Acknowledged;
@@ -65,7 +65,7 @@ struct Operation {
     step: u8,
     number: u64,
     /// Whose time its answer shows.
-    partition: Option<u32>,
+    partition: Option<GroupId>,
     place: Place,
     counted: bool,
 }
@@ -133,7 +133,7 @@ impl<'a> Driver<'a> {
                         }
                         let (_, slot) = free.swap_remove(at);
                         let key = self.key(job, index, slot);
-                        let (partition, place) = (None, (0, 0));
+                        let (partition, place) = (None, Place::default());
                         let operation = Operation { due, key, step: 0, number: 0, partition, place, counted };
                         self.send(job, slot, operation)?;
                     }

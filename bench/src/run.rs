@@ -90,10 +90,10 @@ fn wait_until_served(plan: &Plan) -> Result<(Clock, ServerTime), BenchError> {
     let (map, stamp) = client.call(Stamped(MapGet {})).map_err(unserved)?;
     time.told(stamp, clock.now());
     let ranges = map.ranges;
-    let mut unseen: BTreeSet<u32> = ranges.ranges.iter().map(|range| range.partition).collect();
+    let mut unseen: BTreeSet<GroupId> = ranges.ranges.iter().map(|range| range.partition).collect();
     for key in 0..NAMES_TRIED {
         let name = Job::name(key);
-        if let Some(GroupId(partition)) = ranges.owner(&name).filter(|owner| unseen.remove(&owner.0)) {
+        if let Some(partition) = ranges.owner(&name).filter(|owner| unseen.remove(owner)) {
             let get = KeyGet { key: name, revision: None, as_of: None };
             let (_, stamp) = client.call(Stamped(get)).map_err(unserved)?;
             time.answered(stamp, partition, clock.now());

@@ -2,9 +2,9 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::Limits;
 pub use crate::kinds::{KIND_HELLO, KIND_WELCOME};
 use crate::meta::Map;
+use crate::{Limits, NodeId};
 
 /// A shard wish of "any".
 pub const ANY_SHARD: u16 = u16::MAX;
@@ -32,7 +32,7 @@ pub struct Welcome {
     /// The version both use from here on.
     pub version: u8,
     /// The node that answers.
-    pub node: u32,
+    pub node: NodeId,
     /// The shard that serves this connection.
     pub shard: u16,
     /// The cluster.

@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::RangeMap;
+use crate::{GroupId, NodeId, RangeMap};
 
 /// Asks a node for the range map and the nodes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Replica {
     /// openraft's node id: minted by the meta group, never used twice.
     pub replica: u64,
     /// The node that has it.
-    pub node: u32,
+    pub node: NodeId,
     /// The data directory it lives in.
     pub incarnation: u64,
 }
@@ -34,7 +34,7 @@ pub struct Replica {
 #[rkyv(derive(Debug))]
 pub struct Placement {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// Its voters; the first one initialises the group and is its preferred leader.
     pub replicas: Vec<Replica>,
     /// The group has had a leader: it must never be initialised again.
@@ -89,7 +89,7 @@ pub struct PlaceGroups {
 #[rkyv(derive(Debug))]
 pub struct SetLed {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
 }
 
 /// The log of a node's replica of a group is gone: another replica shall take its place, on the same node. Asked for by that
@@ -98,9 +98,9 @@ pub struct SetLed {
 #[rkyv(derive(Debug))]
 pub struct ReplaceReplica {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The node.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
     pub incarnation: u64,
     /// How often that directory lost a log or a snapshot, this time included: from 1. The same number again asks for the
@@ -113,9 +113,9 @@ pub struct ReplaceReplica {
 #[rkyv(derive(Debug))]
 pub struct Replacement {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The node.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
     pub incarnation: u64,
     /// The loss it was minted for.
@@ -134,7 +134,7 @@ pub struct Replacement {
 #[rkyv(derive(Debug))]
 pub struct FinishReplacement {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The new replica's id.
     pub replica: u64,
 }
@@ -144,7 +144,7 @@ pub struct FinishReplacement {
 #[rkyv(derive(Debug))]
 pub struct NodeInfo {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
     pub incarnation: u64,
     /// Where clients reach it, `host:port`.
@@ -183,7 +183,7 @@ pub struct StatusGet {}
 #[rkyv(derive(Debug))]
 pub struct ReplicaStatus {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The replica's id.
     pub replica: u64,
     /// The shard that owns it.
@@ -191,7 +191,7 @@ pub struct ReplicaStatus {
     /// Its term.
     pub term: u64,
     /// The node that leads, 0 for none known.
-    pub leader: u32,
+    pub leader: NodeId,
     /// The last index in its log.
     pub last_index: u64,
     /// The last index applied.
@@ -223,7 +223,7 @@ pub enum DiskSpace {
 #[rkyv(derive(Debug))]
 pub struct Status {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// The cluster; all zero while pending.
     pub cluster: [u8; 16],
     /// Its data directory.
@@ -243,7 +243,7 @@ pub struct Status {
     /// Open client connections.
     pub connections: u32,
     /// Peers whose heartbeat is current.
-    pub peers_alive: Vec<u32>,
+    pub peers_alive: Vec<NodeId>,
     /// What the node waits for, for a person; empty when it serves, or [`SERVES`](Status::SERVES) and what is to be mended.
     pub waiting: String,
     /// Ascending by group.

@@ -219,7 +219,7 @@ fn a_bent_replay_on_a_peer_link_harms_nobody() {
             state ^= state << 17;
             (state % below.max(1) as u64) as usize
         };
-        let prelude = PeerPrelude { group: GROUP.0, from: u64::from(leader.number), to: victim.replica.id().0 };
+        let prelude = PeerPrelude { group: GROUP, from: u64::from(leader.number), to: victim.replica.id().0 };
         for _ in 0..100 {
             let bent = (0..32).map(|_| {
                 let (kind, body) = &frames[draw(frames.len())];

@@ -8,7 +8,7 @@ use kahuna_protocol::handshake::{ANY_SHARD, KIND_HELLO};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::meta::{MapGet, StatusGet, Tick};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{Durability, ErrorCode, Header, Limits, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{Durability, ErrorCode, Header, Limits, NodeId, Outcome, Request, RequestPrelude};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::handshake::KIND_PEER_HELLO;
@@ -135,7 +135,7 @@ fn a_greeting_is_refused_for_version_and_cluster() {
 
     let own = kahuna_protocol::handshake::Hello { cluster: [7; 16], ..hello(ANY_SHARD) };
     let (mut client, welcome) = Client::greet(served.address, &own);
-    assert_eq!((welcome.version, welcome.node, welcome.cluster), (1, 1, [7; 16]));
+    assert_eq!((welcome.version, welcome.node, welcome.cluster), (1, NodeId(1), [7; 16]));
     assert_eq!(welcome.limits, Limits::default());
     ask_map(&mut client);
 }
@@ -204,7 +204,7 @@ fn status_is_gathered_from_all_shards() {
     let Outcome::Status(status) = client.ask(&RequestPrelude::default(), &Request::StatusGet(StatusGet {})) else {
         panic!("a status was expected");
     };
-    assert_eq!((status.node, status.shards, status.incarnation), (1, 2, serve_support::INCARNATION.0));
+    assert_eq!((status.node, status.shards, status.incarnation), (NodeId(1), 2, serve_support::INCARNATION.0));
     assert_eq!(status.connections, 4);
     assert_eq!(status.waiting, "node 3 at 127.0.0.1:1");
 }

@@ -63,7 +63,7 @@ impl<E: Env> PeerHandler for Groups<E> {
         body: Bytes,
         reply: PeerReplier,
     ) {
-        let group = self.get(GroupId(prelude.group));
+        let group = self.get(prelude.group);
         let Some(group) = group.filter(|group| group.replica().id() == ReplicaId(prelude.to)) else {
             let text = format!(
                 "group {} has no replica {} on node {}, which node {} asks for",

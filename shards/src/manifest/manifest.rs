@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
+use kahuna_protocol::{GroupId, NodeId};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
@@ -39,11 +40,11 @@ pub const UNFINISHED_MANIFEST: &str = "manifest.tmp";
 #[rkyv(derive(Debug))]
 pub struct Manifest {
     /// The node it was formatted for.
-    pub node: u32,
+    pub node: NodeId,
     /// Minted when it was formatted.
     pub incarnation: u64,
     /// The nodes of the first cluster, in order: (id, peer address). It is what bootstrap compares.
-    pub peers: Vec<(u32, String)>,
+    pub peers: Vec<(NodeId, String)>,
     /// The cluster; none while the node is pending. From then on the logs exist: one that is missing was lost.
     pub founding: Option<Founding>,
     /// The shards that its logs are cut for.
@@ -72,9 +73,9 @@ pub struct LostLog {
 #[derive(Archive, Serialize, Deserialize)]
 #[rkyv(derive(Debug))]
 struct First {
-    node: u32,
+    node: NodeId,
     incarnation: u64,
-    peers: Vec<(u32, String)>,
+    peers: Vec<(NodeId, String)>,
     founding: Option<Founding>,
     shards: u16,
     log_set: u32,
@@ -239,7 +240,7 @@ impl Manifest {
     }
 
     /// The directory of one replica's snapshots.
-    pub fn snapshot_dir(dir: &Path, group: u32, replica: u64) -> PathBuf {
+    pub fn snapshot_dir(dir: &Path, group: GroupId, replica: u64) -> PathBuf {
         dir.join("snapshots").join(format!("group-{group}-replica-{replica}"))
     }
 
@@ -288,9 +289,9 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            node: 2,
+            node: NodeId(2),
             incarnation: 77,
-            peers: vec![(1, "127.0.0.1:1".into()), (2, "127.0.0.1:2".into())],
+            peers: vec![(NodeId(1), "127.0.0.1:1".into()), (NodeId(2), "127.0.0.1:2".into())],
             founding: None,
             shards: 2,
             log_set: 0,
@@ -364,7 +365,7 @@ mod tests {
     /// Claim: what no node writes is refused though it verifies, and told; nothing of it is acted on.
     #[test]
     fn a_manifest_that_cannot_be_is_refused_and_told() {
-        let member = |replica, node, incarnation| Replica { replica, node, incarnation };
+        let member = |replica, node, incarnation| Replica { replica, node: NodeId(node), incarnation };
         let with = |members: &[Replica], partitions| Manifest {
             founding: Some(Founding {
                 cluster: [1; 16],

@@ -31,7 +31,7 @@ const UNFINISHED_ADDRESSES: &str = "addresses.tmp";
 #[rkyv(derive(Debug))]
 struct Line {
     /// The node.
-    node: u32,
+    node: NodeId,
     /// Its data directory.
     incarnation: u64,
     /// Where it was reached last, `host:port`; empty if it never was.
@@ -107,7 +107,7 @@ pub(super) async fn keep_addresses<E: Env>(
 
 fn body_of(last: &[LastAddresses]) -> Vec<u8> {
     let line = |last: &LastAddresses| Line {
-        node: last.node.0,
+        node: last.node,
         incarnation: last.incarnation.0,
         reached: last.reached.clone(),
         recorded: last.recorded.clone(),
@@ -126,7 +126,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<LastAddresses>, String> {
     })?;
     let lines: Vec<Line> = to_owned(access::<Archived<Vec<Line>>>(0, body).map_err(|error| error.to_string())?);
     let last = |line: Line| LastAddresses {
-        node: NodeId(line.node),
+        node: line.node,
         incarnation: Incarnation(line.incarnation),
         reached: line.reached,
         recorded: line.recorded,

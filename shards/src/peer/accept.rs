@@ -249,7 +249,7 @@ impl<E: Env> Peers<E> {
     }
 
     fn admit_dialler(&self, hello: &PeerHello) -> Result<u8, ErrorReply> {
-        let known = self.remote(NodeId(hello.from.node)).and_then(|remote| remote.on_record());
+        let known = self.remote(hello.from.node).and_then(|remote| remote.on_record());
         hello.judge(&self.local.borrow(), known)
     }
 
@@ -257,7 +257,7 @@ impl<E: Env> Peers<E> {
     async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: Vec<u8>) {
         let from = &hello.from;
         let pending = ClusterId(from.cluster).is_none();
-        let identity = PeerIdentity { node: NodeId(from.node), incarnation: Incarnation(from.incarnation) };
+        let identity = PeerIdentity { node: from.node, incarnation: Incarnation(from.incarnation) };
         let (read, write) = stream.split();
         let out = self.outgoing();
         out.set_max_payload(from.max_frame_bytes);

@@ -19,7 +19,7 @@ pub const MAX_HANDSHAKE_BYTES: u32 = 64 << 10;
 #[rkyv(derive(Debug))]
 pub struct ListedPeer {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// Where its peers reach it, `host:port`.
     pub address: String,
 }
@@ -29,7 +29,7 @@ pub struct ListedPeer {
 #[rkyv(derive(Debug))]
 pub struct Introduction {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// The shard at this end.
     pub shard: u16,
     /// How many shards the node runs.
@@ -61,7 +61,7 @@ pub struct PeerHello {
     /// The shard that is wanted; one that does not exist there stands for any.
     pub to_shard: u16,
     /// The node that is wanted.
-    pub to_node: u32,
+    pub to_node: NodeId,
     /// The data directory that is wanted; 0 as long as it is not known.
     pub to_incarnation: u64,
     /// Who dials.
@@ -84,7 +84,7 @@ impl Introduction {
         let peer_set =
             local.peer_set.iter().map(|(node, address)| ListedPeer { node: *node, address: address.clone() }).collect();
         Self {
-            node: local.node.0,
+            node: local.node,
             shard: local.shard.0,
             shards: local.shards,
             incarnation: local.incarnation.0,
@@ -98,7 +98,7 @@ impl Introduction {
     }
 
     fn is_sound(&self) -> bool {
-        self.node != 0 && self.incarnation != 0 && self.shards > 0 && self.shard < self.shards
+        self.node != NodeId(0) && self.incarnation != 0 && self.shards > 0 && self.shard < self.shards
     }
 }
 
@@ -109,7 +109,7 @@ impl PeerHello {
             min_version: *VERSIONS.start(),
             max_version: *VERSIONS.end(),
             to_shard: to_shard.0,
-            to_node: to.0,
+            to_node: to,
             to_incarnation: to_incarnation.map_or(0, |incarnation| incarnation.0),
             from,
         }
@@ -159,13 +159,13 @@ impl PeerHello {
                 local.node, self.to_node
             ));
         }
-        if from.node == local.node.0 {
+        if from.node == local.node {
             return refuse(format!(
                 "two nodes have the number {}: the one at {} and the one at {}; give one of them another --node-id",
                 local.node, from.peer_address, local.peer_address
             ));
         }
-        if self.to_node != local.node.0 {
+        if self.to_node != local.node {
             return refuse(format!(
                 "node {} wanted node {} and reached node {} ({}); correct the address in --peers",
                 from.node, self.to_node, local.node, local.peer_address
@@ -214,7 +214,7 @@ impl PeerWelcome {
             let text = format!("node {wanted} answers with version {}, which is not spoken here", self.version);
             return Err(ErrorReply::new(ErrorCode::BadVersion, text));
         }
-        if !from.is_sound() || from.node != wanted.0 {
+        if !from.is_sound() || from.node != wanted {
             let text = format!("wanted node {wanted} and reached node {} ({})", from.node, from.peer_address);
             return Err(ErrorReply::new(ErrorCode::BadRequest, text));
         }

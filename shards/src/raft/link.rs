@@ -40,7 +40,7 @@ pub struct ReplicaLinks<E: Env> {
 impl<E: Env> ReplicaLinks<E> {
     /// The link to one replica.
     pub fn link(&self, to: u64, member: &Member) -> ReplicaLink<E> {
-        let prelude = PeerPrelude { group: self.group.0, from: self.from.0, to };
+        let prelude = PeerPrelude { group: self.group, from: self.from.0, to };
         ReplicaLink {
             peers: self.peers.clone(),
             prelude,

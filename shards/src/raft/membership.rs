@@ -139,6 +139,8 @@ impl<E: Env> Replica<E> {
 
 #[cfg(test)]
 mod tests {
+    use kahuna_protocol::{GroupId, NodeId};
+
     use super::*;
 
     /// Configurations, learners, the replacement, whether its replica caught up, and what is missing then.
@@ -155,7 +157,7 @@ mod tests {
     }
 
     fn replacement(replica: u64, lost: &[u64]) -> Replacement {
-        let (group, node, loss) = (7, 3, 1);
+        let (group, node, loss) = (GroupId(7), NodeId(3), 1);
         Replacement { group, node, incarnation: 3, loss, replica, finished: false, lost: lost.to_vec() }
     }
 

@@ -160,7 +160,7 @@ async fn welcome<E: Env>(
 fn welcome_of<E: Env>(shard: &Shard<E>) -> Welcome {
     Welcome {
         version: *VERSIONS.end(),
-        node: shard.config().node.0,
+        node: shard.config().node,
         shard: shard.id().0,
         cluster: shard.view().id().0,
         limits: shard.config().limits.clone(),

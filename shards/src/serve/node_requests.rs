@@ -61,7 +61,7 @@ impl<E: Env> Shard<E> {
         all.peers_alive.sort_unstable();
         all.peers_alive.dedup();
         Status {
-            node: self.config().node.0,
+            node: self.config().node,
             cluster: self.view().id().0,
             incarnation: self.incarnation().0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,7 +71,7 @@ impl<E: Env> Shard<E> {
             log_bytes: all.log_bytes,
             disk: all.disk,
             connections: all.connections,
-            peers_alive: all.peers_alive.iter().map(|node| node.0).collect(),
+            peers_alive: all.peers_alive,
             waiting: all.waiting,
             replicas: all.replicas,
         }

@@ -1,6 +1,7 @@
 //! Frames as they stand on the wire.
 
 use kahuna_protocol::{
+    NodeId,
     frame::{FLAG_REPLY, encode_frame},
     peer::PeerPrelude,
 };
@@ -10,7 +11,7 @@ use super::nodes::CLUSTER;
 
 pub fn introduction(node: u32) -> Introduction {
     Introduction {
-        node,
+        node: NodeId(node),
         shard: 0,
         shards: 1,
         incarnation: 100 + u64::from(node),
@@ -24,7 +25,14 @@ pub fn introduction(node: u32) -> Introduction {
 }
 
 pub fn hello(from: u32, to: u32) -> PeerHello {
-    PeerHello { min_version: 1, max_version: 1, to_shard: 0, to_node: to, to_incarnation: 0, from: introduction(from) }
+    PeerHello {
+        min_version: 1,
+        max_version: 1,
+        to_shard: 0,
+        to_node: NodeId(to),
+        to_incarnation: 0,
+        from: introduction(from),
+    }
 }
 
 /// One frame as it stands on the wire.

@@ -143,7 +143,7 @@ impl PeerHandler for Handler {
         body: Bytes,
         reply: PeerReplier,
     ) {
-        assert_eq!((prelude.group, prelude.to), (GROUP.0, self.0.id().0));
+        assert_eq!((prelude.group, prelude.to), (GROUP, self.0.id().0));
         let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
         Linux::spawn(async move {
             match self.0.on_message(sender, header.kind, body).await {

@@ -55,7 +55,7 @@ impl PeerHandler for ToReplicas {
         body: Bytes,
         reply: PeerReplier,
     ) {
-        let Some(replica) = self.0.borrow().get(&prelude.group).cloned() else {
+        let Some(replica) = self.0.borrow().get(&prelude.group.0).cloned() else {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "not open yet"));
         };
         let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };

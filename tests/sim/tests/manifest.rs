@@ -41,7 +41,7 @@ fn config() -> NodeConfig {
 }
 
 fn founding() -> Founding {
-    let members = vec![Replica { replica: 1, node: 1, incarnation: INCARNATION }];
+    let members = vec![Replica { replica: 1, node: NodeId(1), incarnation: INCARNATION }];
     Founding { cluster: [1; 16], members, partitions: 1, settings: Settings::default() }
 }
 

@@ -174,7 +174,7 @@ fn entries_are_on_disk_before_they_are_acknowledged() {
 
 /// What the meta group minted for a place of this group: `replica` instead of those `lost`, on the node `incarnation`.
 fn replacement(replica: u64, incarnation: u64, lost: &[u64]) -> Replacement {
-    let (group, node, loss) = (GROUP.0, incarnation as u32, 1);
+    let (group, node, loss) = (GROUP, NodeId(incarnation as u32), 1);
     Replacement { group, node, incarnation, loss, replica, finished: false, lost: lost.to_vec() }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use kahuna_protocol::{FrameReader, Limits};
+use kahuna_protocol::{FrameReader, Limits, NodeId};
 
 use super::output::RequestToken;
 
@@ -15,7 +15,7 @@ pub(crate) enum LinkState {
     /// The hello is out.
     Greeting,
     /// Requests may be sent to this node's shard.
-    Ready { node: u32, shard: u16 },
+    Ready { node: NodeId, shard: u16 },
 }
 
 /// A connection: what was asked on it, and what must wait until it has room.
@@ -61,7 +61,7 @@ impl Link {
         matches!(self.state, LinkState::Ready { .. })
     }
 
-    pub(crate) fn node(&self) -> Option<u32> {
+    pub(crate) fn node(&self) -> Option<NodeId> {
         match self.state {
             LinkState::Ready { node, .. } => Some(node),
             LinkState::Opening | LinkState::Greeting => None,

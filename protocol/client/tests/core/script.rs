@@ -8,7 +8,8 @@ use kahuna_client::protocol::handshake::{ArchivedHello, Hello, KIND_HELLO, KIND_
 use kahuna_client::protocol::key::{Condition, KeyGet, KeySet, Set};
 use kahuna_client::protocol::meta::{Map, NodeInfo};
 use kahuna_client::protocol::{
-    ErrorCode, ErrorReply, FrameReader, Header, Hlc, Limits, Outcome, RangeMap, Request, RequestPrelude, SessionId,
+    ErrorCode, ErrorReply, FrameReader, Header, Hlc, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
+    SessionId,
 };
 use kahuna_client::{CallOptions, ClientError, Now, Options, Reply};
 
@@ -49,9 +50,9 @@ pub fn options() -> Options {
 /// A map of four partitions, led by node `leader`, on nodes with two shards each.
 pub fn map(leader: u32) -> Map {
     let mut ranges = RangeMap::even(4);
-    ranges.ranges.iter_mut().for_each(|range| range.leader = leader);
+    ranges.ranges.iter_mut().for_each(|range| range.leader = NodeId(leader));
     let node = |node: u32| NodeInfo {
-        node,
+        node: NodeId(node),
         incarnation: 100 + u64::from(node),
         client_address: format!("n{node}:1"),
         peer_address: format!("n{node}:2"),
@@ -123,7 +124,8 @@ impl Script {
     pub fn welcome_at(&mut self, stamp: Hlc, endpoint: &str, node: u32, shard: u16) -> ConnectionId {
         let connection = self.open(endpoint);
         let limits = self.limits.clone();
-        let welcome = Welcome { version: 1, node, shard, cluster: CLUSTER, limits, map: self.map.clone() };
+        let welcome =
+            Welcome { version: 1, node: NodeId(node), shard, cluster: CLUSTER, limits, map: self.map.clone() };
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_WELCOME, FLAG_REPLY, 0, stamp, |out| archive_into(&welcome, out));
         self.receive(connection, &bytes);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use kahuna_client::protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_client::protocol::handshake::{KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_client::protocol::meta::{DiskSpace, Map, Status};
-use kahuna_client::protocol::{FrameReader, Header, Hlc, Limits, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_client::protocol::{FrameReader, Header, Hlc, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude};
 
 use super::store::{SERVER_MS, Store};
 
@@ -21,7 +21,7 @@ pub struct Server {
 }
 
 struct Shared {
-    node: u32,
+    node: NodeId,
     store: Arc<Store>,
     streams: Mutex<Vec<TcpStream>>,
     closed: Mutex<bool>,
@@ -48,7 +48,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let endpoint = listener.local_addr().expect("bound").to_string();
         let shared = Arc::new(Shared {
-            node,
+            node: NodeId(node),
             store: store.clone(),
             streams: Mutex::default(),
             closed: Mutex::default(),

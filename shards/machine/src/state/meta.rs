@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::GenericOrdMap;
 use imbl::shared_ptr::ArcK;
-use kahuna_protocol::RangeMap;
 use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::meta::{
     FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
 };
+use kahuna_protocol::{GroupId, NodeId, RangeMap};
 
 use super::Range;
 
@@ -23,11 +23,11 @@ pub struct Meta {
     settings: Settings,
     map: Arc<RangeMap>,
     /// By group.
-    placements: Table<u32, Placement>,
+    placements: Table<GroupId, Placement>,
     /// By group and data directory.
-    replacements: Table<(u32, u64), Replacement>,
+    replacements: Table<(GroupId, u64), Replacement>,
     /// By node.
-    nodes: Table<u32, NodeInfo>,
+    nodes: Table<NodeId, NodeInfo>,
     next_replica: u64,
 }
 
@@ -127,7 +127,7 @@ impl Meta {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    pub fn set_led(&mut self, group: u32) -> Result<bool, String> {
+    pub fn set_led(&mut self, group: GroupId) -> Result<bool, String> {
         let placement = self.placements.get(&group).ok_or_else(|| format!("group {group} has no place"))?;
         if placement.led {
             return Ok(false);
@@ -137,12 +137,12 @@ impl Meta {
     }
 
     /// The line of `group`.
-    pub fn placement(&self, group: u32) -> Option<&Placement> {
+    pub fn placement(&self, group: GroupId) -> Option<&Placement> {
         self.placements.get(&group).map(|placement| &**placement)
     }
 
     /// The last replacement of the replica that `group` has, or shall have, in the data directory `incarnation`.
-    pub fn replacement(&self, group: u32, incarnation: u64) -> Option<&Replacement> {
+    pub fn replacement(&self, group: GroupId, incarnation: u64) -> Option<&Replacement> {
         self.replacements.get(&(group, incarnation)).map(|replacement| &**replacement)
     }
 
@@ -233,7 +233,7 @@ impl Meta {
 }
 
 /// What replacements are ordered by.
-fn place_of(line: &Replacement) -> (u32, u64) {
+fn place_of(line: &Replacement) -> (GroupId, u64) {
     (line.group, line.incarnation)
 }
 

@@ -110,8 +110,8 @@ impl<E: Env> Bootstrap<E> {
     fn next(&self) -> Next {
         let me = self.manifest.node;
         let others = || self.manifest.peers.iter().filter(|(node, _)| *node != me);
-        let views: Vec<(u32, Option<PeerView>)> =
-            others().map(|(node, _)| (*node, self.peers.peer(NodeId(*node)))).collect();
+        let views: Vec<(NodeId, Option<PeerView>)> =
+            others().map(|(node, _)| (*node, self.peers.peer(*node))).collect();
         let founded = views.iter().filter_map(|(_, view)| view.as_ref()).find(|view| !view.cluster.is_none());
         if let Some(view) = founded {
             return Next::Adopt(view.incarnation);
@@ -119,7 +119,7 @@ impl<E: Env> Bootstrap<E> {
         let missing: Vec<String> = others()
             .zip(&views)
             .filter(|(_, (_, view))| view.is_none())
-            .map(|((node, address), _)| match self.peers.unresolved(NodeId(*node)) {
+            .map(|((node, address), _)| match self.peers.unresolved(*node) {
                 Some(why) => why,
                 None => format!("node {node} at {address}"),
             })
@@ -127,7 +127,7 @@ impl<E: Env> Bootstrap<E> {
         if !missing.is_empty() {
             return Next::Wait(format!("waiting to form the cluster; no answer yet from {}", missing.join(", ")));
         }
-        let known: Vec<(u32, &PeerView)> =
+        let known: Vec<(NodeId, &PeerView)> =
             views.iter().filter_map(|(node, view)| Some((*node, view.as_ref()?))).collect();
         if let Some((node, view)) = known.iter().find(|(_, view)| view.peer_set != self.manifest.peers) {
             return Next::Wait(format!(
@@ -140,7 +140,7 @@ impl<E: Env> Bootstrap<E> {
         if lowest != Some(me) {
             return Next::Wait(format!("waiting for node {} to form the cluster", lowest.unwrap_or(me)));
         }
-        let incarnation_of = |node: u32| match known.iter().find(|(other, _)| *other == node) {
+        let incarnation_of = |node: NodeId| match known.iter().find(|(other, _)| *other == node) {
             Some((_, view)) => view.incarnation.0,
             None => self.manifest.incarnation,
         };
@@ -182,6 +182,6 @@ impl<E: Env> Bootstrap<E> {
     }
 }
 
-fn list(peers: &[(u32, String)]) -> String {
+fn list(peers: &[(NodeId, String)]) -> String {
     peers.iter().map(|(node, address)| format!("{node}={address}")).collect::<Vec<_>>().join(",")
 }

@@ -12,7 +12,7 @@ use rkyv::{Archive, Archived, Deserialize, Serialize};
 #[rkyv(derive(Debug))]
 pub struct Creation {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// This node's replica of it.
     pub replica: u64,
     /// The voters that the group begins with, this one included.
@@ -32,7 +32,7 @@ impl Creation {
     pub fn meta(members: Vec<Replica>, settings: Settings, incarnation: Incarnation) -> Option<Self> {
         let replica = members.iter().find(|member| member.incarnation == incarnation.0)?.replica;
         Some(Self {
-            group: GroupId::META.0,
+            group: GroupId::META,
             replica,
             members,
             settings,
@@ -60,11 +60,6 @@ impl Creation {
             end: map.ranges.get(at + 1).map(|next| next.start.clone()),
             epoch: map.ranges[at].epoch,
         })
-    }
-
-    /// The group.
-    pub fn group(&self) -> GroupId {
-        GroupId(self.group)
     }
 
     /// This node's replica.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kahuna_protocol::ClusterId;
+use kahuna_protocol::{ClusterId, NodeId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 
 use super::error::RecoverError;
@@ -25,7 +25,7 @@ pub struct Asked {
     /// The data directory.
     pub data_dir: PathBuf,
     /// Whose it should be, if that is to be checked.
-    pub node: Option<u32>,
+    pub node: Option<NodeId>,
     /// The restore epoch; one above the old one's if not given.
     pub restore_epoch: Option<u16>,
     /// Whether to carry it out; otherwise nothing changes.
@@ -100,7 +100,7 @@ fn lock(dir: &Path) -> Result<DirLock, RecoverError> {
     })
 }
 
-fn read_manifest(dir: &Path, node: Option<u32>) -> Result<Manifest, RecoverError> {
+fn read_manifest(dir: &Path, node: Option<NodeId>) -> Result<Manifest, RecoverError> {
     let disk = UringDisk::new(RING_ENTRIES).map_err(RecoverError::Shard)?;
     let Some(manifest) = block_on(&disk, Manifest::read(&disk, dir))? else {
         return Err(RecoverError::NoData(dir.to_owned()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kahuna_protocol::GroupId;
 use kahuna_wal::recovery::{GroupBeyond, Salvaged};
 use kahuna_wal::{Disk, GroupLog, Log, OpenError};
 
@@ -67,9 +68,9 @@ pub async fn salvage<D: Disk>(
     disk: &D,
     dir: &Path,
     manifest: &Manifest,
-) -> Result<(Vec<LogReport>, BTreeMap<u32, Found>), RecoverError> {
+) -> Result<(Vec<LogReport>, BTreeMap<GroupId, Found>), RecoverError> {
     let mut reports = Vec::new();
-    let mut groups: BTreeMap<u32, Found> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupId, Found> = BTreeMap::new();
     for place in places(dir, manifest) {
         let salvaged = match Log::salvage(disk, &place.dir, log_identity(manifest, place.shard)).await {
             Ok(salvaged) => salvaged,
@@ -93,11 +94,11 @@ pub async fn salvage<D: Disk>(
             let beyond = beyond.groups.get(&group).copied().unwrap_or_default();
             let mut found = Found { shard, content, beyond, damaged, known: beyond.index };
             found.known = found.known.max(found.reach().map(|(_, index)| index));
-            let found = match groups.remove(&group) {
+            let found = match groups.remove(&GroupId(group)) {
                 Some(before) => before.or(found),
                 None => found,
             };
-            groups.insert(group, found);
+            groups.insert(GroupId(group), found);
         }
     }
     Ok((reports, groups))

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use kahuna_protocol::ClusterId;
+use kahuna_protocol::{ClusterId, GroupId, NodeId};
 
 /// All of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The node.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
     pub data_dir: PathBuf,
     /// The cluster it belonged to.
@@ -105,7 +105,7 @@ impl Loss {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupReport {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The shard that its log was found in.
     pub shard: Option<u16>,
     /// What was lost.

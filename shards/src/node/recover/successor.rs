@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kahuna_machine::{Machine, Meta, Range};
 use kahuna_protocol::batch::BatchBuilder;
 use kahuna_protocol::meta::{Placement, Replica};
-use kahuna_protocol::{ClusterId, GroupId, Hlc, Incarnation, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_protocol::{ClusterId, GroupId, Hlc, Incarnation, NodeId, Outcome, RangeMap, Request, RequestPrelude};
 use kahuna_wal::{Disk, Record};
 
 use super::error::RecoverError;
@@ -49,8 +49,8 @@ impl Successor {
         founding.settings.restore_epoch = restore_epoch;
         let placed = place_groups(&founding);
         let mut map = if meta.is_placed() { meta.map().clone() } else { placed.map };
-        map.ranges.iter_mut().for_each(|range| range.leader = 0);
-        let mut partitions: Vec<u32> = map.ranges.iter().map(|range| range.partition).collect();
+        map.ranges.iter_mut().for_each(|range| range.leader = NodeId(0));
+        let mut partitions: Vec<u32> = map.ranges.iter().map(|range| range.partition.0).collect();
         partitions.sort_unstable();
         if !partitions.iter().copied().eq(1..=founding.partitions) {
             return Err(RecoverError::Unfit(format!(
@@ -94,15 +94,15 @@ impl Successor {
     }
 
     /// A data group's range; `None` for the meta group, which has none.
-    pub fn range(&self, group: u32) -> Option<Range> {
-        Range::of(&self.map, GroupId(group))
+    pub fn range(&self, group: GroupId) -> Option<Range> {
+        Range::of(&self.map, group)
     }
 
     /// How `group` is made.
-    pub fn creation(&self, group: u32) -> Creation {
+    pub fn creation(&self, group: GroupId) -> Creation {
         let founding = self.founding();
         let incarnation = Incarnation(self.manifest.incarnation);
-        let creation = if group == GroupId::META.0 {
+        let creation = if group == GroupId::META {
             Creation::meta(founding.members.clone(), founding.settings, incarnation)
         } else {
             let placement = self.placements.iter().find(|placement| placement.group == group);
