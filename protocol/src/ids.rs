@@ -47,6 +47,12 @@ id!(
     SessionId(u64)
 );
 
+impl fmt::LowerHex for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl GroupId {
     /// The group that holds the range map, the nodes and the placements.
     pub const META: Self = Self(0);

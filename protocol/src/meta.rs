@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::{GroupId, NodeId, RangeMap};
+use crate::{GroupId, Incarnation, NodeId, RangeMap};
 
 /// Asks a node for the range map and the nodes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Replica {
     /// The node that has it.
     pub node: NodeId,
     /// The data directory it lives in.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
 }
 
 /// Where a group lives.
@@ -102,7 +102,7 @@ pub struct ReplaceReplica {
     /// The node.
     pub node: NodeId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// How often that directory lost a log or a snapshot, this time included: from 1. The same number again asks for the
     /// same replica.
     pub loss: u32,
@@ -117,7 +117,7 @@ pub struct Replacement {
     /// The node.
     pub node: NodeId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The loss it was minted for.
     pub loss: u32,
     /// The new replica's id.
@@ -146,7 +146,7 @@ pub struct NodeInfo {
     /// The operator's number.
     pub node: NodeId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
     /// Where peers reach it, `host:port`.
@@ -227,7 +227,7 @@ pub struct Status {
     /// The cluster; all zero while pending.
     pub cluster: [u8; 16],
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The software's version.
     pub version: String,
     /// Since the process started, in milliseconds.

@@ -58,15 +58,19 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
         type Change = fn(&mut PeerHello);
         let cases: [(Change, ErrorCode, &str); 10] = [
             (|hello| hello.from.cluster = [9; 16], ErrorCode::WrongCluster, "belongs to cluster"),
-            (|hello| hello.to_incarnation = 555, ErrorCode::BadRequest, "wanted node 2 with the data directory"),
-            (|hello| hello.from.incarnation = 777, ErrorCode::BadRequest, "the cluster knows node 1"),
+            (
+                |hello| hello.to_incarnation = Incarnation(555),
+                ErrorCode::BadRequest,
+                "wanted node 2 with the data directory",
+            ),
+            (|hello| hello.from.incarnation = Incarnation(777), ErrorCode::BadRequest, "the cluster knows node 1"),
             (|hello| hello.to_node = NodeId(3), ErrorCode::BadRequest, "wanted node 3 and reached node 2"),
             (|hello| hello.from.node = NodeId(2), ErrorCode::BadRequest, "two nodes have the number 2"),
             (|hello| hello.from.boot_id = 1002, ErrorCode::BadRequest, "reached itself"),
             (|hello| hello.min_version = 2, ErrorCode::BadVersion, "upgrade the older one"),
             (|hello| (hello.min_version, hello.max_version) = (0, 0), ErrorCode::BadVersion, "upgrade the older one"),
             (|hello| hello.from.shards = 0, ErrorCode::BadRequest, "out of range"),
-            (|hello| hello.from.incarnation = 0, ErrorCode::BadRequest, "out of range"),
+            (|hello| hello.from.incarnation = Incarnation(0), ErrorCode::BadRequest, "out of range"),
         ];
         for (change, code, text) in cases {
             let error = refused(&address, &changed(change)).await;
@@ -79,7 +83,10 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
             wire.send(&hello_frame(&changed(change))).await;
             let (header, _, body) = wire.next().await.expect("a welcome");
             let welcome = PeerWelcome::decode(header.kind, &body).expect("a welcome");
-            assert_eq!((welcome.version, welcome.from.node, welcome.from.incarnation), (1, NodeId(2), 102));
+            assert_eq!(
+                (welcome.version, welcome.from.node, welcome.from.incarnation),
+                (1, NodeId(2), Incarnation(102))
+            );
         }
     });
 }
@@ -117,7 +124,7 @@ fn a_dialler_refuses_who_is_not_the_one_it_wanted() {
     on_shard(async || {
         type Change = fn(&mut PeerWelcome);
         let cases: [(Change, &str); 5] = [
-            (|welcome| welcome.from.incarnation = 555, "start it with its old data directory"),
+            (|welcome| welcome.from.incarnation = Incarnation(555), "start it with its old data directory"),
             (|welcome| welcome.from.node = NodeId(3), "reached node 3"),
             (|welcome| welcome.from.cluster = [9; 16], "belongs to cluster"),
             (|welcome| welcome.version = 9, "version 9"),
@@ -131,7 +138,10 @@ fn a_dialler_refuses_who_is_not_the_one_it_wanted() {
             let mut wire = Wire::over(listener.accept().await.expect("dialled"));
             let (header, _, body) = wire.next().await.expect("a hello");
             let hello = PeerHello::decode(header.kind, &body).expect("a hello");
-            assert_eq!((hello.to_node, hello.to_incarnation, hello.from.node), (NodeId(2), 102, NodeId(1)));
+            assert_eq!(
+                (hello.to_node, hello.to_incarnation, hello.from.node),
+                (NodeId(2), Incarnation(102), NodeId(1))
+            );
             let mut welcome = PeerWelcome { version: 1, from: introduction(2) };
             change(&mut welcome);
             wire.send(&answer_frame(KIND_PEER_WELCOME, 0, |out| welcome.encode(out))).await;

@@ -204,7 +204,7 @@ fn status_is_gathered_from_all_shards() {
     let Outcome::Status(status) = client.ask(&RequestPrelude::default(), &Request::StatusGet(StatusGet {})) else {
         panic!("a status was expected");
     };
-    assert_eq!((status.node, status.shards, status.incarnation), (NodeId(1), 2, serve_support::INCARNATION.0));
+    assert_eq!((status.node, status.shards, status.incarnation), (NodeId(1), 2, serve_support::INCARNATION));
     assert_eq!(status.connections, 4);
     assert_eq!(status.waiting, "node 3 at 127.0.0.1:1");
 }

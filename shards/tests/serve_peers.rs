@@ -10,7 +10,7 @@ use kahuna_protocol::frame::{FLAG_FORWARDED, encode_frame};
 use kahuna_protocol::lock::{LockAcquire, LockInfo};
 use kahuna_protocol::meta::{NodeInfo, SetLed, Settings, Tick, UpsertNode};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, GroupId, Hlc, Limits, NodeId, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, GroupId, Hlc, Incarnation, Limits, NodeId, Outcome, Request, RequestPrelude};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::handshake::KIND_PEER_WELCOME;
@@ -72,7 +72,7 @@ fn a_forwarded_command_of_the_system_ends_no_lease() {
     let address = "127.0.0.1:1".to_owned();
     let info = NodeInfo {
         node: NodeId(3),
-        incarnation: 103,
+        incarnation: Incarnation(103),
         client_address: address.clone(),
         peer_address: address,
         shards: 1,

@@ -6,7 +6,7 @@ use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{GroupId, Limits, NodeId, Outcome, RangeMap, Request};
+use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, Request};
 
 pub fn hello() -> Hello {
     Hello { min_version: 1, max_version: 1, shard: 65535, cluster: [0; 16], client_name: "example client".into() }
@@ -66,7 +66,7 @@ pub fn requests() -> Vec<Request> {
         PlaceGroups { settings: Settings::default(), map: RangeMap::even(2), placements: vec![placement()] }.into(),
         SetLed { group: GroupId(7) }.into(),
         UpsertNode { info: node_info() }.into(),
-        ReplaceReplica { group: GroupId(7), node: NodeId(2), incarnation: 99, loss: 1 }.into(),
+        ReplaceReplica { group: GroupId(7), node: NodeId(2), incarnation: Incarnation(99), loss: 1 }.into(),
         FinishReplacement { group: GroupId(7), replica: 40 }.into(),
     ]
 }
@@ -111,7 +111,7 @@ pub fn outcomes() -> Vec<Outcome> {
         Replacement {
             group: GroupId(7),
             node: NodeId(2),
-            incarnation: 99,
+            incarnation: Incarnation(99),
             loss: 2,
             replica: 41,
             finished: true,
@@ -150,7 +150,7 @@ fn map() -> Map {
 fn node_info() -> NodeInfo {
     NodeInfo {
         node: NodeId(2),
-        incarnation: 0x0102_0304_0506_0708,
+        incarnation: Incarnation(0x0102_0304_0506_0708),
         client_address: "10.0.0.2:2070".into(),
         peer_address: "n2:2071".into(),
         shards: 4,
@@ -160,7 +160,7 @@ fn node_info() -> NodeInfo {
 fn placement() -> Placement {
     Placement {
         group: GroupId(1),
-        replicas: vec![Replica { replica: 11, node: NodeId(2), incarnation: 99 }],
+        replicas: vec![Replica { replica: 11, node: NodeId(2), incarnation: Incarnation(99) }],
         led: true,
     }
 }
@@ -169,7 +169,7 @@ fn status() -> Status {
     Status {
         node: NodeId(2),
         cluster: cluster(),
-        incarnation: 99,
+        incarnation: Incarnation(99),
         version: "0.1.0".into(),
         uptime_ms: 123_456,
         shards: 4,

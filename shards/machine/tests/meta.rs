@@ -8,12 +8,12 @@ use kahuna_protocol::meta::{
     Done, FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Replica, SetLed, Settings,
     UpsertNode,
 };
-use kahuna_protocol::{ErrorCode, GroupId, NodeId, Outcome, Position, RangeMap};
+use kahuna_protocol::{ErrorCode, GroupId, Incarnation, NodeId, Outcome, Position, RangeMap};
 
 fn placement(group: u32, replicas: &[u64]) -> Placement {
     let replica = |(at, &replica): (usize, &u64)| {
         let node = at as u32 + 1;
-        Replica { replica, node: NodeId(node), incarnation: u64::from(node) + 100 }
+        Replica { replica, node: NodeId(node), incarnation: Incarnation(u64::from(node) + 100) }
     };
     Placement { group: GroupId(group), replicas: replicas.iter().enumerate().map(replica).collect(), led: false }
 }
@@ -26,7 +26,7 @@ fn two_groups() -> PlaceGroups {
 fn node(node: u32, client_address: &str) -> UpsertNode {
     let info = NodeInfo {
         node: NodeId(node),
-        incarnation: u64::from(node) + 100,
+        incarnation: Incarnation(u64::from(node) + 100),
         client_address: client_address.to_owned(),
         peer_address: "127.0.0.1:1".to_owned(),
         shards: 2,
@@ -112,7 +112,7 @@ fn only_nodes_that_have_replicas_are_written_down() {
     };
     let refused = [
         (change(|info| info.node = NodeId(9)), "no replica"),
-        (change(|info| info.incarnation = 101), "no replica"),
+        (change(|info| info.incarnation = Incarnation(101)), "no replica"),
         (change(|info| info.shards = 0), "no shard"),
         (change(|info| info.peer_address = "x".repeat(1_025)), "longer than 1024"),
         (change(|info| info.client_address = "x".repeat(1_025)), "longer than 1024"),
@@ -143,14 +143,14 @@ fn a_data_partition_takes_nothing_of_the_meta_group() {
 
 /// Node 2 asks for another replica of `group`.
 fn replace(group: u32, loss: u32) -> ReplaceReplica {
-    ReplaceReplica { group: GroupId(group), node: NodeId(2), incarnation: 102, loss }
+    ReplaceReplica { group: GroupId(group), node: NodeId(2), incarnation: Incarnation(102), loss }
 }
 
 fn minted(loss: u32, replica: u64, lost: &[u64]) -> Replacement {
     Replacement {
         group: GroupId(1),
         node: NodeId(2),
-        incarnation: 102,
+        incarnation: Incarnation(102),
         loss,
         replica,
         finished: false,
@@ -197,11 +197,11 @@ fn a_replacement_that_does_not_fit_is_refused_by_name() {
     let placements = vec![placement(1, &[4, 5, 6]), placement(2, &[7])];
     assert!(matches!(bench.run(replace(1, 1)), Outcome::Error(reply) if reply.text.contains("no place")));
     bench.run(PlaceGroups { placements, ..two_groups() });
-    let alone = ReplaceReplica { group: GroupId(2), node: NodeId(1), incarnation: 101, loss: 1 };
+    let alone = ReplaceReplica { group: GroupId(2), node: NodeId(1), incarnation: Incarnation(101), loss: 1 };
     let refused = [
         (replace(3, 1), "no place"),
         (replace(2, 1), "no replica on node 2"),
-        (ReplaceReplica { incarnation: 101, ..replace(1, 1) }, "no replica on node 2"),
+        (ReplaceReplica { incarnation: Incarnation(101), ..replace(1, 1) }, "no replica on node 2"),
         (replace(1, 0), "from 1"),
         (alone, "no other replica"),
     ];

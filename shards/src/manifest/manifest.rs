@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
-use kahuna_protocol::{GroupId, NodeId};
+use kahuna_protocol::{GroupId, Incarnation, NodeId};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ pub struct Manifest {
     /// The node it was formatted for.
     pub node: NodeId,
     /// Minted when it was formatted.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The nodes of the first cluster, in order: (id, peer address). It is what bootstrap compares.
     pub peers: Vec<(NodeId, String)>,
     /// The cluster; none while the node is pending. From then on the logs exist: one that is missing was lost.
@@ -74,7 +74,7 @@ pub struct LostLog {
 #[rkyv(derive(Debug))]
 struct First {
     node: NodeId,
-    incarnation: u64,
+    incarnation: Incarnation,
     peers: Vec<(NodeId, String)>,
     founding: Option<Founding>,
     shards: u16,
@@ -290,7 +290,7 @@ mod tests {
     fn manifest() -> Manifest {
         Manifest {
             node: NodeId(2),
-            incarnation: 77,
+            incarnation: Incarnation(77),
             peers: vec![(NodeId(1), "127.0.0.1:1".into()), (NodeId(2), "127.0.0.1:2".into())],
             founding: None,
             shards: 2,
@@ -365,7 +365,8 @@ mod tests {
     /// Claim: what no node writes is refused though it verifies, and told; nothing of it is acted on.
     #[test]
     fn a_manifest_that_cannot_be_is_refused_and_told() {
-        let member = |replica, node, incarnation| Replica { replica, node: NodeId(node), incarnation };
+        let member =
+            |replica, node, incarnation| Replica { replica, node: NodeId(node), incarnation: Incarnation(incarnation) };
         let with = |members: &[Replica], partitions| Manifest {
             founding: Some(Founding {
                 cluster: [1; 16],

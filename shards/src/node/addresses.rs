@@ -33,7 +33,7 @@ struct Line {
     /// The node.
     node: NodeId,
     /// Its data directory.
-    incarnation: u64,
+    incarnation: Incarnation,
     /// Where it was reached last, `host:port`; empty if it never was.
     reached: String,
     /// What the meta group had on record last; empty if nothing was.
@@ -108,7 +108,7 @@ pub(super) async fn keep_addresses<E: Env>(
 fn body_of(last: &[LastAddresses]) -> Vec<u8> {
     let line = |last: &LastAddresses| Line {
         node: last.node,
-        incarnation: last.incarnation.0,
+        incarnation: last.incarnation,
         reached: last.reached.clone(),
         recorded: last.recorded.clone(),
     };
@@ -127,7 +127,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<LastAddresses>, String> {
     let lines: Vec<Line> = to_owned(access::<Archived<Vec<Line>>>(0, body).map_err(|error| error.to_string())?);
     let last = |line: Line| LastAddresses {
         node: line.node,
-        incarnation: Incarnation(line.incarnation),
+        incarnation: line.incarnation,
         reached: line.reached,
         recorded: line.recorded,
     };

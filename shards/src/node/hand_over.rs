@@ -77,7 +77,7 @@ async fn hand_over<E: Env>(cx: &NodeContext<E>, group: &Rc<Group<E>>, fits: impl
 fn placed_first<E: Env>(cx: &NodeContext<E>, group: &Group<E>) -> Option<Incarnation> {
     let meta = cx.meta()?;
     let first = meta.placement(group.id())?.replicas.first()?;
-    Some(Incarnation(first.incarnation))
+    Some(first.incarnation)
 }
 
 /// The other live voters of a group that this node leads. Whether one is caught up the transfer itself finds out.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use kahuna_machine::Meta;
-use kahuna_protocol::{Incarnation, NodeId};
+use kahuna_protocol::NodeId;
 
 use super::addresses::{keep_addresses, recall_addresses};
 use super::context::NodeContext;
@@ -36,7 +36,7 @@ pub fn set_members<E: Env>(cx: &NodeContext<E>) {
     let members = manifest.founding.as_ref().map(|founding| &founding.members);
     let incarnation_of = |node: NodeId| {
         let member = members.into_iter().flatten().find(|member| member.node == node);
-        member.map(|member| Incarnation(member.incarnation))
+        member.map(|member| member.incarnation)
     };
     let node = |node: NodeId, address: &String| (node, incarnation_of(node), address.clone());
     let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
@@ -46,7 +46,7 @@ pub fn set_members<E: Env>(cx: &NodeContext<E>) {
 /// Where the meta group has the other nodes on record.
 pub fn set_recorded<E: Env>(cx: &NodeContext<E>, meta: &Meta) {
     let known = meta.nodes().filter(|info| info.node != cx.config.node);
-    let addresses = known.map(|info| (info.node, Some(Incarnation(info.incarnation)), info.peer_address.clone()));
+    let addresses = known.map(|info| (info.node, Some(info.incarnation), info.peer_address.clone()));
     cx.shard.peers().set_addresses(AddressSource::Recorded, addresses.collect());
 }
 

@@ -17,7 +17,7 @@ use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::kinds::{KIND_FOUNDING, REPLY};
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, Incarnation, ShardId};
+use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, ShardId};
 
 use super::context::NodeContext;
 use super::drain::drain;
@@ -62,7 +62,7 @@ impl<E: Env> Runner<E> {
         let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
         let local = LocalNode {
             node: config.node,
-            incarnation: Incarnation(manifest.incarnation),
+            incarnation: manifest.incarnation,
             boot_id,
             shard: id,
             shards: config.shards,
@@ -73,7 +73,7 @@ impl<E: Env> Runner<E> {
         };
         let peers = Peers::new(local, clock.clone(), config.timing, PeerLimits::for_clients(&config.limits));
         let (lanes, outlet) = Lanes::open(lanes);
-        let incarnation = Incarnation(manifest.incarnation);
+        let incarnation = manifest.incarnation;
         let own_config = Rc::new(NodeConfig::clone(&config));
         let shard = Shard::new(id, incarnation, own_config, clock, peers.clone(), lanes.clone(), admission);
         if manifest.founding.is_some() {

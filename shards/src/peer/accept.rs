@@ -257,7 +257,7 @@ impl<E: Env> Peers<E> {
     async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: Vec<u8>) {
         let from = &hello.from;
         let pending = ClusterId(from.cluster).is_none();
-        let identity = PeerIdentity { node: from.node, incarnation: Incarnation(from.incarnation) };
+        let identity = PeerIdentity { node: from.node, incarnation: from.incarnation };
         let (read, write) = stream.split();
         let out = self.outgoing();
         out.set_max_payload(from.max_frame_bytes);

@@ -35,7 +35,7 @@ pub struct Introduction {
     /// How many shards the node runs.
     pub shards: u16,
     /// The data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// Random per process.
     pub boot_id: u64,
     /// The cluster; all zero while the node is pending.
@@ -63,7 +63,7 @@ pub struct PeerHello {
     /// The node that is wanted.
     pub to_node: NodeId,
     /// The data directory that is wanted; 0 as long as it is not known.
-    pub to_incarnation: u64,
+    pub to_incarnation: Incarnation,
     /// Who dials.
     pub from: Introduction,
 }
@@ -87,7 +87,7 @@ impl Introduction {
             node: local.node,
             shard: local.shard.0,
             shards: local.shards,
-            incarnation: local.incarnation.0,
+            incarnation: local.incarnation,
             boot_id: local.boot_id,
             cluster: local.cluster.0,
             max_frame_bytes,
@@ -98,7 +98,7 @@ impl Introduction {
     }
 
     fn is_sound(&self) -> bool {
-        self.node != NodeId(0) && self.incarnation != 0 && self.shards > 0 && self.shard < self.shards
+        self.node != NodeId(0) && self.incarnation != Incarnation(0) && self.shards > 0 && self.shard < self.shards
     }
 }
 
@@ -110,7 +110,7 @@ impl PeerHello {
             max_version: *VERSIONS.end(),
             to_shard: to_shard.0,
             to_node: to,
-            to_incarnation: to_incarnation.map_or(0, |incarnation| incarnation.0),
+            to_incarnation: to_incarnation.unwrap_or(Incarnation(0)),
             from,
         }
     }
@@ -172,11 +172,11 @@ impl PeerHello {
             ));
         }
         check_cluster(local, from)?;
-        if self.to_incarnation != 0 && self.to_incarnation != local.incarnation.0 {
+        if self.to_incarnation != Incarnation(0) && self.to_incarnation != local.incarnation {
             return refuse(format!(
                 "node {} wanted node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
                  data directory",
-                from.node, local.node, self.to_incarnation, local.incarnation.0
+                from.node, local.node, self.to_incarnation, local.incarnation
             ));
         }
         check_known(from, known)?;
@@ -238,14 +238,14 @@ fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorRepl
 }
 
 fn check_known(from: &Introduction, known: Option<Incarnation>) -> Result<(), ErrorReply> {
-    match known.filter(|known| known.0 != from.incarnation) {
+    match known.filter(|known| *known != from.incarnation) {
         None => Ok(()),
         Some(known) => Err(ErrorReply::new(
             ErrorCode::BadRequest,
             format!(
                 "the cluster knows node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
                  data directory",
-                from.node, known.0, from.incarnation
+                from.node, known, from.incarnation
             ),
         )),
     }

@@ -372,7 +372,7 @@ impl<E: Env> Peers<E> {
     /// Counts a message of the node `from` that was refused because it makes no sense, and says so.
     pub(crate) fn refused(&self, from: Incarnation, text: &str) {
         self.refused.set(self.refused.get() + 1);
-        let node = self.node_of(from).map_or_else(|| format!("{:016x}", from.0), |node| node.to_string());
+        let node = self.node_of(from).map_or_else(|| format!("{from:016x}"), |node| node.to_string());
         self.say(&format!("node {node}: {text} (refused so far: {})", self.refused.get()));
     }
 

@@ -39,7 +39,7 @@ impl<E: Env> Peers<E> {
         match self.by_incarnation(to) {
             Some(remote) => self.call_remote(&remote, prelude, kind, flags, timeout, payload),
             None => Calling::failed(CallError::NotSent(
-                format!("no node is known with the data directory {:016x}", to.0).into(),
+                format!("no node is known with the data directory {to:016x}").into(),
             )),
         }
     }

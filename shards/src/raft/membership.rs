@@ -57,7 +57,7 @@ pub enum Step {
 pub fn next_step(membership: &Membership, replacement: &Replacement, caught_up: bool) -> Step {
     let new = replacement.replica;
     let is_lost = |id: &u64| replacement.lost.contains(id);
-    let here = |member: &Member| member.incarnation.0 == replacement.incarnation;
+    let here = |member: &Member| member.incarnation == replacement.incarnation;
     let configurations = membership.get_joint_config();
     let Some(goal) = configurations.last() else { return Step::OutOfDate };
     let foreign = membership.get_node(&new).is_some_and(|member| !here(member));
@@ -114,7 +114,7 @@ impl<E: Env> Replica<E> {
             Step::OutOfDate | Step::Wait | Step::Done => return step,
             Step::TakeOut(ids) => ChangeMembers::RemoveNodes(ids.clone()),
             Step::AddLearner => {
-                let member = Member { incarnation: Incarnation(replacement.incarnation) };
+                let member = Member { incarnation: replacement.incarnation };
                 ChangeMembers::AddNodes([(replacement.replica, member)].into())
             }
             Step::Promote(voters) => ChangeMembers::ReplaceAllVoters(voters.clone()),
@@ -158,7 +158,7 @@ mod tests {
 
     fn replacement(replica: u64, lost: &[u64]) -> Replacement {
         let (group, node, loss) = (GroupId(7), NodeId(3), 1);
-        Replacement { group, node, incarnation: 3, loss, replica, finished: false, lost: lost.to_vec() }
+        Replacement { group, node, incarnation: Incarnation(3), loss, replica, finished: false, lost: lost.to_vec() }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl<E: Env> Replica<E> {
         if let Some(member) = membership.get_node(&id.0)
             && member.incarnation != cx.incarnation
         {
-            let why = format!("replica {id} lives in another data directory: {:016x}", member.incarnation.0);
+            let why = format!("replica {id} lives in another data directory: {:016x}", member.incarnation);
             return Err(OpenError::Raft { group, why });
         }
         // Nothing that this replica forgot can harm if it never voted, or nobody else votes.

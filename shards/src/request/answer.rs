@@ -128,7 +128,7 @@ pub(crate) fn full() -> ErrorReply {
 mod tests {
     use kahuna_protocol::RangeMap;
     use kahuna_protocol::meta::DiskSpace;
-    use kahuna_protocol::{GroupId, NodeId};
+    use kahuna_protocol::{GroupId, Incarnation, NodeId};
 
     use super::*;
 
@@ -140,7 +140,7 @@ mod tests {
     fn what_can_be_long_is_known_before_it_is_encoded() {
         let node = |text: &str| NodeInfo {
             node: NodeId(1),
-            incarnation: 2,
+            incarnation: Incarnation(2),
             client_address: text.to_owned(),
             peer_address: "a.host.with.a.long.name:2071".to_owned(),
             shards: 3,
@@ -160,7 +160,7 @@ mod tests {
         let status = Status {
             node: NodeId(1),
             cluster: [1; 16],
-            incarnation: 2,
+            incarnation: Incarnation(2),
             version: "0.1.0-with-a-suffix".to_owned(),
             uptime_ms: 3,
             shards: 4,

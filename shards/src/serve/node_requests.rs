@@ -63,7 +63,7 @@ impl<E: Env> Shard<E> {
         Status {
             node: self.config().node,
             cluster: self.view().id().0,
-            incarnation: self.incarnation().0,
+            incarnation: self.incarnation(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(E::boot_clock().saturating_sub(self.started())),
             shards: self.shards(),

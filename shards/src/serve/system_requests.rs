@@ -12,7 +12,7 @@ use kahuna_machine::Meta;
 use kahuna_protocol::frame::to_owned;
 use kahuna_protocol::meta::Placement;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, NodeId, RequestPrelude, RequestRef};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation, NodeId, RequestPrelude, RequestRef};
 
 use crate::peer::PeerIdentity;
 use crate::request::for_itself;
@@ -39,8 +39,8 @@ pub(super) fn check(
     if prelude.session != 0 {
         return refuse("a command of the system belongs to no session".to_owned());
     }
-    let own = |node: NodeId, incarnation: u64| {
-        if (node, incarnation) == (from.node, from.incarnation.0) {
+    let own = |node: NodeId, incarnation: Incarnation| {
+        if (node, incarnation) == (from.node, from.incarnation) {
             return Ok(());
         }
         refuse(format!(
@@ -48,8 +48,8 @@ pub(super) fn check(
         ))
     };
     let asked = match request {
-        RequestRef::UpsertNode(body) => return own(to_owned(&body.info.node), body.info.incarnation.to_native()),
-        RequestRef::ReplaceReplica(body) => return own(to_owned(&body.node), body.incarnation.to_native()),
+        RequestRef::UpsertNode(body) => return own(to_owned(&body.info.node), to_owned(&body.info.incarnation)),
+        RequestRef::ReplaceReplica(body) => return own(to_owned(&body.node), to_owned(&body.incarnation)),
         RequestRef::SetLed(body) => to_owned(&body.group),
         RequestRef::FinishReplacement(body) => to_owned(&body.group),
         _ => return refuse("this is no command of the system".to_owned()),
@@ -58,7 +58,7 @@ pub(super) fn check(
         return Err(ErrorReply::new(ErrorCode::NotReady, "where the groups are is not known here yet"));
     };
     let here = |placement: &&Placement| {
-        placement.replicas.iter().any(|replica| (replica.node, replica.incarnation) == (from.node, from.incarnation.0))
+        placement.replicas.iter().any(|replica| (replica.node, replica.incarnation) == (from.node, from.incarnation))
     };
     match meta.placement(asked).filter(here) {
         Some(_) => Ok(()),
@@ -71,15 +71,18 @@ mod tests {
     use kahuna_protocol::meta::{
         FinishReplacement, NodeInfo, PlaceGroups, ReplaceReplica, Replica, SetLed, Settings, Tick, UpsertNode,
     };
-    use kahuna_protocol::{Incarnation, RangeMap, Request};
+    use kahuna_protocol::{RangeMap, Request};
 
     use super::*;
 
     const FROM: PeerIdentity = PeerIdentity { node: NodeId(2), incarnation: Incarnation(102) };
 
     fn groups() -> PlaceGroups {
-        let replica =
-            |node: u32, id: u64| Replica { replica: id, node: NodeId(node), incarnation: 100 + u64::from(node) };
+        let replica = |node: u32, id: u64| Replica {
+            replica: id,
+            node: NodeId(node),
+            incarnation: Incarnation(100 + u64::from(node)),
+        };
         let placements = vec![
             Placement { group: GroupId(1), replicas: vec![replica(1, 4), replica(2, 5)], led: false },
             Placement { group: GroupId(2), replicas: vec![replica(1, 6), replica(3, 7)], led: false },
@@ -109,7 +112,7 @@ mod tests {
         let address = "127.0.0.1:1".to_owned();
         let info = NodeInfo {
             node: NodeId(node),
-            incarnation,
+            incarnation: Incarnation(incarnation),
             client_address: address.clone(),
             peer_address: address,
             shards: 1,
@@ -125,8 +128,12 @@ mod tests {
         assert_eq!(asked(groups()), REFUSED);
         assert_eq!(asked(info(2, 102)), Ok(()));
         assert_eq!((asked(info(3, 103)), asked(info(2, 103)), asked(info(9, 102))), (REFUSED, REFUSED, REFUSED));
-        let replace =
-            |node, incarnation| ReplaceReplica { group: GroupId(1), node: NodeId(node), incarnation, loss: 1 };
+        let replace = |node, incarnation| ReplaceReplica {
+            group: GroupId(1),
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+            loss: 1,
+        };
         assert_eq!((asked(replace(2, 102)), asked(replace(1, 101))), (Ok(()), REFUSED));
         assert_eq!((asked(SetLed { group: GroupId(1) }), asked(SetLed { group: GroupId(2) })), (Ok(()), REFUSED));
         assert_eq!(asked(SetLed { group: GroupId(77) }), REFUSED);

@@ -72,7 +72,7 @@ impl ClusterView {
 
     /// The data directory of a node, by the meta group.
     pub fn incarnation_of(&self, node: NodeId) -> Option<Incarnation> {
-        self.info_of(node).map(|info| Incarnation(info.incarnation))
+        self.info_of(node).map(|info| info.incarnation)
     }
 
     /// Where peers reach a node, by the meta group, `host:port`.

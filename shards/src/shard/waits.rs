@@ -39,7 +39,7 @@ impl<E: Env> Shard<E> {
     pub(crate) fn count_placed(&self, meta: &Meta) {
         let here = |placement: &&Placement| {
             placement.group.shard(self.shards()) == self.id()
-                && placement.replicas.iter().any(|replica| replica.incarnation == self.incarnation().0)
+                && placement.replicas.iter().any(|replica| replica.incarnation == self.incarnation())
         };
         self.set_placed(meta.placements().filter(here).count());
     }

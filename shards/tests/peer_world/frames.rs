@@ -1,7 +1,7 @@
 //! Frames as they stand on the wire.
 
 use kahuna_protocol::{
-    NodeId,
+    Incarnation, NodeId,
     frame::{FLAG_REPLY, encode_frame},
     peer::PeerPrelude,
 };
@@ -14,7 +14,7 @@ pub fn introduction(node: u32) -> Introduction {
         node: NodeId(node),
         shard: 0,
         shards: 1,
-        incarnation: 100 + u64::from(node),
+        incarnation: Incarnation(100 + u64::from(node)),
         boot_id: 1000 + u64::from(node),
         cluster: CLUSTER.0,
         max_frame_bytes: 4 << 20,
@@ -30,7 +30,7 @@ pub fn hello(from: u32, to: u32) -> PeerHello {
         max_version: 1,
         to_shard: 0,
         to_node: NodeId(to),
-        to_incarnation: 0,
+        to_incarnation: Incarnation(0),
         from: introduction(from),
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use kahuna_protocol::{
-    Limits, NodeId,
+    Incarnation, Limits, NodeId,
     meta::{Replica, Settings},
 };
 use kahuna_shards::{
@@ -13,7 +13,7 @@ use kahuna_shards::{
 use kahuna_sim::{DiskOptions, SimDisk, World};
 
 const DATA_DIR: &str = "/data";
-const INCARNATION: u64 = 7;
+const INCARNATION: Incarnation = Incarnation(7);
 /// Moments at which the node is killed, this far apart.
 const MOMENTS: u32 = 120;
 const STEP: Duration = Duration::from_micros(20);

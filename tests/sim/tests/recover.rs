@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::key::{Condition, KeySet};
-use kahuna_protocol::{ClusterId, GroupId, Outcome};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, Outcome};
 use kahuna_shards::env::Env;
 use kahuna_shards::env::local::LocalOneshot;
 use kahuna_shards::node::manifest::Manifest;
@@ -60,7 +60,7 @@ async fn job(disk: &SimDisk, dir: &str, target: Option<&str>) -> Option<Job> {
         let group = group.and_then(|(group, _)| group.parse().ok()).map(GroupId).expect("a name of ours");
         snapshots.entry(group).or_default().push(path);
     }
-    let mint = Mint { cluster: ClusterId([9; 16]), incarnation: 77 };
+    let mint = Mint { cluster: ClusterId([9; 16]), incarnation: Incarnation(77) };
     Some(Job { dir, manifest, snapshots, mint, restore_epoch: None, target: target.map(PathBuf::from) })
 }
 

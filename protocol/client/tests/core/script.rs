@@ -8,8 +8,8 @@ use kahuna_client::protocol::handshake::{ArchivedHello, Hello, KIND_HELLO, KIND_
 use kahuna_client::protocol::key::{Condition, KeyGet, KeySet, Set};
 use kahuna_client::protocol::meta::{Map, NodeInfo};
 use kahuna_client::protocol::{
-    ErrorCode, ErrorReply, FrameReader, Header, Hlc, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
-    SessionId,
+    ErrorCode, ErrorReply, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request,
+    RequestPrelude, SessionId,
 };
 use kahuna_client::{CallOptions, ClientError, Now, Options, Reply};
 
@@ -53,7 +53,7 @@ pub fn map(leader: u32) -> Map {
     ranges.ranges.iter_mut().for_each(|range| range.leader = NodeId(leader));
     let node = |node: u32| NodeInfo {
         node: NodeId(node),
-        incarnation: 100 + u64::from(node),
+        incarnation: Incarnation(100 + u64::from(node)),
         client_address: format!("n{node}:1"),
         peer_address: format!("n{node}:2"),
         shards: 2,

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use kahuna_client::protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_client::protocol::handshake::{KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_client::protocol::meta::{DiskSpace, Map, Status};
-use kahuna_client::protocol::{FrameReader, Header, Hlc, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_client::protocol::{
+    FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
+};
 
 use super::store::{SERVER_MS, Store};
 
@@ -168,7 +170,7 @@ impl Shared {
         Status {
             node: self.node,
             cluster: CLUSTER,
-            incarnation: 1,
+            incarnation: Incarnation(1),
             version: String::from("test"),
             uptime_ms: 1,
             shards: 1,

@@ -9,7 +9,7 @@ use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::meta::{
     FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
 };
-use kahuna_protocol::{GroupId, NodeId, RangeMap};
+use kahuna_protocol::{GroupId, Incarnation, NodeId, RangeMap};
 
 use super::Range;
 
@@ -25,7 +25,7 @@ pub struct Meta {
     /// By group.
     placements: Table<GroupId, Placement>,
     /// By group and data directory.
-    replacements: Table<(GroupId, u64), Replacement>,
+    replacements: Table<(GroupId, Incarnation), Replacement>,
     /// By node.
     nodes: Table<NodeId, NodeInfo>,
     next_replica: u64,
@@ -142,7 +142,7 @@ impl Meta {
     }
 
     /// The last replacement of the replica that `group` has, or shall have, in the data directory `incarnation`.
-    pub fn replacement(&self, group: GroupId, incarnation: u64) -> Option<&Replacement> {
+    pub fn replacement(&self, group: GroupId, incarnation: Incarnation) -> Option<&Replacement> {
         self.replacements.get(&(group, incarnation)).map(|replacement| &**replacement)
     }
 
@@ -187,7 +187,9 @@ impl Meta {
     /// What is wrong with it, for a person.
     pub fn finish(&mut self, finished: &FinishReplacement) -> Result<bool, String> {
         let FinishReplacement { group, replica } = *finished;
-        let of_group = || self.replacements.range((group, 0)..=(group, u64::MAX)).map(|(_, line)| &**line);
+        let of_group = || {
+            self.replacements.range((group, Incarnation(0))..=(group, Incarnation(u64::MAX))).map(|(_, line)| &**line)
+        };
         let Some(line) = of_group().find(|line| line.replica == replica) else {
             let known = of_group().any(|line| line.lost.contains(&replica));
             return if known { Ok(false) } else { Err(format!("replica {replica} replaces none of group {group}")) };
@@ -233,7 +235,7 @@ impl Meta {
 }
 
 /// What replacements are ordered by.
-fn place_of(line: &Replacement) -> (GroupId, u64) {
+fn place_of(line: &Replacement) -> (GroupId, Incarnation) {
     (line.group, line.incarnation)
 }
 

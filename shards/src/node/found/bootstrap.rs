@@ -141,7 +141,7 @@ impl<E: Env> Bootstrap<E> {
             return Next::Wait(format!("waiting for node {} to form the cluster", lowest.unwrap_or(me)));
         }
         let incarnation_of = |node: NodeId| match known.iter().find(|(other, _)| *other == node) {
-            Some((_, view)) => view.incarnation.0,
+            Some((_, view)) => view.incarnation,
             None => self.manifest.incarnation,
         };
         let members = self.manifest.peers.iter().zip(1..);

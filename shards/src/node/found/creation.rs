@@ -30,7 +30,7 @@ pub struct Creation {
 impl Creation {
     /// The meta group's: it owns no positions.
     pub fn meta(members: Vec<Replica>, settings: Settings, incarnation: Incarnation) -> Option<Self> {
-        let replica = members.iter().find(|member| member.incarnation == incarnation.0)?.replica;
+        let replica = members.iter().find(|member| member.incarnation == incarnation)?.replica;
         Some(Self {
             group: GroupId::META,
             replica,
@@ -50,7 +50,7 @@ impl Creation {
         settings: Settings,
         incarnation: Incarnation,
     ) -> Option<Self> {
-        let replica = placement.replicas.iter().find(|member| member.incarnation == incarnation.0)?.replica;
+        let replica = placement.replicas.iter().find(|member| member.incarnation == incarnation)?.replica;
         Some(Self {
             group: placement.group,
             replica,
@@ -69,7 +69,7 @@ impl Creation {
 
     /// The members in openraft's terms.
     pub fn voters(&self) -> Vec<(ReplicaId, Incarnation)> {
-        self.members.iter().map(|member| (ReplicaId(member.replica), Incarnation(member.incarnation))).collect()
+        self.members.iter().map(|member| (ReplicaId(member.replica), member.incarnation)).collect()
     }
 
     /// The state before the first entry.

@@ -40,14 +40,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use kahuna_protocol::meta::{Map, NodeInfo, Settings};
-    use kahuna_protocol::{NodeId, Outcome, Request};
+    use kahuna_protocol::{Incarnation, NodeId, Outcome, Request};
 
     use super::*;
     use crate::config::MAX_PARTITIONS;
 
     fn founding(nodes: u32, partitions: u32) -> Founding {
         let members = (1..=nodes)
-            .map(|node| Replica { replica: u64::from(node), node: NodeId(node), incarnation: 100 + u64::from(node) })
+            .map(|node| Replica {
+                replica: u64::from(node),
+                node: NodeId(node),
+                incarnation: Incarnation(100 + u64::from(node)),
+            })
             .collect();
         Founding { cluster: [7; 16], members, partitions, settings: Settings::default() }
     }
@@ -65,7 +69,7 @@ mod tests {
         let address = "a".repeat(255);
         let nodes = (1..=5).map(|node| NodeInfo {
             node: NodeId(node),
-            incarnation: 1,
+            incarnation: Incarnation(1),
             client_address: address.clone(),
             peer_address: address.clone(),
             shards: u16::MAX,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use kahuna_protocol::NodeId;
+use kahuna_protocol::{Incarnation, NodeId};
 use kahuna_wal::Disk;
 
 use crate::config::{NodeConfig, PeerSpec};
@@ -81,7 +81,7 @@ impl std::fmt::Display for PeerSpecText {
 pub async fn open_or_format<D: Disk>(
     disk: &D,
     config: &NodeConfig,
-    incarnation: u64,
+    incarnation: Incarnation,
 ) -> Result<Manifest, DataDirError> {
     let path = &config.data_dir;
     let failed = |source| DataDirError::Io { path: path.clone(), source };

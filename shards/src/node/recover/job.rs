@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future;
 use kahuna_machine::{Machine, Range};
-use kahuna_protocol::{ClusterId, GroupId};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation};
 use kahuna_wal::{Disk, Log, LogError, LogOptions, Record};
 
 use super::error::RecoverError;
@@ -27,7 +27,7 @@ pub struct Mint {
     /// Of the new cluster.
     pub cluster: ClusterId,
     /// Of the new data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
 }
 
 /// What to do.

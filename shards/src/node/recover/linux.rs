@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kahuna_protocol::{ClusterId, NodeId};
+use kahuna_protocol::{ClusterId, Incarnation, NodeId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 
 use super::error::RecoverError;
@@ -77,7 +77,7 @@ pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
         dir: names.dir.clone(),
         manifest,
         snapshots: snapshot_dirs(&names.dir).map_err(RecoverError::io(&names.dir))?,
-        mint: Mint { cluster: ClusterId(rand::random()), incarnation: rand::random::<u64>().max(1) },
+        mint: Mint { cluster: ClusterId(rand::random()), incarnation: Incarnation(rand::random::<u64>().max(1)) },
         restore_epoch: asked.restore_epoch,
         target: None,
     };

@@ -39,7 +39,7 @@ impl Successor {
         old: &Manifest,
         meta: &Meta,
         cluster: ClusterId,
-        incarnation: u64,
+        incarnation: Incarnation,
         restore_epoch: u16,
         lowest_id: u64,
     ) -> Result<Self, RecoverError> {
@@ -101,7 +101,7 @@ impl Successor {
     /// How `group` is made.
     pub fn creation(&self, group: GroupId) -> Creation {
         let founding = self.founding();
-        let incarnation = Incarnation(self.manifest.incarnation);
+        let incarnation = self.manifest.incarnation;
         let creation = if group == GroupId::META {
             Creation::meta(founding.members.clone(), founding.settings, incarnation)
         } else {

@@ -20,8 +20,8 @@ use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
 /// The id under which the replica of `group` that is placed in a data directory may be made, after so many losses there.
 pub fn may_create(meta: &Meta, group: GroupId, incarnation: Incarnation, losses: u32) -> Option<ReplicaId> {
     let placement = meta.placement(group)?;
-    let placed = placement.replicas.iter().find(|replica| replica.incarnation == incarnation.0)?;
-    match meta.replacement(group, incarnation.0) {
+    let placed = placement.replicas.iter().find(|replica| replica.incarnation == incarnation)?;
+    match meta.replacement(group, incarnation) {
         // One that has its place was made, by a log that is not here any more: this is an old copy of the data directory.
         Some(replacement) => {
             (replacement.loss == losses && !replacement.finished).then_some(ReplicaId(replacement.replica))
@@ -38,12 +38,12 @@ pub fn initializes_group(meta: &Meta, group: GroupId, incarnation: Incarnation) 
     let first = unled.and_then(|placement| {
         placement.replicas.iter().find(|replica| meta.replacement(group, replica.incarnation).is_none())
     });
-    first.is_some_and(|first| first.incarnation == incarnation.0)
+    first.is_some_and(|first| first.incarnation == incarnation)
 }
 
 /// The replacement that took the place of `replica`, which lives in the data directory of `incarnation`.
 pub fn taken_place(meta: &Meta, group: GroupId, incarnation: Incarnation, replica: ReplicaId) -> Option<&Replacement> {
-    meta.replacement(group, incarnation.0).filter(|replacement| replacement.lost.contains(&replica.0))
+    meta.replacement(group, incarnation).filter(|replacement| replacement.lost.contains(&replica.0))
 }
 
 #[cfg(test)]
@@ -57,8 +57,11 @@ mod tests {
     const HERE: Incarnation = Incarnation(102);
 
     fn meta(led: bool) -> Meta {
-        let replica =
-            |node: u32| Replica { replica: u64::from(node), node: NodeId(node), incarnation: 100 + u64::from(node) };
+        let replica = |node: u32| Replica {
+            replica: u64::from(node),
+            node: NodeId(node),
+            incarnation: Incarnation(100 + u64::from(node)),
+        };
         let placements = vec![Placement { group: GROUP, replicas: (1..=3).map(replica).collect(), led }];
         let mut meta = Meta::default();
         let settings = Settings::default();
@@ -77,7 +80,7 @@ mod tests {
             meta.replace(&ReplaceReplica {
                 group: GROUP,
                 node: NodeId(node),
-                incarnation: 100 + u64::from(node),
+                incarnation: Incarnation(100 + u64::from(node)),
                 loss,
             })
             .expect("placed");
@@ -94,9 +97,9 @@ mod tests {
     }
 
     fn replace(meta: &mut Meta, loss: u32) -> ReplicaId {
-        let asked = ReplaceReplica { group: GROUP, node: NodeId(2), incarnation: HERE.0, loss };
+        let asked = ReplaceReplica { group: GROUP, node: NodeId(2), incarnation: HERE, loss };
         meta.replace(&asked).expect("it is placed there");
-        ReplicaId(meta.replacement(GROUP, HERE.0).expect("asked for").replica)
+        ReplicaId(meta.replacement(GROUP, HERE).expect("asked for").replica)
     }
 
     /// One node's part in one group.
@@ -135,7 +138,7 @@ mod tests {
                     replace(&mut node.meta, loss);
                 })
             }));
-            all.extend(self.meta.replacement(GROUP, HERE.0).map(|replacement| {
+            all.extend(self.meta.replacement(GROUP, HERE).map(|replacement| {
                 let finish = FinishReplacement { group: GROUP, replica: replacement.replica };
                 changed(&|node| {
                     node.meta.finish(&finish).expect("it is pending, or finished");
@@ -147,7 +150,7 @@ mod tests {
         fn explore(&self, depth: u32) -> u32 {
             if let Some(held) = self.held {
                 assert!(!self.dead.contains(&held), "{held} runs again after {} losses", self.losses);
-                let given_up = self.meta.replacement(GROUP, HERE.0).is_some_and(|it| it.lost.contains(&held.0));
+                let given_up = self.meta.replacement(GROUP, HERE).is_some_and(|it| it.lost.contains(&held.0));
                 assert!(!given_up, "{held} runs, and its place was given away");
             }
             let Some(depth) = depth.checked_sub(1) else { return 1 };

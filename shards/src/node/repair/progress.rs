@@ -24,12 +24,12 @@ impl Progress {
         let incarnation = cx.shard.incarnation();
         for placement in meta.placements() {
             let group = placement.group;
-            let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation.0);
+            let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation);
             if !here || !cx.is_shard_of(group) {
                 continue;
             }
             let held = opener.is_opened(group);
-            let pending = meta.replacement(group, incarnation.0).is_some_and(|replacement| !replacement.finished);
+            let pending = meta.replacement(group, incarnation).is_some_and(|replacement| !replacement.finished);
             if !held && may_create(meta, group, incarnation, cx.losses()).is_none() {
                 progress.lost.push(group);
             } else if pending {

@@ -122,7 +122,7 @@ impl<E: Env> Reseed<E> {
     /// The replica that the meta group mints, or has minted, for this node's loss of `group`.
     async fn ask_for(&self, group: GroupId) -> Result<Replacement, NotGiven> {
         let loss = self.cx.losses();
-        let (node, incarnation) = (self.cx.config.node, self.cx.shard.incarnation().0);
+        let (node, incarnation) = (self.cx.config.node, self.cx.shard.incarnation());
         let asked = ReplaceReplica { group, node, incarnation, loss };
         match self.cx.shard.system(GroupId::META, &asked.into(), ASK_TIMEOUT).await {
             Outcome::Replacement(replacement) if replacement.loss == loss && !replacement.finished => Ok(replacement),
@@ -145,8 +145,7 @@ impl<E: Env> Reseed<E> {
     /// Removes the snapshots of replicas whose place others have.
     async fn remove_lost_snapshots(&self, meta: &Meta) {
         for replacement in meta.replacements() {
-            let here =
-                replacement.incarnation == self.cx.shard.incarnation().0 && self.cx.is_shard_of(replacement.group);
+            let here = replacement.incarnation == self.cx.shard.incarnation() && self.cx.is_shard_of(replacement.group);
             for &replica in replacement.lost.iter().filter(|_| here) {
                 let dir = self.cx.snapshot_dir(replacement.group, ReplicaId(replica));
                 // Not there any more, or never was; what cannot be removed now is tried again by the next start.
