@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::{GroupId, Incarnation, NodeId, RangeMap};
+use crate::{GroupId, Incarnation, NodeId, RangeMap, ReplicaId};
 
 /// Asks a node for the range map and the nodes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Tick {
 #[rkyv(derive(Debug))]
 pub struct Replica {
     /// openraft's node id: minted by the meta group, never used twice.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// The node that has it.
     pub node: NodeId,
     /// The data directory it lives in.
@@ -121,11 +121,11 @@ pub struct Replacement {
     /// The loss it was minted for.
     pub loss: u32,
     /// The new replica's id.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// It votes, and the group's place is its own.
     pub finished: bool,
     /// The replicas that had this place before, ascending: none of them may ever be opened again.
-    pub lost: Vec<u64>,
+    pub lost: Vec<ReplicaId>,
 }
 
 /// The replica that was minted in the place of a lost one votes, and the lost one is out of its group. Said by the group's
@@ -136,7 +136,7 @@ pub struct FinishReplacement {
     /// The group.
     pub group: GroupId,
     /// The new replica's id.
-    pub replica: u64,
+    pub replica: ReplicaId,
 }
 
 /// A node of the cluster and how to reach it.
@@ -185,7 +185,7 @@ pub struct ReplicaStatus {
     /// The group.
     pub group: GroupId,
     /// The replica's id.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// The shard that owns it.
     pub shard: u16,
     /// Its term.

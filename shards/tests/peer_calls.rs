@@ -4,7 +4,7 @@ mod peer_world;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use kahuna_protocol::{ClusterId, ErrorCode, GroupId, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ClusterId, ErrorCode, GroupId, Hlc, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_shards::{
     env::{Env, Listener},
     linux::Linux,
@@ -333,7 +333,8 @@ fn a_link_that_nobody_reads_is_probed_before_it_is_given_up() {
         wire.send(&answer_frame(KIND_PROBE_REPLY, probe, |_| {})).await;
         let mut late = Vec::new();
         kahuna_protocol::frame::encode_frame(&mut late, 0x9101, 1, question.request_id, Hlc(1), |out| {
-            let mirrored = kahuna_protocol::peer::PeerPrelude { group: GroupId(5), from: 22, to: 11 };
+            let mirrored =
+                kahuna_protocol::peer::PeerPrelude { group: GroupId(5), from: ReplicaId(22), to: ReplicaId(11) };
             out.extend_from_slice(&mirrored.encode());
         });
         wire.send(&late).await;

@@ -10,7 +10,9 @@ use kahuna_protocol::frame::{FLAG_FORWARDED, encode_frame};
 use kahuna_protocol::lock::{LockAcquire, LockInfo};
 use kahuna_protocol::meta::{NodeInfo, SetLed, Settings, Tick, UpsertNode};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, GroupId, Hlc, Incarnation, Limits, NodeId, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{
+    ErrorCode, GroupId, Hlc, Incarnation, Limits, NodeId, Outcome, ReplicaId, Request, RequestPrelude,
+};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::handshake::KIND_PEER_WELCOME;
@@ -51,7 +53,7 @@ fn forwarded(client: &mut Client, request: impl Into<Request>) -> Outcome {
     let request = request.into();
     let mut bytes = Vec::new();
     encode_frame(&mut bytes, request.kind(), FLAG_FORWARDED, 5, Hlc::ZERO, |out| {
-        out.extend_from_slice(&PeerPrelude { group: GroupId(1), from: 0, to: 0 }.encode());
+        out.extend_from_slice(&PeerPrelude { group: GroupId(1), from: ReplicaId(0), to: ReplicaId(0) }.encode());
         out.extend_from_slice(&RequestPrelude::default().encode());
         request.encode_body(out);
     });

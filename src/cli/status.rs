@@ -156,7 +156,7 @@ fn node_record(endpoint: &str, status: &Status) -> Record {
 fn replica_record(replica: &ReplicaStatus) -> Record {
     Record::without_outcome()
         .field("group", replica.group.0)
-        .field("replica", replica.replica)
+        .field("replica", replica.replica.0)
         .field("shard", replica.shard)
         .field("term", replica.term)
         .field("leader", replica.leader.0)

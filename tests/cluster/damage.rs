@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kahuna_client::call::GetAnswer;
-use kahuna_protocol::GroupId;
 use kahuna_protocol::meta::Status;
+use kahuna_protocol::{GroupId, ReplicaId};
 
 use super::load::Load;
 use super::nodes::{Cluster, PATIENCE};
@@ -52,7 +52,7 @@ fn status(cluster: &Cluster, at: usize) -> Option<Status> {
 }
 
 /// Replica ids by group.
-fn ids(status: &Status) -> BTreeMap<GroupId, u64> {
+fn ids(status: &Status) -> BTreeMap<GroupId, ReplicaId> {
     status.replicas.iter().map(|replica| (replica.group, replica.replica)).collect()
 }
 
@@ -71,10 +71,16 @@ fn wait_for(cluster: &Cluster, at: usize, what: &str, wanted: impl Fn(&Status) -
 }
 
 /// Waits until all of a node's replicas vote again; those that `lost` says under ids that none of `before` had.
-fn wait_until_healed(cluster: &Cluster, at: usize, before: &[BTreeMap<GroupId, u64>], lost: impl Fn(GroupId) -> bool) {
+fn wait_until_healed(
+    cluster: &Cluster,
+    at: usize,
+    before: &[BTreeMap<GroupId, ReplicaId>],
+    lost: impl Fn(GroupId) -> bool,
+) {
     let groups = before[0].len();
     let healed = wait_for(cluster, at, "healed", |status| {
-        let fresh = |(group, id): (GroupId, u64)| !lost(group) || before.iter().all(|ids| ids.get(&group) != Some(&id));
+        let fresh =
+            |(group, id): (GroupId, ReplicaId)| !lost(group) || before.iter().all(|ids| ids.get(&group) != Some(&id));
         let missing = groups - ids(status).len();
         assert!(missing == 0 || !status.waiting.is_empty(), "says that it serves, {missing} groups are not there");
         let healed = cluster.printed(at).contains("all its lost replicas are replaced");
@@ -222,7 +228,7 @@ fn a_group_with_a_damaged_snapshot_is_fed_again() {
         client.set(name.as_str(), vec![number as u8; 1024], None).expect("served");
     }
     let load = Load::start(&cluster, 4, 14);
-    let snapshots = |cluster: &Cluster, group: GroupId, replica: u64| {
+    let snapshots = |cluster: &Cluster, group: GroupId, replica: ReplicaId| {
         let dir = cluster.nodes[0].data_dir.join(format!("snapshots/group-{group}-replica-{replica}"));
         files_with(&dir, "snap")
     };

@@ -6,7 +6,7 @@ use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, Request};
+use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, ReplicaId, Request};
 
 pub fn hello() -> Hello {
     Hello { min_version: 1, max_version: 1, shard: 65535, cluster: [0; 16], client_name: "example client".into() }
@@ -67,7 +67,7 @@ pub fn requests() -> Vec<Request> {
         SetLed { group: GroupId(7) }.into(),
         UpsertNode { info: node_info() }.into(),
         ReplaceReplica { group: GroupId(7), node: NodeId(2), incarnation: Incarnation(99), loss: 1 }.into(),
-        FinishReplacement { group: GroupId(7), replica: 40 }.into(),
+        FinishReplacement { group: GroupId(7), replica: ReplicaId(40) }.into(),
     ]
 }
 
@@ -113,9 +113,9 @@ pub fn outcomes() -> Vec<Outcome> {
             node: NodeId(2),
             incarnation: Incarnation(99),
             loss: 2,
-            replica: 41,
+            replica: ReplicaId(41),
             finished: true,
-            lost: vec![23, 40],
+            lost: vec![ReplicaId(23), ReplicaId(40)],
         }
         .into(),
         ErrorReply {
@@ -160,7 +160,7 @@ fn node_info() -> NodeInfo {
 fn placement() -> Placement {
     Placement {
         group: GroupId(1),
-        replicas: vec![Replica { replica: 11, node: NodeId(2), incarnation: Incarnation(99) }],
+        replicas: vec![Replica { replica: ReplicaId(11), node: NodeId(2), incarnation: Incarnation(99) }],
         led: true,
     }
 }
@@ -181,7 +181,7 @@ fn status() -> Status {
         waiting: String::new(),
         replicas: vec![ReplicaStatus {
             group: GroupId(5),
-            replica: 11,
+            replica: ReplicaId(11),
             shard: 1,
             term: 3,
             leader: NodeId(2),

@@ -6,7 +6,7 @@ use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, Request};
+use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, ReplicaId, Request};
 use serde_json::{Value as Json, json};
 
 /// A field of an archived struct.
@@ -46,7 +46,7 @@ macro_rules! ids {
     } )+ };
 }
 
-ids!(NodeId(u32), GroupId(u32), Incarnation(u64));
+ids!(NodeId(u32), GroupId(u32), Incarnation(u64), ReplicaId(u64));
 
 impl Shape for Vec<u8> {
     fn name() -> String {
@@ -129,7 +129,7 @@ macro_rules! lists {
     } )+ };
 }
 
-lists!(u64, NodeId, NodeInfo, PageItem, Placement, RangeEntry, Replica, ReplicaStatus);
+lists!(NodeId, NodeInfo, PageItem, Placement, RangeEntry, Replica, ReplicaId, ReplicaStatus);
 
 /// A struct and its fields. A field left out does not compile, one in the wrong order is found by its offset.
 macro_rules! structs {

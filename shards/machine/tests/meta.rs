@@ -8,12 +8,12 @@ use kahuna_protocol::meta::{
     Done, FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Replica, SetLed, Settings,
     UpsertNode,
 };
-use kahuna_protocol::{ErrorCode, GroupId, Incarnation, NodeId, Outcome, Position, RangeMap};
+use kahuna_protocol::{ErrorCode, GroupId, Incarnation, NodeId, Outcome, Position, RangeMap, ReplicaId};
 
 fn placement(group: u32, replicas: &[u64]) -> Placement {
-    let replica = |(at, &replica): (usize, &u64)| {
+    let replica = |(at, &id): (usize, &u64)| {
         let node = at as u32 + 1;
-        Replica { replica, node: NodeId(node), incarnation: Incarnation(u64::from(node) + 100) }
+        Replica { replica: ReplicaId(id), node: NodeId(node), incarnation: Incarnation(u64::from(node) + 100) }
     };
     Placement { group: GroupId(group), replicas: replicas.iter().enumerate().map(replica).collect(), led: false }
 }
@@ -45,7 +45,7 @@ fn groups_are_placed_once() {
     assert_eq!(bench.run(two_groups()), Done {}.into());
     let meta = bench.machine.meta().clone();
     assert!(meta.is_placed());
-    assert_eq!((meta.settings().history_revisions, meta.next_replica()), (5, 10));
+    assert_eq!((meta.settings().history_revisions, meta.next_replica()), (5, ReplicaId(10)));
     assert_eq!((meta.map().ranges.len(), meta.placements().count()), (2, 2));
     assert_eq!(bench.machine.meta_version(), 1);
     let second = PlaceGroups { map: RangeMap::even(1), placements: vec![placement(1, &[20])], ..two_groups() };
@@ -133,7 +133,7 @@ fn a_data_partition_takes_nothing_of_the_meta_group() {
         node(1, "a:1").into(),
         SetLed { group: GroupId(1) }.into(),
         replace(1, 1).into(),
-        FinishReplacement { group: GroupId(1), replica: 10 }.into(),
+        FinishReplacement { group: GroupId(1), replica: ReplicaId(10) }.into(),
     ];
     for request in requests {
         assert_eq!(code(&bench.run(request)), Some(ErrorCode::BadRequest));
@@ -152,15 +152,15 @@ fn minted(loss: u32, replica: u64, lost: &[u64]) -> Replacement {
         node: NodeId(2),
         incarnation: Incarnation(102),
         loss,
-        replica,
+        replica: ReplicaId(replica),
         finished: false,
-        lost: lost.to_vec(),
+        lost: lost.iter().copied().map(ReplicaId).collect(),
     }
 }
 
 fn replicas_of(bench: &Bench, group: u32) -> Vec<u64> {
     let placement = bench.machine.meta().placement(GroupId(group)).expect("it was placed");
-    placement.replicas.iter().map(|replica| replica.replica).collect()
+    placement.replicas.iter().map(|replica| replica.replica.0).collect()
 }
 
 #[test]
@@ -171,16 +171,16 @@ fn a_lost_replica_gets_one_new_id_a_loss() {
     for _ in 0..2 {
         assert_eq!(bench.run(replace(1, 1)), minted(1, 10, &[5]).into());
         assert_eq!(bench.machine.meta_version(), version + 1, "a repetition changes nothing");
-        assert_eq!(bench.machine.meta().next_replica(), 11);
+        assert_eq!(bench.machine.meta().next_replica(), ReplicaId(11));
     }
     assert_eq!(replicas_of(&bench, 1), [4, 5, 6], "the place stays the old one's until the new one votes");
     // Lost again before it was there: the abandoned id is dead as well.
     assert_eq!(bench.run(replace(1, 3)), minted(3, 11, &[5, 10]).into());
     assert_eq!(bench.run(replace(1, 1)), minted(3, 11, &[5, 10]).into(), "a late request mints nothing");
-    assert_eq!(bench.run(FinishReplacement { group: GroupId(1), replica: 10 }), Done {}.into());
+    assert_eq!(bench.run(FinishReplacement { group: GroupId(1), replica: ReplicaId(10) }), Done {}.into());
     assert_eq!(replicas_of(&bench, 1), [4, 5, 6], "an abandoned id takes no place");
     for _ in 0..2 {
-        assert_eq!(bench.run(FinishReplacement { group: GroupId(1), replica: 11 }), Done {}.into());
+        assert_eq!(bench.run(FinishReplacement { group: GroupId(1), replica: ReplicaId(11) }), Done {}.into());
         assert_eq!(bench.machine.meta_version(), version + 3);
     }
     assert_eq!(replicas_of(&bench, 1), [4, 11, 6], "it takes over the old one's place in the list");
@@ -210,7 +210,7 @@ fn a_replacement_that_does_not_fit_is_refused_by_name() {
         let outcome = bench.run(request.clone());
         assert!(matches!(&outcome, Outcome::Error(reply) if reply.text.contains(word)), "{request:?}: {outcome:?}");
     }
-    let unknown = bench.run(FinishReplacement { group: GroupId(1), replica: 5 });
+    let unknown = bench.run(FinishReplacement { group: GroupId(1), replica: ReplicaId(5) });
     assert!(matches!(unknown, Outcome::Error(reply) if reply.text.contains("replaces none")));
     assert_eq!(bench.machine.meta(), &before);
 }

@@ -46,7 +46,7 @@ impl<E: Env> Forward<E> {
         };
         let mut prelude = work.call.prelude;
         prelude.timeout_ms = shrunk_ms(left);
-        let peer = PeerPrelude { group: work.call.group, from: from.0, to: replica.0 };
+        let peer = PeerPrelude { group: work.call.group, from, to: replica };
         let reply = peers.call(to, peer, work.call.kind, FLAG_FORWARDED, left, |out| {
             out.extend_from_slice(&prelude.encode());
             out.extend_from_slice(&work.call.body);

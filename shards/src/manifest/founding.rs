@@ -1,5 +1,6 @@
 //! What is fixed when a cluster is made.
 
+use kahuna_protocol::ReplicaId;
 use kahuna_protocol::meta::{Replica, Settings};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -70,7 +71,7 @@ impl Founding {
             let Replica { replica, node, incarnation } = *member;
             let twice =
                 |other: &Replica| other.node == node || other.replica == replica || other.incarnation == incarnation;
-            if replica == 0 || self.members[..at].iter().any(twice) {
+            if replica == ReplicaId(0) || self.members[..at].iter().any(twice) {
                 return Err(format!(
                     "its cluster has node {node}, or replica {replica}, or data directory {incarnation:016x}, twice, or a \
                      replica 0"

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
-use kahuna_protocol::{GroupId, Incarnation, NodeId};
+use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
@@ -240,7 +240,7 @@ impl Manifest {
     }
 
     /// The directory of one replica's snapshots.
-    pub fn snapshot_dir(dir: &Path, group: GroupId, replica: u64) -> PathBuf {
+    pub fn snapshot_dir(dir: &Path, group: GroupId, replica: ReplicaId) -> PathBuf {
         dir.join("snapshots").join(format!("group-{group}-replica-{replica}"))
     }
 
@@ -365,8 +365,11 @@ mod tests {
     /// Claim: what no node writes is refused though it verifies, and told; nothing of it is acted on.
     #[test]
     fn a_manifest_that_cannot_be_is_refused_and_told() {
-        let member =
-            |replica, node, incarnation| Replica { replica, node: NodeId(node), incarnation: Incarnation(incarnation) };
+        let member = |replica, node, incarnation| Replica {
+            replica: ReplicaId(replica),
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        };
         let with = |members: &[Replica], partitions| Manifest {
             founding: Some(Founding {
                 cluster: [1; 16],

@@ -153,7 +153,7 @@ impl<E: Env> Replica<E> {
             self.log.with_entries(|entries| (entries.last().map_or(0, |last| last.index), entries.first_index()));
         ReplicaStatus {
             group: self.group,
-            replica: self.id.0,
+            replica: self.id,
             shard: 0,
             term: leader.term,
             leader: node.unwrap_or(NodeId(0)),

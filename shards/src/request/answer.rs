@@ -128,7 +128,7 @@ pub(crate) fn full() -> ErrorReply {
 mod tests {
     use kahuna_protocol::RangeMap;
     use kahuna_protocol::meta::DiskSpace;
-    use kahuna_protocol::{GroupId, Incarnation, NodeId};
+    use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
 
     use super::*;
 
@@ -147,7 +147,7 @@ mod tests {
         };
         let replica = ReplicaStatus {
             group: GroupId(1),
-            replica: 2,
+            replica: ReplicaId(2),
             shard: 0,
             term: 3,
             leader: NodeId(1),

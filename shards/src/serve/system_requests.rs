@@ -71,7 +71,7 @@ mod tests {
     use kahuna_protocol::meta::{
         FinishReplacement, NodeInfo, PlaceGroups, ReplaceReplica, Replica, SetLed, Settings, Tick, UpsertNode,
     };
-    use kahuna_protocol::{RangeMap, Request};
+    use kahuna_protocol::{RangeMap, ReplicaId, Request};
 
     use super::*;
 
@@ -79,7 +79,7 @@ mod tests {
 
     fn groups() -> PlaceGroups {
         let replica = |node: u32, id: u64| Replica {
-            replica: id,
+            replica: ReplicaId(id),
             node: NodeId(node),
             incarnation: Incarnation(100 + u64::from(node)),
         };
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!((asked(replace(2, 102)), asked(replace(1, 101))), (Ok(()), REFUSED));
         assert_eq!((asked(SetLed { group: GroupId(1) }), asked(SetLed { group: GroupId(2) })), (Ok(()), REFUSED));
         assert_eq!(asked(SetLed { group: GroupId(77) }), REFUSED);
-        let finish = |group| FinishReplacement { group: GroupId(group), replica: 9 };
+        let finish = |group| FinishReplacement { group: GroupId(group), replica: ReplicaId(9) };
         assert_eq!((asked(finish(1)), asked(finish(2))), (Ok(()), REFUSED));
         assert_eq!(asked_in(GroupId(1), 0, info(2, 102), true), REFUSED, "a data group has no nodes");
         assert_eq!(asked_in(GroupId::META, 5, info(2, 102), true), REFUSED, "a session's answers are kept");

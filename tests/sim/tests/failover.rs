@@ -58,7 +58,7 @@ impl PeerHandler for ToReplicas {
         let Some(replica) = self.0.borrow().get(&prelude.group.0).cloned() else {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "not open yet"));
         };
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation };
+        let sender = Sender { replica: prelude.from, incarnation: from.incarnation };
         let answer = replica.on_message(sender, header.kind, body);
         Sim::spawn(async move {
             match answer.await {

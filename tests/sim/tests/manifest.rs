@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use kahuna_protocol::{
-    Incarnation, Limits, NodeId,
+    Incarnation, Limits, NodeId, ReplicaId,
     meta::{Replica, Settings},
 };
 use kahuna_shards::{
@@ -41,7 +41,7 @@ fn config() -> NodeConfig {
 }
 
 fn founding() -> Founding {
-    let members = vec![Replica { replica: 1, node: NodeId(1), incarnation: INCARNATION }];
+    let members = vec![Replica { replica: ReplicaId(1), node: NodeId(1), incarnation: INCARNATION }];
     Founding { cluster: [1; 16], members, partitions: 1, settings: Settings::default() }
 }
 

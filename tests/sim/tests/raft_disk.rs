@@ -180,9 +180,9 @@ fn replacement(replica: u64, incarnation: u64, lost: &[u64]) -> Replacement {
         node,
         incarnation: Incarnation(incarnation),
         loss,
-        replica,
+        replica: ReplicaId(replica),
         finished: false,
-        lost: lost.to_vec(),
+        lost: lost.iter().copied().map(ReplicaId).collect(),
     }
 }
 

@@ -9,7 +9,7 @@ use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::meta::{
     FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
 };
-use kahuna_protocol::{GroupId, Incarnation, NodeId, RangeMap};
+use kahuna_protocol::{GroupId, Incarnation, NodeId, RangeMap, ReplicaId};
 
 use super::Range;
 
@@ -28,14 +28,14 @@ pub struct Meta {
     replacements: Table<(GroupId, Incarnation), Replacement>,
     /// By node.
     nodes: Table<NodeId, NodeInfo>,
-    next_replica: u64,
+    next_replica: ReplicaId,
 }
 
 impl Meta {
     /// What was written down, in the order of a snapshot; `None` where it cannot have come about by what this type does.
     pub fn from_parts(
         groups: PlaceGroups,
-        next_replica: u64,
+        next_replica: ReplicaId,
         nodes: Vec<NodeInfo>,
         replacements: Vec<Replacement>,
     ) -> Option<Self> {
@@ -55,7 +55,7 @@ impl Meta {
         let is_known = |line: &Replacement| meta.placement(line.group).is_some() && line.replica < next_replica;
         let is_sound = if meta.is_placed() {
             check_map(&meta.map, &placements).is_ok()
-                && check_replicas(&placements, 1).is_ok_and(|lowest| lowest <= next_replica)
+                && check_replicas(&placements, ReplicaId(1)).is_ok_and(|lowest| lowest <= next_replica)
                 && meta.replacements().all(is_known)
         } else {
             meta.map.ranges.is_empty() && meta.replacements.is_empty()
@@ -89,7 +89,7 @@ impl Meta {
     }
 
     /// No replica has this id or a higher one.
-    pub fn next_replica(&self) -> u64 {
+    pub fn next_replica(&self) -> ReplicaId {
         self.next_replica
     }
 
@@ -174,7 +174,7 @@ impl Meta {
         let mut lost = before.map_or_else(Vec::new, |before| before.lost.clone());
         lost.push(before.map_or(placed, |before| before.replica));
         let replica = self.next_replica;
-        self.next_replica = replica.checked_add(1).ok_or("the replica ids leave none free")?;
+        self.next_replica = after(replica).ok_or("the replica ids leave none free")?;
         let minted = Replacement { group, node, incarnation, loss, replica, finished: false, lost };
         self.replacements.insert(place_of(&minted), Arc::new(minted));
         Ok(true)
@@ -260,8 +260,13 @@ fn check_map(map: &RangeMap, placements: &[Placement]) -> Result<(), String> {
     Ok(())
 }
 
+/// The id that is minted next.
+fn after(replica: ReplicaId) -> Option<ReplicaId> {
+    replica.0.checked_add(1).map(ReplicaId)
+}
+
 /// No id was used before; the lowest id that is free then.
-fn check_replicas(placements: &[Placement], next_replica: u64) -> Result<u64, String> {
+fn check_replicas(placements: &[Placement], next_replica: ReplicaId) -> Result<ReplicaId, String> {
     let mut ids = Vec::new();
     for placement in placements {
         if placement.replicas.is_empty() {
@@ -273,8 +278,8 @@ fn check_replicas(placements: &[Placement], next_replica: u64) -> Result<u64, St
     if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("replica id {} is used twice", pair[0]));
     }
-    let lowest = next_replica.max(1);
-    match (ids.first(), ids.last().and_then(|last| last.checked_add(1))) {
+    let lowest = next_replica.max(ReplicaId(1));
+    match (ids.first(), ids.last().and_then(|&last| after(last))) {
         (Some(&first), _) if first < lowest => {
             Err(format!("replica id {first} is below {lowest}, the lowest free one"))
         }

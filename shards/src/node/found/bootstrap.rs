@@ -16,7 +16,7 @@ use kahuna_protocol::frame::{access, to_owned};
 use kahuna_protocol::kinds::KIND_FOUNDING;
 use kahuna_protocol::meta::{Replica, Settings};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, Incarnation, NodeId};
+use kahuna_protocol::{ClusterId, Incarnation, NodeId, ReplicaId};
 use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
@@ -144,7 +144,7 @@ impl<E: Env> Bootstrap<E> {
             Some((_, view)) => view.incarnation,
             None => self.manifest.incarnation,
         };
-        let members = self.manifest.peers.iter().zip(1..);
+        let members = self.manifest.peers.iter().zip((1..).map(ReplicaId));
         Next::Found(
             members
                 .map(|((node, _), replica)| Replica { replica, node: *node, incarnation: incarnation_of(*node) })

@@ -14,7 +14,7 @@ pub struct Creation {
     /// The group.
     pub group: GroupId,
     /// This node's replica of it.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// The voters that the group begins with, this one included.
     pub members: Vec<Replica>,
     /// What its machine begins with.
@@ -62,14 +62,9 @@ impl Creation {
         })
     }
 
-    /// This node's replica.
-    pub fn replica(&self) -> ReplicaId {
-        ReplicaId(self.replica)
-    }
-
     /// The members in openraft's terms.
     pub fn voters(&self) -> Vec<(ReplicaId, Incarnation)> {
-        self.members.iter().map(|member| (ReplicaId(member.replica), member.incarnation)).collect()
+        self.members.iter().map(|member| (member.replica, member.incarnation)).collect()
     }
 
     /// The state before the first entry.

@@ -1,7 +1,7 @@
 //! The first placement of the groups: a pure function of the founding.
 
 use kahuna_protocol::meta::{PlaceGroups, Placement, Replica};
-use kahuna_protocol::{GroupId, RangeMap};
+use kahuna_protocol::{GroupId, RangeMap, ReplicaId};
 
 use crate::manifest::founding::Founding;
 
@@ -15,10 +15,10 @@ const MAX_VOTERS: usize = 5;
 pub fn place_groups(founding: &Founding) -> PlaceGroups {
     let nodes = founding.members.len();
     let voters = nodes.min(MAX_VOTERS);
-    let mut next = founding.members.iter().map(|member| member.replica).max().unwrap_or(0) + 1;
+    let mut next = founding.members.iter().map(|member| member.replica.0).max().unwrap_or(0) + 1;
     let mut mint = || {
         next += 1;
-        next - 1
+        ReplicaId(next - 1)
     };
     let meta = Placement { group: GroupId::META, replicas: founding.members.clone(), led: true };
     let data = (1..=founding.partitions).map(|group| {
@@ -48,7 +48,7 @@ mod tests {
     fn founding(nodes: u32, partitions: u32) -> Founding {
         let members = (1..=nodes)
             .map(|node| Replica {
-                replica: u64::from(node),
+                replica: ReplicaId(u64::from(node)),
                 node: NodeId(node),
                 incarnation: Incarnation(100 + u64::from(node)),
             })
@@ -84,7 +84,7 @@ mod tests {
         for (nodes, partitions) in [(1, 1), (1, 16), (3, 16), (5, 7), (7, 20)] {
             let placed = place_groups(&founding(nodes, partitions));
             let replicas = || placed.placements.iter().flat_map(|placement| &placement.replicas);
-            let ids: BTreeSet<u64> = replicas().map(|replica| replica.replica).collect();
+            let ids: BTreeSet<ReplicaId> = replicas().map(|replica| replica.replica).collect();
             assert_eq!(ids.len(), replicas().count(), "{nodes} nodes");
             let (meta, data) = placed.placements.split_first().expect("the meta group's line is the first");
             assert_eq!((meta.group, &meta.replicas), (GroupId::META, &founding(nodes, partitions).members));

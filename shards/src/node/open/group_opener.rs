@@ -69,7 +69,7 @@ impl<E: Env> GroupOpener<E> {
 
     /// Makes the directory of a group's snapshots; waits while the disk has no room for it. False if the node stops before.
     async fn make_snapshot_dir(&self, creation: &Creation) -> bool {
-        let dir = self.cx.snapshot_dir(creation.group, creation.replica());
+        let dir = self.cx.snapshot_dir(creation.group, creation.replica);
         let mut told = false;
         while !self.cx.is_stopping() {
             match self.cx.disk.create_dir_all(&dir).await {
@@ -93,7 +93,7 @@ impl<E: Env> GroupOpener<E> {
         let context = ReplicaContext {
             log: log.clone(),
             disk: cx.disk.clone(),
-            snapshot_dir: cx.snapshot_dir(group, creation.replica()),
+            snapshot_dir: cx.snapshot_dir(group, creation.replica),
             peers: cx.shard.peers().clone(),
             clock: cx.shard.clock().clone(),
             timing: cx.config.timing,
@@ -101,7 +101,7 @@ impl<E: Env> GroupOpener<E> {
             snapshot_log_bytes: cx.config.snapshot_log_bytes,
             incarnation: cx.shard.incarnation(),
         };
-        let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
+        let opened = Replica::open(context, group, creation.replica, creation.machine(), content).await;
         match opened {
             Ok(replica) => cx.shard.insert_group(Group::new(group, replica, cx.shard.group_context())),
             Err(error @ OpenError::SnapshotLost { .. }) => self.give_up(log, group, &error.to_string()).await,

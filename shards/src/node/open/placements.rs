@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kahuna_machine::Meta;
-use kahuna_protocol::{GroupId, ReplicaId};
+use kahuna_protocol::GroupId;
 
 use super::group_opener::GroupOpener;
 use crate::env::{Env, ExitCode};
@@ -26,8 +26,8 @@ pub async fn follow_placements<E: Env>(cx: Rc<NodeContext<E>>, opener: Rc<GroupO
         let creation =
             ranges.get(&id).and_then(|&at| Creation::data(meta.map(), at, placement, *meta.settings(), incarnation));
         let Some(creation) = creation else { continue };
-        let (placed, voters) = (creation.replica(), creation.voters());
-        if let Some(ReplicaId(replica)) = may_create(&meta, id, incarnation, cx.losses()) {
+        let (placed, voters) = (creation.replica, creation.voters());
+        if let Some(replica) = may_create(&meta, id, incarnation, cx.losses()) {
             opener.make(Creation { replica, ..creation }).await;
         }
         if let (true, Some(group)) = (initializes_group(&meta, id, incarnation), cx.shard.group(id))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future;
 use kahuna_machine::{Machine, Range};
-use kahuna_protocol::{ClusterId, GroupId, Incarnation};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, ReplicaId};
 use kahuna_wal::{Disk, Log, LogError, LogOptions, Record};
 
 use super::error::RecoverError;
@@ -128,14 +128,18 @@ impl Job {
     }
 
     /// Above every replica id that anything here names.
-    fn lowest_id<'a>(&self, next_replica: u64, found: impl Iterator<Item = &'a Found>) -> u64 {
+    fn lowest_id<'a>(&self, next_replica: ReplicaId, found: impl Iterator<Item = &'a Found>) -> ReplicaId {
         let members = self.founding().members.iter().map(|member| member.replica);
         let created = found.filter_map(|found| Creation::decode(found.content.created.as_ref()?).ok());
         let created = created.flat_map(|creation| {
-            let members: Vec<u64> = creation.members.iter().map(|member| member.replica).collect();
+            let members: Vec<ReplicaId> = creation.members.iter().map(|member| member.replica).collect();
             members.into_iter().chain([creation.replica])
         });
-        members.chain(created).max().map_or(1, |highest| highest.saturating_add(1)).max(next_replica)
+        members
+            .chain(created)
+            .max()
+            .map_or(ReplicaId(1), |highest| ReplicaId(highest.0.saturating_add(1)))
+            .max(next_replica)
     }
 
     async fn rebuild<E: Env>(

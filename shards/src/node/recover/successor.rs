@@ -6,7 +6,9 @@ use bytes::Bytes;
 use kahuna_machine::{Machine, Meta, Range};
 use kahuna_protocol::batch::BatchBuilder;
 use kahuna_protocol::meta::{Placement, Replica};
-use kahuna_protocol::{ClusterId, GroupId, Hlc, Incarnation, NodeId, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_protocol::{
+    ClusterId, GroupId, Hlc, Incarnation, NodeId, Outcome, RangeMap, ReplicaId, Request, RequestPrelude,
+};
 use kahuna_wal::{Disk, Record};
 
 use super::error::RecoverError;
@@ -41,7 +43,7 @@ impl Successor {
         cluster: ClusterId,
         incarnation: Incarnation,
         restore_epoch: u16,
-        lowest_id: u64,
+        lowest_id: ReplicaId,
     ) -> Result<Self, RecoverError> {
         let before = old.founding.as_ref().expect("a pending node is not recovered");
         let mut founding = Founding { cluster: cluster.0, ..before.clone() };
@@ -123,12 +125,12 @@ pub async fn write_group<E: Env>(
     machine: &Machine,
     last: LogId,
 ) -> Result<Vec<Record>, RecoverError> {
-    let replica = creation.replica;
+    let replica = creation.replica.0;
     let members = creation.voters().into_iter().map(|(id, incarnation)| (id.0, Member { incarnation }));
     let membership = Membership::new(vec![[replica].into()], members.collect::<std::collections::BTreeMap<_, _>>());
     let membership = membership.expect("the only voter is the only member");
     let header = Header { group: creation.group, last, membership: StoredMembership::new(Some(last), membership) };
-    let snapshots = Manifest::snapshot_dir(dir, creation.group, replica);
+    let snapshots = Manifest::snapshot_dir(dir, creation.group, creation.replica);
     let path = snapshots.join(file_name(&last));
     let io = |path: &Path| {
         let path = path.to_owned();

@@ -23,10 +23,8 @@ pub fn may_create(meta: &Meta, group: GroupId, incarnation: Incarnation, losses:
     let placed = placement.replicas.iter().find(|replica| replica.incarnation == incarnation)?;
     match meta.replacement(group, incarnation) {
         // One that has its place was made, by a log that is not here any more: this is an old copy of the data directory.
-        Some(replacement) => {
-            (replacement.loss == losses && !replacement.finished).then_some(ReplicaId(replacement.replica))
-        }
-        None => (losses == 0).then_some(ReplicaId(placed.replica)),
+        Some(replacement) => (replacement.loss == losses && !replacement.finished).then_some(replacement.replica),
+        None => (losses == 0).then_some(placed.replica),
     }
 }
 
@@ -43,7 +41,7 @@ pub fn initializes_group(meta: &Meta, group: GroupId, incarnation: Incarnation) 
 
 /// The replacement that took the place of `replica`, which lives in the data directory of `incarnation`.
 pub fn taken_place(meta: &Meta, group: GroupId, incarnation: Incarnation, replica: ReplicaId) -> Option<&Replacement> {
-    meta.replacement(group, incarnation).filter(|replacement| replacement.lost.contains(&replica.0))
+    meta.replacement(group, incarnation).filter(|replacement| replacement.lost.contains(&replica))
 }
 
 #[cfg(test)]
@@ -58,7 +56,7 @@ mod tests {
 
     fn meta(led: bool) -> Meta {
         let replica = |node: u32| Replica {
-            replica: u64::from(node),
+            replica: ReplicaId(u64::from(node)),
             node: NodeId(node),
             incarnation: Incarnation(100 + u64::from(node)),
         };
@@ -99,7 +97,7 @@ mod tests {
     fn replace(meta: &mut Meta, loss: u32) -> ReplicaId {
         let asked = ReplaceReplica { group: GROUP, node: NodeId(2), incarnation: HERE, loss };
         meta.replace(&asked).expect("it is placed there");
-        ReplicaId(meta.replacement(GROUP, HERE).expect("asked for").replica)
+        meta.replacement(GROUP, HERE).expect("asked for").replica
     }
 
     /// One node's part in one group.
@@ -150,7 +148,7 @@ mod tests {
         fn explore(&self, depth: u32) -> u32 {
             if let Some(held) = self.held {
                 assert!(!self.dead.contains(&held), "{held} runs again after {} losses", self.losses);
-                let given_up = self.meta.replacement(GROUP, HERE).is_some_and(|it| it.lost.contains(&held.0));
+                let given_up = self.meta.replacement(GROUP, HERE).is_some_and(|it| it.lost.contains(&held));
                 assert!(!given_up, "{held} runs, and its place was given away");
             }
             let Some(depth) = depth.checked_sub(1) else { return 1 };
@@ -176,7 +174,7 @@ mod tests {
         assert_eq!((may(&meta, 0), may(&meta, 1), may(&meta, 2)), (None, Some(first), None));
         let second = replace(&mut meta, 2);
         assert_eq!((may(&meta, 1), may(&meta, 2)), (None, Some(second)));
-        meta.finish(&FinishReplacement { group: GROUP, replica: second.0 }).expect("it is pending");
+        meta.finish(&FinishReplacement { group: GROUP, replica: second }).expect("it is pending");
         assert_eq!(may(&meta, 2), None, "it was made, so this directory has forgotten it");
         assert_eq!(may_create(&meta, GROUP, Incarnation(101), 0), Some(ReplicaId(1)), "of another node");
         assert_eq!(may_create(&meta, GROUP, Incarnation(7), 0), None, "not placed there");

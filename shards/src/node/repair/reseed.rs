@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kahuna_machine::Meta;
 use kahuna_protocol::meta::{ReplaceReplica, Replacement};
-use kahuna_protocol::{GroupId, Outcome, ReplicaId};
+use kahuna_protocol::{GroupId, Outcome};
 use kahuna_wal::Disk;
 
 use super::progress::Progress;
@@ -147,7 +147,7 @@ impl<E: Env> Reseed<E> {
         for replacement in meta.replacements() {
             let here = replacement.incarnation == self.cx.shard.incarnation() && self.cx.is_shard_of(replacement.group);
             for &replica in replacement.lost.iter().filter(|_| here) {
-                let dir = self.cx.snapshot_dir(replacement.group, ReplicaId(replica));
+                let dir = self.cx.snapshot_dir(replacement.group, replica);
                 // Not there any more, or never was; what cannot be removed now is tried again by the next start.
                 let Ok(files) = self.cx.disk.list(&dir).await else { continue };
                 for file in files.iter().filter(|file| is_own_name(&file.name)) {

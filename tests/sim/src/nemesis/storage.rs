@@ -125,7 +125,7 @@ impl Nemesis<'_> {
         let Some(view) = with.get(self.rng.below(with.len() as u64) as usize) else { return false };
         self.strike_down(node);
         let disk = self.cluster.disk(node);
-        let dir = Manifest::snapshot_dir(Path::new(Cluster::data_dir()), view.group, view.replica.0);
+        let dir = Manifest::snapshot_dir(Path::new(Cluster::data_dir()), view.group, view.replica);
         let mut damaged = false;
         for file in disk.list(&dir).await.unwrap_or_default() {
             let path = dir.join(&file.name);
