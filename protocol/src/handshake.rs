@@ -4,7 +4,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 pub use crate::kinds::{KIND_HELLO, KIND_WELCOME};
 use crate::meta::Map;
-use crate::{Limits, NodeId};
+use crate::{ClusterId, Limits, NodeId};
 
 /// A shard wish of "any".
 pub const ANY_SHARD: u16 = u16::MAX;
@@ -20,7 +20,7 @@ pub struct Hello {
     /// The shard that shall serve this connection, or [`ANY_SHARD`].
     pub shard: u16,
     /// The cluster the client expects; all zero for any.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// For the server's status output.
     pub client_name: String,
 }
@@ -36,7 +36,7 @@ pub struct Welcome {
     /// The shard that serves this connection.
     pub shard: u16,
     /// The cluster.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// What the node accepts.
     pub limits: Limits,
     /// Who owns what.

@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::{GroupId, Incarnation, NodeId, RangeMap, ReplicaId};
+use crate::{ClusterId, GroupId, Incarnation, NodeId, RangeMap, ReplicaId};
 
 /// Asks a node for the range map and the nodes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ pub struct Status {
     /// The operator's number.
     pub node: NodeId,
     /// The cluster; all zero while pending.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// Its data directory.
     pub incarnation: Incarnation,
     /// The software's version.

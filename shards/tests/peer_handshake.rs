@@ -57,7 +57,7 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
         };
         type Change = fn(&mut PeerHello);
         let cases: [(Change, ErrorCode, &str); 10] = [
-            (|hello| hello.from.cluster = [9; 16], ErrorCode::WrongCluster, "belongs to cluster"),
+            (|hello| hello.from.cluster = ClusterId([9; 16]), ErrorCode::WrongCluster, "belongs to cluster"),
             (
                 |hello| hello.to_incarnation = Incarnation(555),
                 ErrorCode::BadRequest,
@@ -78,7 +78,7 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
             assert!(error.text.contains(text), "{}", error.text);
         }
         assert_eq!(second.peer(NodeId(1)), None, "nobody of these was believed");
-        for change in [|_: &mut PeerHello| {}, |hello: &mut PeerHello| hello.from.cluster = ClusterId::NONE.0] {
+        for change in [|_: &mut PeerHello| {}, |hello: &mut PeerHello| hello.from.cluster = ClusterId::NONE] {
             let mut wire = Wire::dial(&address).await;
             wire.send(&hello_frame(&changed(change))).await;
             let (header, _, body) = wire.next().await.expect("a welcome");
@@ -98,7 +98,7 @@ fn a_pending_node_is_let_in_to_ask_for_the_founding_only() {
         let (second, echo) = node(local(2, &address), listener);
         second.set_addresses(AddressSource::Listed, vec![(NodeId(1), Some(Incarnation(101)), "127.0.0.1:1".into())]);
         let mut member = hello(1, 2);
-        member.from.cluster = ClusterId::NONE.0;
+        member.from.cluster = ClusterId::NONE;
         let mut wire = Wire::dial(&address).await;
         wire.send(&hello_frame(&member)).await;
         assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_PEER_WELCOME));
@@ -111,7 +111,7 @@ fn a_pending_node_is_let_in_to_ask_for_the_founding_only() {
         wire.send(&frame(KIND_FOUNDING, 0, 6, |_| {})).await;
         assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_FOUNDING | 0x8000));
         // With the founding it knows its cluster, and says so.
-        let joined = Pulse { boot_id: 1001, wall_ns: 0, agreed_ns: 0, cluster: CLUSTER.0, progress: Vec::new() };
+        let joined = Pulse { boot_id: 1001, wall_ns: 0, agreed_ns: 0, cluster: CLUSTER, progress: Vec::new() };
         wire.send(&frame(KIND_PULSE, 0, 7, |out| archive_into(&joined, out))).await;
         assert!(wire.next().await.is_some(), "a pulse is answered");
         wire.send(&frame(KIND_ECHO, 0, 8, |out| out.extend_from_slice(b"of a group"))).await;
@@ -126,7 +126,7 @@ fn a_dialler_refuses_who_is_not_the_one_it_wanted() {
         let cases: [(Change, &str); 5] = [
             (|welcome| welcome.from.incarnation = Incarnation(555), "start it with its old data directory"),
             (|welcome| welcome.from.node = NodeId(3), "reached node 3"),
-            (|welcome| welcome.from.cluster = [9; 16], "belongs to cluster"),
+            (|welcome| welcome.from.cluster = ClusterId([9; 16]), "belongs to cluster"),
             (|welcome| welcome.version = 9, "version 9"),
             (|welcome| welcome.from.shards = 0, "reached node"),
         ];
@@ -403,7 +403,8 @@ fn a_client_is_sent_away_in_its_own_words() {
         second.client_address = "clients.example:2070".to_owned();
         let (second, _) = node(second, listener);
         let mut wire = Wire::dial(&address).await;
-        let hello = Hello { min_version: 1, max_version: 1, shard: 0, cluster: [0; 16], client_name: String::new() };
+        let hello =
+            Hello { min_version: 1, max_version: 1, shard: 0, cluster: ClusterId::NONE, client_name: String::new() };
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_HELLO, 0, 7, kahuna_protocol::Hlc(1), |out| archive_into(&hello, out));
         wire.send(&bytes).await;

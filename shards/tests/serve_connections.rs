@@ -8,7 +8,7 @@ use kahuna_protocol::handshake::{ANY_SHARD, KIND_HELLO};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::meta::{MapGet, StatusGet, Tick};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{Durability, ErrorCode, Header, Limits, NodeId, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ClusterId, Durability, ErrorCode, Header, Limits, NodeId, Outcome, Request, RequestPrelude};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::handshake::KIND_PEER_HELLO;
@@ -116,7 +116,7 @@ fn a_client_that_stops_sending_still_gets_its_answers() {
 #[test]
 fn a_greeting_is_refused_for_version_and_cluster() {
     let served = serve(1, Limits::default(), |shards| async move {
-        shards[0].view().join(kahuna_protocol::ClusterId([7; 16]));
+        shards[0].view().join(ClusterId([7; 16]));
     });
     let refused = |hello: &kahuna_protocol::handshake::Hello| {
         let mut client = Client::silent(served.address);
@@ -130,12 +130,12 @@ fn a_greeting_is_refused_for_version_and_cluster() {
     assert_eq!(error.code(), ErrorCode::BadVersion);
     assert!(error.text.contains("2 to 9") && error.text.contains("1 to 1"), "{}", error.text);
 
-    let foreign = kahuna_protocol::handshake::Hello { cluster: [8; 16], ..hello(ANY_SHARD) };
+    let foreign = kahuna_protocol::handshake::Hello { cluster: ClusterId([8; 16]), ..hello(ANY_SHARD) };
     assert_eq!(refused(&foreign).code(), ErrorCode::WrongCluster);
 
-    let own = kahuna_protocol::handshake::Hello { cluster: [7; 16], ..hello(ANY_SHARD) };
+    let own = kahuna_protocol::handshake::Hello { cluster: ClusterId([7; 16]), ..hello(ANY_SHARD) };
     let (mut client, welcome) = Client::greet(served.address, &own);
-    assert_eq!((welcome.version, welcome.node, welcome.cluster), (1, NodeId(1), [7; 16]));
+    assert_eq!((welcome.version, welcome.node, welcome.cluster), (1, NodeId(1), ClusterId([7; 16])));
     assert_eq!(welcome.limits, Limits::default());
     ask_map(&mut client);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kahuna_client::CallOptions;
+use kahuna_client::protocol::NodeId;
 use kahuna_client::protocol::meta::{DiskSpace, MapGet, ReplicaStatus, Status, StatusGet};
-use kahuna_client::protocol::{ClusterId, NodeId};
 use serde_json::json;
 
 use super::client_args::ClientArgs;
@@ -75,7 +75,7 @@ fn show(nodes: &[(String, Status)], silent: &[String], format: Format) -> Result
             let mut rows: Vec<Vec<String>> = nodes.iter().map(|(endpoint, status)| row(endpoint, status)).collect();
             rows.extend(silent.iter().map(|endpoint| vec!["?".into(), endpoint.clone(), "unreachable".into()]));
             let cluster = nodes.first().filter(|_| format == Format::Table);
-            let cluster = cluster.map(|(_, status)| format!("cluster {}\n", ClusterId(status.cluster)));
+            let cluster = cluster.map(|(_, status)| format!("cluster {}\n", status.cluster));
             print_bytes((cluster.unwrap_or_default() + &table(&head, &rows)).as_bytes())?;
         }
     }
@@ -139,7 +139,7 @@ fn node_record(endpoint: &str, status: &Status) -> Record {
         .field("address", endpoint)
         .field("state", if status.serves() { "serves" } else { "waits" })
         .field("waiting", status.waiting.clone())
-        .field("cluster", ClusterId(status.cluster).to_string())
+        .field("cluster", status.cluster.to_string())
         .field("incarnation", format!("{:016x}", status.incarnation))
         .field("version", status.version.clone())
         .field("uptime_ms", status.uptime_ms)

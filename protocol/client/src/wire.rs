@@ -268,13 +268,7 @@ impl Receiver {
 
 /// The hello of this software.
 pub(crate) fn hello(shard: u16, cluster: ClusterId, name: &str) -> Hello {
-    Hello {
-        min_version: *VERSIONS.start(),
-        max_version: *VERSIONS.end(),
-        shard,
-        cluster: cluster.0,
-        client_name: name.to_owned(),
-    }
+    Hello { min_version: *VERSIONS.start(), max_version: *VERSIONS.end(), shard, cluster, client_name: name.to_owned() }
 }
 
 /// Connects to the first address of `endpoint` that answers, without Nagle's delay.

@@ -6,10 +6,16 @@ use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, ReplicaId, Request};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, ReplicaId, Request};
 
 pub fn hello() -> Hello {
-    Hello { min_version: 1, max_version: 1, shard: 65535, cluster: [0; 16], client_name: "example client".into() }
+    Hello {
+        min_version: 1,
+        max_version: 1,
+        shard: 65535,
+        cluster: ClusterId::NONE,
+        client_name: "example client".into(),
+    }
 }
 
 pub fn welcome() -> Welcome {
@@ -137,8 +143,8 @@ fn item(key: &str, value: &str) -> PageItem {
     PageItem { key: key.into(), value: value.into(), revision: 1, modified: stamp(), deadline_ms: None }
 }
 
-fn cluster() -> [u8; 16] {
-    std::array::from_fn(|at| 0xa0 + u8::try_from(at).expect("below 16"))
+fn cluster() -> ClusterId {
+    ClusterId(std::array::from_fn(|at| 0xa0 + u8::try_from(at).expect("below 16")))
 }
 
 fn map() -> Map {

@@ -6,7 +6,9 @@ use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, ReplicaId, Request};
+use kahuna_protocol::{
+    ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, ReplicaId, Request,
+};
 use serde_json::{Value as Json, json};
 
 /// A field of an archived struct.
@@ -46,7 +48,7 @@ macro_rules! ids {
     } )+ };
 }
 
-ids!(NodeId(u32), GroupId(u32), Incarnation(u64), ReplicaId(u64));
+ids!(ClusterId([u8; 16]), NodeId(u32), GroupId(u32), Incarnation(u64), ReplicaId(u64));
 
 impl Shape for Vec<u8> {
     fn name() -> String {

@@ -1,7 +1,7 @@
 //! What is fixed when a cluster is made.
 
-use kahuna_protocol::ReplicaId;
 use kahuna_protocol::meta::{Replica, Settings};
+use kahuna_protocol::{ClusterId, ReplicaId};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// What is fixed when a cluster is made: minted by its lowest node, adopted by the others.
@@ -9,7 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 #[rkyv(derive(Debug))]
 pub struct Founding {
     /// The cluster's id.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// The meta group's first voters, in order of node id.
     pub members: Vec<Replica>,
     /// How many data partitions.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_node_keeps_to_what_was_fixed_when_its_cluster_was_made() {
         let settings = Settings::default();
-        let founding = Founding { cluster: [1; 16], members: Vec::new(), partitions: 16, settings };
+        let founding = Founding { cluster: ClusterId([1; 16]), members: Vec::new(), partitions: 16, settings };
         assert_eq!(founding.fits(None, &settings), Ok(()));
         assert_eq!(founding.fits(Some(16), &settings), Ok(()));
         assert_eq!(founding.fits(Some(8), &settings), Err(Misfit::Partitions { found: 16, given: 8 }));

@@ -282,6 +282,7 @@ fn log_name(shard: u16, lost: Option<&LostLog>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kahuna_protocol::ClusterId;
     use kahuna_protocol::meta::{Replica, Settings};
     use kahuna_wal::{UringDisk, block_on};
 
@@ -372,7 +373,7 @@ mod tests {
         };
         let with = |members: &[Replica], partitions| Manifest {
             founding: Some(Founding {
-                cluster: [1; 16],
+                cluster: ClusterId([1; 16]),
                 members: members.to_vec(),
                 partitions,
                 settings: Settings::default(),

@@ -59,7 +59,7 @@ impl<E: Env> Runner<E> {
             setup;
         let clock = Rc::new(Clock::agreeing(config.limits.max_clock_skew_ms, agreed));
         // From the first handshake on: a node that was wiped must not take this one for a pending one.
-        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| founding.cluster);
         let local = LocalNode {
             node: config.node,
             incarnation: manifest.incarnation,
@@ -128,7 +128,7 @@ impl<E: Env> Runner<E> {
     }
 
     fn founded(&self, manifest: Arc<Manifest>) {
-        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| founding.cluster);
         self.cx.set_manifest(manifest.clone());
         // On record before the node has a cluster: from then on a pending node that is not is refused.
         set_members(&self.cx);

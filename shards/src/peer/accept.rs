@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::kinds::{KIND_HELLO, LINK_KINDS};
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::dial::split;
 use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
@@ -256,7 +256,7 @@ impl<E: Env> Peers<E> {
     /// A link that is let in, to its end.
     async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: Vec<u8>) {
         let from = &hello.from;
-        let pending = ClusterId(from.cluster).is_none();
+        let pending = from.cluster.is_none();
         let identity = PeerIdentity { node: from.node, incarnation: from.incarnation };
         let (read, write) = stream.split();
         let out = self.outgoing();

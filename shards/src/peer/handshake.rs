@@ -39,7 +39,7 @@ pub struct Introduction {
     /// Random per process.
     pub boot_id: u64,
     /// The cluster; all zero while the node is pending.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// Longest payload of a frame that this end accepts, in bytes.
     pub max_frame_bytes: u32,
     /// Where clients reach the node, `host:port`.
@@ -89,7 +89,7 @@ impl Introduction {
             shards: local.shards,
             incarnation: local.incarnation,
             boot_id: local.boot_id,
-            cluster: local.cluster.0,
+            cluster: local.cluster,
             max_frame_bytes,
             client_address: local.client_address.clone(),
             peer_address: local.peer_address.clone(),
@@ -226,7 +226,7 @@ impl PeerWelcome {
 /// Two clusters differ only when both are known: a pending node has none yet. It is let in to ask for the founding, which tells
 /// it whether it is a member, and for nothing else before its pulse names the cluster.
 fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorReply> {
-    let cluster = ClusterId(from.cluster);
+    let cluster = from.cluster;
     if cluster.is_none() || local.cluster.is_none() || cluster == local.cluster {
         return Ok(());
     }

@@ -330,14 +330,14 @@ impl<E: Env> Peers<E> {
             boot_id: local.boot_id,
             wall_ns: E::wall_clock().0,
             agreed_ns: self.clock.agreed().map_or(0, |agreed| agreed.0),
-            cluster: local.cluster.0,
+            cluster: local.cluster,
             progress: progress.iter().map(|counter| counter.load(Ordering::Relaxed)).collect(),
         }
     }
 
     /// A heartbeat of `remote` came, or an answer to one. False when it shows that the node belongs elsewhere.
     pub(super) fn on_pulse(&self, remote: &Remote, pulse: &Pulse) -> bool {
-        let (own, theirs) = (self.local.borrow().cluster, ClusterId(pulse.cluster));
+        let (own, theirs) = (self.local.borrow().cluster, pulse.cluster);
         if !own.is_none() && !theirs.is_none() && own != theirs {
             return false;
         }

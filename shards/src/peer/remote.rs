@@ -151,7 +151,7 @@ impl Remote {
             node: self.node,
             incarnation: from.incarnation,
             boot_id: from.boot_id,
-            cluster: ClusterId(from.cluster),
+            cluster: from.cluster,
             peer_set: from.peer_set.iter().map(|peer| (peer.node, peer.address.clone())).collect(),
             client_address: from.client_address.clone(),
             peer_address: from.peer_address.clone(),

@@ -128,7 +128,7 @@ pub(crate) fn full() -> ErrorReply {
 mod tests {
     use kahuna_protocol::RangeMap;
     use kahuna_protocol::meta::DiskSpace;
-    use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
+    use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId};
 
     use super::*;
 
@@ -159,7 +159,7 @@ mod tests {
         };
         let status = Status {
             node: NodeId(1),
-            cluster: [1; 16],
+            cluster: ClusterId([1; 16]),
             incarnation: Incarnation(2),
             version: "0.1.0-with-a-suffix".to_owned(),
             uptime_ms: 3,

@@ -9,7 +9,7 @@ use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_i
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameReader, ShardId};
 
 use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
@@ -123,7 +123,7 @@ fn check<E: Env>(shard: &Shard<E>, hello: &Hello) -> Result<(), ErrorReply> {
         );
         return Err(ErrorReply::new(ErrorCode::BadVersion, text));
     }
-    let (wanted, here) = (ClusterId(hello.cluster), shard.view().id());
+    let (wanted, here) = (hello.cluster, shard.view().id());
     if !wanted.is_none() && !here.is_none() && wanted != here {
         let text = format!("this node is of cluster {here}, the client asks for {wanted}: check the address");
         return Err(ErrorReply::new(ErrorCode::WrongCluster, text));
@@ -162,7 +162,7 @@ fn welcome_of<E: Env>(shard: &Shard<E>) -> Welcome {
         version: *VERSIONS.end(),
         node: shard.config().node,
         shard: shard.id().0,
-        cluster: shard.view().id().0,
+        cluster: shard.view().id(),
         limits: shard.config().limits.clone(),
         map: shard.view().current_map(),
     }

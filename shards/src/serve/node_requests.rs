@@ -62,7 +62,7 @@ impl<E: Env> Shard<E> {
         all.peers_alive.dedup();
         Status {
             node: self.config().node,
-            cluster: self.view().id().0,
+            cluster: self.view().id(),
             incarnation: self.incarnation(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(E::boot_clock().saturating_sub(self.started())),

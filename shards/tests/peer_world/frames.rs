@@ -16,7 +16,7 @@ pub fn introduction(node: u32) -> Introduction {
         shards: 1,
         incarnation: Incarnation(100 + u64::from(node)),
         boot_id: 1000 + u64::from(node),
-        cluster: CLUSTER.0,
+        cluster: CLUSTER,
         max_frame_bytes: 4 << 20,
         client_address: String::new(),
         peer_address: String::new(),

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use kahuna_protocol::{
-    Incarnation, Limits, NodeId, ReplicaId,
+    ClusterId, Incarnation, Limits, NodeId, ReplicaId,
     meta::{Replica, Settings},
 };
 use kahuna_shards::{
@@ -42,7 +42,7 @@ fn config() -> NodeConfig {
 
 fn founding() -> Founding {
     let members = vec![Replica { replica: ReplicaId(1), node: NodeId(1), incarnation: INCARNATION }];
-    Founding { cluster: [1; 16], members, partitions: 1, settings: Settings::default() }
+    Founding { cluster: ClusterId([1; 16]), members, partitions: 1, settings: Settings::default() }
 }
 
 /// Claim: what a start has read from the manifest is not undone by a power loss, whenever the process before was killed.

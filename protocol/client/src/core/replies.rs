@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_FORWARDED, access, archive_into, encode_frame, to_owned};
 use kahuna_protocol::handshake::{ArchivedWelcome, KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, Hlc, Limits, NodeId, Outcome};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc, Limits, NodeId, Outcome};
 
 use super::link::{Link, LinkState};
 use super::output::{ConnectionId, Output, Reply, RequestToken};
@@ -63,7 +63,7 @@ impl Core {
     }
 
     fn welcome(&mut self, connection: ConnectionId, stamp: Hlc, welcome: &Welcome, now: Now) {
-        let cluster = ClusterId(welcome.cluster);
+        let cluster = welcome.cluster;
         if !self.cluster.is_none() && cluster != self.cluster {
             let text = format!("it belongs to cluster {cluster}, not to {}", self.cluster);
             self.close(connection, &text, now);

@@ -8,15 +8,15 @@ use kahuna_client::protocol::handshake::{ArchivedHello, Hello, KIND_HELLO, KIND_
 use kahuna_client::protocol::key::{Condition, KeyGet, KeySet, Set};
 use kahuna_client::protocol::meta::{Map, NodeInfo};
 use kahuna_client::protocol::{
-    ErrorCode, ErrorReply, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request,
-    RequestPrelude, SessionId,
+    ClusterId, ErrorCode, ErrorReply, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap,
+    Request, RequestPrelude, SessionId,
 };
 use kahuna_client::{CallOptions, ClientError, Now, Options, Reply};
 
 /// Wall clock of the servers at the start of every script, Unix milliseconds.
 pub const SERVER_MS: u64 = 1_700_000_000_000;
 pub const SESSION: SessionId = SessionId(77);
-pub const CLUSTER: [u8; 16] = [7; 16];
+pub const CLUSTER: ClusterId = ClusterId([7; 16]);
 
 /// A request as a node sees it.
 #[derive(Clone, Debug)]

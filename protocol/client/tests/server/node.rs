@@ -9,12 +9,12 @@ use kahuna_client::protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_client::protocol::handshake::{KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_client::protocol::meta::{DiskSpace, Map, Status};
 use kahuna_client::protocol::{
-    FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
+    ClusterId, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
 };
 
 use super::store::{SERVER_MS, Store};
 
-const CLUSTER: [u8; 16] = [3; 16];
+const CLUSTER: ClusterId = ClusterId([3; 16]);
 
 /// One node. Dropped, it closes everything.
 pub struct Server {

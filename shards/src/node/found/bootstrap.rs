@@ -154,7 +154,7 @@ impl<E: Env> Bootstrap<E> {
 
     fn found(&self, members: Vec<Replica>) -> Founding {
         let partitions = self.partitions.unwrap_or(DEFAULT_PARTITIONS);
-        Founding { cluster: self.mint.0, members, partitions, settings: self.settings }
+        Founding { cluster: self.mint, members, partitions, settings: self.settings }
     }
 
     /// Fetches the founding from a peer that has one; `Ok(None)` when it did not answer.
@@ -173,7 +173,7 @@ impl<E: Env> Bootstrap<E> {
             return Err(format!(
                 "cluster {} exists already and does not know this data directory ({}): it was formatted after the \
                  cluster was made. Start the node with its old data directory",
-                ClusterId(founding.cluster),
+                founding.cluster,
                 self.data_dir.display()
             ));
         }

@@ -40,7 +40,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use kahuna_protocol::meta::{Map, NodeInfo, Settings};
-    use kahuna_protocol::{Incarnation, NodeId, Outcome, Request};
+    use kahuna_protocol::{ClusterId, Incarnation, NodeId, Outcome, Request};
 
     use super::*;
     use crate::config::MAX_PARTITIONS;
@@ -53,7 +53,7 @@ mod tests {
                 incarnation: Incarnation(100 + u64::from(node)),
             })
             .collect();
-        Founding { cluster: [7; 16], members, partitions, settings: Settings::default() }
+        Founding { cluster: ClusterId([7; 16]), members, partitions, settings: Settings::default() }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const OPENING: &str = "opening its logs";
 /// Whose log it is, for the log's checksums.
 pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
     let founding = manifest.founding.as_ref().expect("a log is opened only after the founding");
-    LogIdentity { cluster: founding.cluster, incarnation: manifest.incarnation.0, shard }
+    LogIdentity { cluster: founding.cluster.0, incarnation: manifest.incarnation.0, shard }
 }
 
 /// Makes the empty log of one shard, durably.

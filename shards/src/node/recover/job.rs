@@ -103,7 +103,7 @@ impl Job {
         Ok(Report {
             node: self.manifest.node,
             data_dir: self.dir.clone(),
-            cluster: ClusterId(founding.cluster),
+            cluster: founding.cluster,
             members: founding.members.len(),
             successor: cluster,
             restore_epoch,

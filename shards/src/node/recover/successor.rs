@@ -46,7 +46,7 @@ impl Successor {
         lowest_id: ReplicaId,
     ) -> Result<Self, RecoverError> {
         let before = old.founding.as_ref().expect("a pending node is not recovered");
-        let mut founding = Founding { cluster: cluster.0, ..before.clone() };
+        let mut founding = Founding { cluster, ..before.clone() };
         founding.members = vec![Replica { replica: lowest_id, node: old.node, incarnation }];
         founding.settings.restore_epoch = restore_epoch;
         let placed = place_groups(&founding);

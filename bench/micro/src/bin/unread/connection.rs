@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kahuna_protocol::frame::{archive_into, encode_frame};
 use kahuna_protocol::handshake::{ANY_SHARD, Hello, KIND_HELLO, KIND_WELCOME};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
-use kahuna_protocol::{FrameReader, Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ClusterId, FrameReader, Hlc, Outcome, Request, RequestPrelude};
 
 /// Who waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ impl Connection {
             min_version: 1,
             max_version: 1,
             shard: ANY_SHARD,
-            cluster: [0; 16],
+            cluster: ClusterId::NONE,
             client_name: "unread".to_owned(),
         };
         let mut frame = Vec::new();
