@@ -8,10 +8,10 @@ use kahuna_client::core::ServerTime;
 use kahuna_client::wire::{ConnectOptions, Connection, WireError};
 use kahuna_protocol::handshake::ANY_SHARD;
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{GroupId, Hlc, NodeId, Position};
+use kahuna_protocol::{GroupId, Hlc, NodeId, Position, ShardId};
 
 /// A node and one of its shards.
-pub(crate) type Place = (NodeId, u16);
+pub(crate) type Place = (NodeId, ShardId);
 
 /// Between two attempts to reach a place that could not be reached.
 const RETRY: Duration = Duration::from_millis(100);
@@ -115,7 +115,7 @@ impl Links {
     fn leader(&self, name: &[u8]) -> Option<Place> {
         let range = self.map.ranges.find(&Position::of_name(name))?;
         let node = self.map.nodes.iter().find(|node| node.node == range.leader)?;
-        Some((node.node, range.partition.shard(node.shards.max(1)).0))
+        Some((node.node, range.partition.shard(node.shards.max(1))))
     }
 
     fn connect(&mut self, place: Place) -> bool {

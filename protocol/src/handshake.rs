@@ -4,10 +4,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 pub use crate::kinds::{KIND_HELLO, KIND_WELCOME};
 use crate::meta::Map;
-use crate::{ClusterId, Limits, NodeId};
+use crate::{ClusterId, Limits, NodeId, ShardId};
 
 /// A shard wish of "any".
-pub const ANY_SHARD: u16 = u16::MAX;
+pub const ANY_SHARD: ShardId = ShardId(u16::MAX);
 
 /// The client's first frame.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Hello {
     /// The highest.
     pub max_version: u8,
     /// The shard that shall serve this connection, or [`ANY_SHARD`].
-    pub shard: u16,
+    pub shard: ShardId,
     /// The cluster the client expects; all zero for any.
     pub cluster: ClusterId,
     /// For the server's status output.
@@ -34,7 +34,7 @@ pub struct Welcome {
     /// The node that answers.
     pub node: NodeId,
     /// The shard that serves this connection.
-    pub shard: u16,
+    pub shard: ShardId,
     /// The cluster.
     pub cluster: ClusterId,
     /// What the node accepts.

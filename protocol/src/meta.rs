@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::{ClusterId, GroupId, Incarnation, NodeId, RangeMap, ReplicaId};
+use crate::{ClusterId, GroupId, Incarnation, NodeId, RangeMap, ReplicaId, ShardId};
 
 /// Asks a node for the range map and the nodes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ pub struct ReplicaStatus {
     /// The replica's id.
     pub replica: ReplicaId,
     /// The shard that owns it.
-    pub shard: u16,
+    pub shard: ShardId,
     /// Its term.
     pub term: u64,
     /// The node that leads, 0 for none known.

@@ -259,7 +259,7 @@ fn half_frames_of_other_nodes_hold_no_more_than_the_shard_allows_and_whole_ones_
         for shard in 0..u16::try_from(2 * most / half.len()).expect("some dozens") {
             let mut wire = Wire::dial(&address).await;
             let mut hello = hello(1, 2);
-            (hello.from.shard, hello.from.shards) = (shard, 64);
+            (hello.from.shard, hello.from.shards) = (ShardId(shard), 64);
             wire.send(&hello_frame(&hello)).await;
             wire.next().await.expect("a welcome");
             let (half, stay) = (half.clone(), stay.clone());

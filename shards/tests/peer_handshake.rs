@@ -403,8 +403,13 @@ fn a_client_is_sent_away_in_its_own_words() {
         second.client_address = "clients.example:2070".to_owned();
         let (second, _) = node(second, listener);
         let mut wire = Wire::dial(&address).await;
-        let hello =
-            Hello { min_version: 1, max_version: 1, shard: 0, cluster: ClusterId::NONE, client_name: String::new() };
+        let hello = Hello {
+            min_version: 1,
+            max_version: 1,
+            shard: ShardId(0),
+            cluster: ClusterId::NONE,
+            client_name: String::new(),
+        };
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_HELLO, 0, 7, kahuna_protocol::Hlc(1), |out| archive_into(&hello, out));
         wire.send(&bytes).await;

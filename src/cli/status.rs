@@ -157,7 +157,7 @@ fn replica_record(replica: &ReplicaStatus) -> Record {
     Record::without_outcome()
         .field("group", replica.group.0)
         .field("replica", replica.replica.0)
-        .field("shard", replica.shard)
+        .field("shard", replica.shard.0)
         .field("term", replica.term)
         .field("leader", replica.leader.0)
         .field("first_index", replica.first_index)

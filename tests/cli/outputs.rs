@@ -10,7 +10,7 @@ use kahuna_protocol::Limits;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::handshake::{KIND_WELCOME, Welcome};
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{ClusterId, Hlc, NodeId, RangeMap};
+use kahuna_protocol::{ClusterId, Hlc, NodeId, RangeMap, ShardId};
 use serde_json::json;
 
 use super::support::{Ended, Node, file, kahuna};
@@ -65,7 +65,7 @@ fn an_unknown_outcome() {
         let welcome = Welcome {
             version: 1,
             node: NodeId(1),
-            shard: 0,
+            shard: ShardId(0),
             cluster: ClusterId([1; 16]),
             limits: Limits::default(),
             map,

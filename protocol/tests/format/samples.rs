@@ -1,25 +1,34 @@
 //! One value of every kind, every field with a value of its own.
 
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
-use kahuna_protocol::handshake::{Hello, Welcome};
+use kahuna_protocol::handshake::{ANY_SHARD, Hello, Welcome};
 use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, ReplicaId, Request};
+use kahuna_protocol::{
+    ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, ReplicaId, Request, ShardId,
+};
 
 pub fn hello() -> Hello {
     Hello {
         min_version: 1,
         max_version: 1,
-        shard: 65535,
+        shard: ANY_SHARD,
         cluster: ClusterId::NONE,
         client_name: "example client".into(),
     }
 }
 
 pub fn welcome() -> Welcome {
-    Welcome { version: 1, node: NodeId(2), shard: 1, cluster: cluster(), limits: Limits::default(), map: map() }
+    Welcome {
+        version: 1,
+        node: NodeId(2),
+        shard: ShardId(1),
+        cluster: cluster(),
+        limits: Limits::default(),
+        map: map(),
+    }
 }
 
 pub fn requests() -> Vec<Request> {
@@ -188,7 +197,7 @@ fn status() -> Status {
         replicas: vec![ReplicaStatus {
             group: GroupId(5),
             replica: ReplicaId(11),
-            shard: 1,
+            shard: ShardId(1),
             term: 3,
             leader: NodeId(2),
             last_index: 40,

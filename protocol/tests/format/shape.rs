@@ -7,7 +7,7 @@ use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
 use kahuna_protocol::{
-    ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, ReplicaId, Request,
+    ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, ReplicaId, Request, ShardId,
 };
 use serde_json::{Value as Json, json};
 
@@ -48,7 +48,7 @@ macro_rules! ids {
     } )+ };
 }
 
-ids!(ClusterId([u8; 16]), NodeId(u32), GroupId(u32), Incarnation(u64), ReplicaId(u64));
+ids!(ClusterId([u8; 16]), NodeId(u32), GroupId(u32), Incarnation(u64), ReplicaId(u64), ShardId(u16));
 
 impl Shape for Vec<u8> {
     fn name() -> String {

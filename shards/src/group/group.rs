@@ -128,7 +128,7 @@ impl<E: Env> Group<E> {
     /// The replica as its node sees it.
     pub fn status(&self) -> ReplicaStatus {
         let node = self.node_of_leader(&self.replica.leader());
-        ReplicaStatus { shard: self.cx.shard.0, leader: node.unwrap_or(NodeId(0)), ..self.replica.status() }
+        ReplicaStatus { shard: self.cx.shard, leader: node.unwrap_or(NodeId(0)), ..self.replica.status() }
     }
 
     /// Ends the group's service: what waits is answered, and nothing more is taken.

@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
 
 /// Whose link it is: the node, its data directory, its shard.
-type Key = (NodeId, Incarnation, u16);
+type Key = (NodeId, Incarnation, ShardId);
 
 /// The links that others dialled to this shard: one for each of their shards, the latest counts.
 #[derive(Default)]
@@ -175,7 +175,7 @@ impl<E: Env> Peers<E> {
             Entry::Client(request_id) => return self.send_away(stream, request_id).await,
             Entry::Hello(hello) => {
                 let (own, shards) = (self.local.borrow().shard, self.local.borrow().shards);
-                let wished = ShardId(hello.to_shard);
+                let wished = hello.to_shard;
                 if wished != own && wished.0 < shards {
                     return self.pass_on(wished, stream, read);
                 }

@@ -166,7 +166,7 @@ impl<E: Env> Peers<E> {
             remote.addresses.borrow_mut().failed(address);
             return Err(DialError::Refused(format!("node {} runs on another data directory", remote.node)));
         }
-        let meant = from.shard == shard.0;
+        let meant = from.shard == shard;
         if meant {
             connection.out.set_max_payload(from.max_frame_bytes.min(self.limits.max_frame_bytes));
         }

@@ -31,7 +31,7 @@ pub struct Introduction {
     /// The operator's number.
     pub node: NodeId,
     /// The shard at this end.
-    pub shard: u16,
+    pub shard: ShardId,
     /// How many shards the node runs.
     pub shards: u16,
     /// The data directory.
@@ -59,7 +59,7 @@ pub struct PeerHello {
     /// The highest.
     pub max_version: u8,
     /// The shard that is wanted; one that does not exist there stands for any.
-    pub to_shard: u16,
+    pub to_shard: ShardId,
     /// The node that is wanted.
     pub to_node: NodeId,
     /// The data directory that is wanted; 0 as long as it is not known.
@@ -85,7 +85,7 @@ impl Introduction {
             local.peer_set.iter().map(|(node, address)| ListedPeer { node: *node, address: address.clone() }).collect();
         Self {
             node: local.node,
-            shard: local.shard.0,
+            shard: local.shard,
             shards: local.shards,
             incarnation: local.incarnation,
             boot_id: local.boot_id,
@@ -98,7 +98,7 @@ impl Introduction {
     }
 
     fn is_sound(&self) -> bool {
-        self.node != NodeId(0) && self.incarnation != Incarnation(0) && self.shards > 0 && self.shard < self.shards
+        self.node != NodeId(0) && self.incarnation != Incarnation(0) && self.shards > 0 && self.shard.0 < self.shards
     }
 }
 
@@ -108,7 +108,7 @@ impl PeerHello {
         Self {
             min_version: *VERSIONS.start(),
             max_version: *VERSIONS.end(),
-            to_shard: to_shard.0,
+            to_shard,
             to_node: to,
             to_incarnation: to_incarnation.unwrap_or(Incarnation(0)),
             from,

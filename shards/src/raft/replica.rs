@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use kahuna_machine::{Effects, Interest, Machine};
 use kahuna_protocol::meta::ReplicaStatus;
-use kahuna_protocol::{ErrorReply, GroupId, Incarnation, NodeId, ReplicaId};
+use kahuna_protocol::{ErrorReply, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_wal::Space;
 use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use openraft::rt::WatchReceiver as _;
@@ -154,7 +154,7 @@ impl<E: Env> Replica<E> {
         ReplicaStatus {
             group: self.group,
             replica: self.id,
-            shard: 0,
+            shard: ShardId(0),
             term: leader.term,
             leader: node.unwrap_or(NodeId(0)),
             last_index,

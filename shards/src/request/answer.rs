@@ -128,7 +128,7 @@ pub(crate) fn full() -> ErrorReply {
 mod tests {
     use kahuna_protocol::RangeMap;
     use kahuna_protocol::meta::DiskSpace;
-    use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId};
+    use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 
     use super::*;
 
@@ -148,7 +148,7 @@ mod tests {
         let replica = ReplicaStatus {
             group: GroupId(1),
             replica: ReplicaId(2),
-            shard: 0,
+            shard: ShardId(0),
             term: 3,
             leader: NodeId(1),
             last_index: 4,

@@ -1,7 +1,7 @@
 //! Frames as they stand on the wire.
 
 use kahuna_protocol::{
-    Incarnation, NodeId,
+    Incarnation, NodeId, ShardId,
     frame::{FLAG_REPLY, encode_frame},
     peer::PeerPrelude,
 };
@@ -12,7 +12,7 @@ use super::nodes::CLUSTER;
 pub fn introduction(node: u32) -> Introduction {
     Introduction {
         node: NodeId(node),
-        shard: 0,
+        shard: ShardId(0),
         shards: 1,
         incarnation: Incarnation(100 + u64::from(node)),
         boot_id: 1000 + u64::from(node),
@@ -28,7 +28,7 @@ pub fn hello(from: u32, to: u32) -> PeerHello {
     PeerHello {
         min_version: 1,
         max_version: 1,
-        to_shard: 0,
+        to_shard: ShardId(0),
         to_node: NodeId(to),
         to_incarnation: Incarnation(0),
         from: introduction(from),

@@ -7,7 +7,7 @@ use kahuna_protocol::frame::encode_frame;
 use kahuna_protocol::handshake::ANY_SHARD;
 use kahuna_protocol::limits::MAX_VALID_FOR_MS;
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{ErrorCode, Header, NodeId, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, Header, NodeId, Request, RequestPrelude, ShardId};
 
 use super::endpoints::Endpoint;
 use super::link::Link;
@@ -99,7 +99,7 @@ impl Core {
             if self.options.follow_leaders {
                 self.open_place(node, shard, now);
             }
-            let mut of_node = self.places.range((node, 0)..=(node, ANY_SHARD));
+            let mut of_node = self.places.range((node, ShardId(0))..=(node, ANY_SHARD));
             if let Some((_, &connection)) = of_node.next() {
                 return Some(connection);
             }
@@ -143,7 +143,7 @@ impl Core {
         None
     }
 
-    fn open_place(&mut self, node: NodeId, shard: u16, now: Now) {
+    fn open_place(&mut self, node: NodeId, shard: ShardId, now: Now) {
         let Some(endpoint) = self.endpoints.of_node(node, now.elapsed) else { return };
         let under_way =
             self.links.values().any(|link| link.wish == shard && self.endpoints.get(link.endpoint).node == Some(node));
@@ -175,7 +175,7 @@ impl Core {
         }
     }
 
-    fn open(&mut self, endpoint: usize, wish: u16, now: Now) {
+    fn open(&mut self, endpoint: usize, wish: ShardId, now: Now) {
         let connection = ConnectionId(self.take_id());
         self.links.insert(connection, Link::new(endpoint, wish, now.elapsed));
         let endpoint = self.endpoints.get(endpoint).address.clone();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{GroupId, NodeId, Position, RangeEntry, RangeMap};
+use kahuna_protocol::{GroupId, NodeId, Position, RangeEntry, RangeMap, ShardId};
 
 /// Who was last said to lead what.
 #[derive(Debug, Default)]
@@ -34,13 +34,13 @@ impl Routes {
     }
 
     /// The node that leads at `position` and its shard that owns the partition; `None` when no leader is known.
-    pub(crate) fn target(&self, position: &Position) -> Option<(NodeId, u16)> {
+    pub(crate) fn target(&self, position: &Position) -> Option<(NodeId, ShardId)> {
         let range = self.ranges.find(position)?;
         if range.leader == NodeId(0) {
             return None;
         }
         let shards = self.shards.get(&range.leader).copied().unwrap_or(1);
-        Some((range.leader, range.partition.shard(shards).0))
+        Some((range.leader, range.partition.shard(shards)))
     }
 
     /// The partition that `position` is in; `None` where the map has none.

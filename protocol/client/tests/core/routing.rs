@@ -22,9 +22,8 @@ fn the_leaders_shard_is_connected_to_and_meanwhile_anyone_is_asked() {
     let first = script.welcome("n1:1", 1, 0);
     assert_eq!(script.hellos[0].1.shard, ANY_SHARD);
     assert_eq!(script.take_sent().connection, first, "the one that is there forwards");
-    let partition = script.map.ranges.owner(b"k").expect("owned").0;
-    let shard = u16::try_from(partition % 2).expect("0 or 1");
-    let leader = script.welcome("n2:1", 2, shard);
+    let shard = script.map.ranges.owner(b"k").expect("owned").shard(2);
+    let leader = script.welcome("n2:1", 2, shard.0);
     assert_eq!(script.hellos[1].1.shard, shard);
     assert_eq!(script.hellos[1].1.cluster, crate::script::CLUSTER);
     script.submit(&set("k"));

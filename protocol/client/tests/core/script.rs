@@ -9,7 +9,7 @@ use kahuna_client::protocol::key::{Condition, KeyGet, KeySet, Set};
 use kahuna_client::protocol::meta::{Map, NodeInfo};
 use kahuna_client::protocol::{
     ClusterId, ErrorCode, ErrorReply, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap,
-    Request, RequestPrelude, SessionId,
+    Request, RequestPrelude, SessionId, ShardId,
 };
 use kahuna_client::{CallOptions, ClientError, Now, Options, Reply};
 
@@ -124,8 +124,14 @@ impl Script {
     pub fn welcome_at(&mut self, stamp: Hlc, endpoint: &str, node: u32, shard: u16) -> ConnectionId {
         let connection = self.open(endpoint);
         let limits = self.limits.clone();
-        let welcome =
-            Welcome { version: 1, node: NodeId(node), shard, cluster: CLUSTER, limits, map: self.map.clone() };
+        let welcome = Welcome {
+            version: 1,
+            node: NodeId(node),
+            shard: ShardId(shard),
+            cluster: CLUSTER,
+            limits,
+            map: self.map.clone(),
+        };
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_WELCOME, FLAG_REPLY, 0, stamp, |out| archive_into(&welcome, out));
         self.receive(connection, &bytes);

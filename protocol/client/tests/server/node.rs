@@ -10,6 +10,7 @@ use kahuna_client::protocol::handshake::{KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_client::protocol::meta::{DiskSpace, Map, Status};
 use kahuna_client::protocol::{
     ClusterId, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
+    ShardId,
 };
 
 use super::store::{SERVER_MS, Store};
@@ -162,7 +163,7 @@ impl Shared {
     fn welcome(&self, out: &mut Vec<u8>) {
         let map = Map { ranges: RangeMap::even(4), nodes: Vec::new() };
         let limits = Limits::default();
-        let welcome = Welcome { version: 1, node: self.node, shard: 0, cluster: CLUSTER, limits, map };
+        let welcome = Welcome { version: 1, node: self.node, shard: ShardId(0), cluster: CLUSTER, limits, map };
         encode_frame(out, KIND_WELCOME, FLAG_REPLY, 0, Hlc::from_millis(SERVER_MS), |out| archive_into(&welcome, out));
     }
 
