@@ -91,7 +91,7 @@ fn record(outcome: &'static str, report: &Report, aside: Option<&PathBuf>) -> Re
 
 fn log_json(log: &LogReport) -> Json {
     json!({
-        "shard": log.shard,
+        "shard": log.shard.0,
         "directory": log.dir.display().to_string(),
         "given_up": log.given_up,
         "batches": log.batches,
@@ -112,7 +112,7 @@ fn log_json(log: &LogReport) -> Json {
 fn group_json(group: &GroupReport) -> Json {
     json!({
         "group": group.group.0,
-        "shard": group.shard,
+        "shard": group.shard.map(|shard| shard.0),
         "state": group.loss.name(),
         "last_index": group.last_index,
         "snapshot_index": group.snapshot_index,
@@ -134,7 +134,7 @@ fn text(report: &Report, aside: Option<&PathBuf>) -> String {
         .map(|group| {
             vec![
                 group.group.to_string(),
-                number(group.shard.map(u64::from)),
+                number(group.shard.map(|shard| shard.0.into())),
                 group.loss.name().to_owned(),
                 number(group.last_index),
                 number(group.known_index),

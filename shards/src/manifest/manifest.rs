@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
-use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId};
+use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ pub struct LostLog {
     /// Its set of logs.
     pub log_set: u32,
     /// Its shard.
-    pub shard: u16,
+    pub shard: ShardId,
     /// The count of losses, this one included.
     pub loss: u32,
 }
@@ -213,7 +213,7 @@ impl Manifest {
     }
 
     /// The directory of one shard's log: `shard-1`, or `shard-1.after-3` once the one before was lost in the third loss.
-    pub fn log_dir(&self, dir: &Path, shard: u16) -> PathBuf {
+    pub fn log_dir(&self, dir: &Path, shard: ShardId) -> PathBuf {
         let mut lost = self.lost_logs.iter().filter(|lost| (lost.log_set, lost.shard) == (self.log_set, shard));
         Self::log_set_dir(dir, self.log_set).join(log_name(shard, lost.next_back()))
     }
@@ -231,7 +231,7 @@ impl Manifest {
 
     /// What it says once another log or snapshot was lost: `shard`'s log, if it is a log.
     #[must_use]
-    pub fn after_loss(&self, shard: Option<u16>) -> Self {
+    pub fn after_loss(&self, shard: Option<ShardId>) -> Self {
         let mut after = self.clone();
         after.losses += 1;
         let loss = after.losses;
@@ -273,7 +273,7 @@ impl Manifest {
     }
 }
 
-fn log_name(shard: u16, lost: Option<&LostLog>) -> String {
+fn log_name(shard: ShardId, lost: Option<&LostLog>) -> String {
     match lost {
         None => format!("shard-{shard}"),
         Some(lost) => format!("shard-{shard}.after-{}", lost.loss),
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn every_flipped_byte_and_every_cut_is_refused() {
         let path = Path::new("/d/manifest");
-        let manifest = manifest().after_loss(Some(1)).after_loss(None);
+        let manifest = manifest().after_loss(Some(ShardId(1))).after_loss(None);
         let good = FILE.encode(FORMAT_VERSION, &manifest.body());
         assert_eq!(Manifest::decode(&good, path).expect("as written"), manifest);
         for at in 0..good.len() {
@@ -322,7 +322,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = UringDisk::new(8).expect("io_uring is allowed here");
         let read = || block_on(&disk, Manifest::read(&disk, dir.path()));
-        let (manifest, next) = (manifest(), manifest().after_loss(Some(1)));
+        let (manifest, next) = (manifest(), manifest().after_loss(Some(ShardId(1))));
         let flip = |name: &str| {
             let mut bytes = std::fs::read(dir.path().join(name)).expect("a file");
             bytes[30] ^= 1;
@@ -439,17 +439,17 @@ mod tests {
     fn a_lost_log_gives_way_to_another_directory() {
         let dir = Path::new("/d");
         let mut now = manifest();
-        assert_eq!(now.log_dir(dir, 1), dir.join("logs-0/shard-1"));
-        now = now.after_loss(Some(1));
-        assert_eq!((now.losses, now.log_dir(dir, 0)), (1, dir.join("logs-0/shard-0")));
-        assert_eq!(now.log_dir(dir, 1), dir.join("logs-0/shard-1.after-1"));
-        now = now.after_loss(None).after_loss(Some(1));
-        assert_eq!((now.losses, now.log_dir(dir, 1)), (3, dir.join("logs-0/shard-1.after-3")));
+        assert_eq!(now.log_dir(dir, ShardId(1)), dir.join("logs-0/shard-1"));
+        now = now.after_loss(Some(ShardId(1)));
+        assert_eq!((now.losses, now.log_dir(dir, ShardId(0))), (1, dir.join("logs-0/shard-0")));
+        assert_eq!(now.log_dir(dir, ShardId(1)), dir.join("logs-0/shard-1.after-1"));
+        now = now.after_loss(None).after_loss(Some(ShardId(1)));
+        assert_eq!((now.losses, now.log_dir(dir, ShardId(1))), (3, dir.join("logs-0/shard-1.after-3")));
         let lost = ["logs-0/shard-1", "logs-0/shard-1.after-1"].map(|name| dir.join(name));
         assert_eq!(now.lost_log_dirs(dir), lost);
         // Cut anew for another number of shards: the losses stay, their directories are of the old set.
         now.log_set = 1;
-        assert_eq!(now.log_dir(dir, 1), dir.join("logs-1/shard-1"));
+        assert_eq!(now.log_dir(dir, ShardId(1)), dir.join("logs-1/shard-1"));
         assert_eq!((now.losses, now.lost_log_dirs(dir)), (3, lost.to_vec()));
     }
 }

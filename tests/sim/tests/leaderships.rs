@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kahuna_protocol::GroupId;
+use kahuna_protocol::{GroupId, ShardId};
 use kahuna_shards::node::manifest::Manifest;
 use kahuna_sim::cluster::{Cluster, Shape};
 use kahuna_sim::{NodeId, World};
@@ -122,7 +122,7 @@ fn a_replacement_without_a_quorum_holds_up_no_other() {
     world.block_on(async {
         let data_dir = Path::new(Cluster::data_dir());
         let manifest = Manifest::read(&disk, data_dir).await.expect("it can be read").expect("it was formatted");
-        (0..SHARDS).for_each(|shard| disk.remove_tree(&manifest.log_dir(data_dir, shard)));
+        (0..SHARDS).map(ShardId).for_each(|shard| disk.remove_tree(&manifest.log_dir(data_dir, shard)));
     });
     // Their leader is node 2, and each shard begins with the lowest; of the first one a second replica is gone.
     let others = |stuck: GroupId| {

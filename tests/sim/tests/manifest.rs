@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use kahuna_protocol::{
-    ClusterId, Incarnation, Limits, NodeId, ReplicaId,
+    ClusterId, Incarnation, Limits, NodeId, ReplicaId, ShardId,
     meta::{Replica, Settings},
 };
 use kahuna_shards::{
@@ -59,7 +59,7 @@ fn what_a_start_has_read_outlives_the_power() {
         let writer = disk.clone();
         world.spawn_on(1, async move {
             // Killed in the middle, it has nobody to tell.
-            let _ = founded.after_loss(Some(0)).write(&writer, Path::new(DATA_DIR)).await;
+            let _ = founded.after_loss(Some(ShardId(0))).write(&writer, Path::new(DATA_DIR)).await;
         });
         world.run_for(STEP * moment);
         world.kill(1);

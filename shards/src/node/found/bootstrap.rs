@@ -16,7 +16,7 @@ use kahuna_protocol::frame::{access, to_owned};
 use kahuna_protocol::kinds::KIND_FOUNDING;
 use kahuna_protocol::meta::{Replica, Settings};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, Incarnation, NodeId, ReplicaId};
+use kahuna_protocol::{ClusterId, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
@@ -97,7 +97,7 @@ impl<E: Env> Bootstrap<E> {
     /// Makes the logs, then the manifest that names them: a log that is missing later was lost, and an empty one in its
     /// place would forget votes.
     async fn store(&self) {
-        for shard in 0..self.manifest.shards {
+        for shard in (0..self.manifest.shards).map(ShardId) {
             let options = self.log_options.clone();
             let made = make_log::<E>(&self.disk, &self.data_dir, &self.manifest, shard, options).await;
             made.unwrap_or_else(|(code, text)| E::abort(code, &text));

@@ -106,7 +106,7 @@ impl<E: Env> GroupOpener<E> {
             Ok(replica) => cx.shard.insert_group(Group::new(group, replica, cx.shard.group_context())),
             Err(error @ OpenError::SnapshotLost { .. }) => self.give_up(log, group, &error.to_string()).await,
             Err(error @ OpenError::Log { .. }) => {
-                let way = way_out(&cx.manifest(), cx.data_dir(), cx.shard.id().0);
+                let way = way_out(&cx.manifest(), cx.data_dir(), cx.shard.id());
                 E::abort(error.exit_code(), &format!("cannot open group {group}: {error}; {way}"));
             }
             Err(error) => E::abort(error.exit_code(), &format!("cannot open group {group}: {error}")),

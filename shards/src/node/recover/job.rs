@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future;
 use kahuna_machine::{Machine, Range};
-use kahuna_protocol::{ClusterId, GroupId, Incarnation, ReplicaId};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, ReplicaId, ShardId};
 use kahuna_wal::{Disk, Log, LogError, LogOptions, Record};
 
 use super::error::RecoverError;
@@ -198,10 +198,10 @@ async fn write_logs<D: Disk>(
     manifest: &Manifest,
     records: &BTreeMap<GroupId, Vec<Record>>,
 ) -> Result<(), RecoverError> {
-    for shard in 0..manifest.shards {
+    for shard in (0..manifest.shards).map(ShardId) {
         let identity = log_identity(manifest, shard);
         let (log, _) = Log::open(disk.clone(), &manifest.log_dir(dir, shard), identity, LogOptions::default()).await?;
-        let owned = records.iter().filter(|(group, _)| group.shard(manifest.shards).0 == shard);
+        let owned = records.iter().filter(|(group, _)| group.shard(manifest.shards) == shard);
         let write = async {
             for (group, records) in owned {
                 log.append_durable(group.0, records).await?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kahuna_protocol::{ClusterId, Incarnation, NodeId};
+use kahuna_protocol::{ClusterId, Incarnation, NodeId, ShardId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 
 use super::error::RecoverError;
@@ -69,7 +69,7 @@ pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
         return Ok(Done::Finished { aside });
     }
     let manifest = read_manifest(&names.dir, asked.node)?;
-    for shard in 0..manifest.shards {
+    for shard in (0..manifest.shards).map(ShardId) {
         let log = manifest.log_dir(&names.dir, shard);
         wait_for_writers(&log, say_held).map_err(RecoverError::io(log))?;
     }

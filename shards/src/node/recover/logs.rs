@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kahuna_protocol::GroupId;
+use kahuna_protocol::{GroupId, ShardId};
 use kahuna_wal::recovery::{GroupBeyond, Salvaged};
 use kahuna_wal::{Disk, GroupLog, Log, OpenError};
 
@@ -18,7 +18,7 @@ use crate::raft::snapshot::Pointer;
 #[derive(Debug, Default)]
 pub struct Found {
     /// The shard of the log.
-    pub shard: Option<u16>,
+    pub shard: Option<ShardId>,
     /// What was kept of it.
     pub content: GroupLog,
     /// What was seen of it behind damage.
@@ -50,14 +50,15 @@ impl Found {
 
 /// A log of the data directory.
 struct Place {
-    shard: u16,
+    shard: ShardId,
     dir: PathBuf,
     given_up: bool,
 }
 
 /// The logs that are in use, then those that were given up.
 fn places(dir: &Path, manifest: &Manifest) -> Vec<Place> {
-    let used = (0..manifest.shards).map(|shard| Place { shard, dir: manifest.log_dir(dir, shard), given_up: false });
+    let used = |shard| Place { shard, dir: manifest.log_dir(dir, shard), given_up: false };
+    let used = (0..manifest.shards).map(ShardId).map(used);
     let lost = manifest.lost_logs.iter().zip(manifest.lost_log_dirs(dir));
     used.chain(lost.map(|(lost, dir)| Place { shard: lost.shard, dir, given_up: true })).collect()
 }

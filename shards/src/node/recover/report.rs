@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kahuna_protocol::{ClusterId, GroupId, NodeId};
+use kahuna_protocol::{ClusterId, GroupId, NodeId, ShardId};
 
 /// All of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogReport {
     /// The shard.
-    pub shard: u16,
+    pub shard: ShardId,
     /// Its directory.
     pub dir: PathBuf,
     /// It was given up before, in favour of an empty one that other nodes were to feed.
@@ -107,7 +107,7 @@ pub struct GroupReport {
     /// The group.
     pub group: GroupId,
     /// The shard that its log was found in.
-    pub shard: Option<u16>,
+    pub shard: Option<ShardId>,
     /// What was lost.
     pub loss: Loss,
     /// The index of the last entry kept.
