@@ -18,6 +18,12 @@ macro_rules! id {
                 self.0.fmt(f)
             }
         }
+
+        impl fmt::LowerHex for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
     };
 }
 
@@ -46,12 +52,6 @@ id!(
     /// A client's session, drawn at random by the client; 0 means "none" (reads, and commands of the system itself).
     SessionId(u64)
 );
-
-impl fmt::LowerHex for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 impl GroupId {
     /// The group that holds the range map, the nodes and the placements.

@@ -12,7 +12,7 @@ use kahuna_protocol::key::{Condition, KeyExists, KeyGet, KeySet, LockGuard};
 use kahuna_protocol::lock::LockAcquire;
 use kahuna_protocol::meta::{Settings, StatusGet};
 use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
-use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, ReadLevel, Request, RequestPrelude, ShardId};
+use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, ReadLevel, Request, RequestPrelude, SessionId, ShardId};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::shard::Shard;
@@ -51,7 +51,7 @@ fn read() -> RequestPrelude {
 }
 
 fn write(session: u64, number: u64) -> RequestPrelude {
-    RequestPrelude { session, number, valid_until_ms: wall_ms() + 60_000, ..read() }
+    RequestPrelude { session: SessionId(session), number, valid_until_ms: wall_ms() + 60_000, ..read() }
 }
 
 fn set(key: &str, value: &str, ttl_ms: Option<u64>) -> Request {

@@ -12,7 +12,7 @@ use kahuna_client::protocol::key::{KeyScan, KeySet};
 use kahuna_client::protocol::sequence::SequenceNext;
 use kahuna_client::wire::{ConnectOptions, Connection};
 use kahuna_client::{CallOptions, ClientError, Options};
-use kahuna_protocol::{NodeId, RequestPrelude};
+use kahuna_protocol::{NodeId, RequestPrelude, SessionId};
 use server::{Server, Store};
 
 fn client(servers: &[&Server]) -> Client {
@@ -183,7 +183,11 @@ fn a_raw_connection_carries_many_frames_in_one_write() {
     let mut connection = Connection::connect(&server.endpoint, &ConnectOptions::default()).expect("welcome");
     assert_eq!(connection.welcome().node, NodeId(1));
     for id in 1..=256 {
-        connection.queue(id, &RequestPrelude { session: 9, number: id, ..Default::default() }, &next().into());
+        connection.queue(
+            id,
+            &RequestPrelude { session: SessionId(9), number: id, ..Default::default() },
+            &next().into(),
+        );
     }
     connection.flush().expect("written");
     for id in 1..=256 {

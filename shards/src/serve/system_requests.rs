@@ -12,7 +12,7 @@ use kahuna_machine::Meta;
 use kahuna_protocol::frame::to_owned;
 use kahuna_protocol::meta::Placement;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation, NodeId, RequestPrelude, RequestRef};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation, NodeId, RequestPrelude, RequestRef, SessionId};
 
 use crate::peer::PeerIdentity;
 use crate::request::for_itself;
@@ -36,7 +36,7 @@ pub(super) fn check(
     if group != GroupId::META {
         return refuse(format!("group {group} does not take the meta group's commands"));
     }
-    if prelude.session != 0 {
+    if prelude.session != SessionId(0) {
         return refuse("a command of the system belongs to no session".to_owned());
     }
     let own = |node: NodeId, incarnation: Incarnation| {
@@ -100,7 +100,7 @@ mod tests {
         request.encode_body(&mut body);
         let body = bytes::Bytes::from(body);
         let request = RequestRef::access(request.kind(), &body).expect("sound");
-        let prelude = RequestPrelude { session, ..RequestPrelude::default() };
+        let prelude = RequestPrelude { session: SessionId(session), ..RequestPrelude::default() };
         check(FROM, group, &prelude, &request, Some(&meta)).map_err(|error| error.code())
     }
 

@@ -7,7 +7,7 @@ use kahuna_protocol::frame::encode_frame;
 use kahuna_protocol::handshake::ANY_SHARD;
 use kahuna_protocol::limits::MAX_VALID_FOR_MS;
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{ErrorCode, Header, NodeId, Request, RequestPrelude, ShardId};
+use kahuna_protocol::{ErrorCode, Header, NodeId, Request, RequestPrelude, SessionId, ShardId};
 
 use super::endpoints::Endpoint;
 use super::link::Link;
@@ -223,7 +223,7 @@ impl Core {
         let attempt_time = self.options.attempt_timeout.saturating_add(tracked.wait);
         let server_time = attempt_time.min(tracked.deadline.saturating_sub(now.elapsed));
         let prelude = RequestPrelude {
-            session: if tracked.write { self.session.id.0 } else { 0 },
+            session: if tracked.write { self.session.id } else { SessionId(0) },
             number: tracked.number,
             acknowledged: if tracked.write { self.session.acknowledged() } else { 0 },
             valid_until_ms: if tracked.write { tracked.valid_until_ms } else { 0 },
