@@ -15,7 +15,7 @@ use kahuna_client::core::ServerTime;
 use kahuna_client::wire::WireError;
 use kahuna_protocol::frame::FLAG_FORWARDED;
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{Header, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{GroupId, Header, Outcome, Request, RequestPrelude, SessionId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::acknowledged::Acknowledged;
@@ -65,7 +65,7 @@ struct Operation {
     step: u8,
     number: u64,
     /// Whose time its answer shows.
-    partition: Option<u32>,
+    partition: Option<GroupId>,
     place: Place,
     counted: bool,
 }
@@ -74,7 +74,7 @@ struct Operation {
 pub(crate) struct Driver<'a> {
     plan: &'a Plan,
     links: Links,
-    session: u64,
+    session: SessionId,
     acknowledged: Acknowledged,
     slots: Vec<Option<Operation>>,
     /// Unanswered operations per connection.
@@ -93,7 +93,7 @@ impl<'a> Driver<'a> {
         plan: &'a Plan,
         index: usize,
         slots: usize,
-        session: u64,
+        session: SessionId,
         (clock, time): (Clock, ServerTime),
     ) -> Result<Self, WireError> {
         Ok(Self {
@@ -133,7 +133,7 @@ impl<'a> Driver<'a> {
                         }
                         let (_, slot) = free.swap_remove(at);
                         let key = self.key(job, index, slot);
-                        let (partition, place) = (None, (0, 0));
+                        let (partition, place) = (None, Place::default());
                         let operation = Operation { due, key, step: 0, number: 0, partition, place, counted };
                         self.send(job, slot, operation)?;
                     }
@@ -186,7 +186,7 @@ impl<'a> Driver<'a> {
             prelude.acknowledged = self.acknowledged.mark();
             prelude.valid_until_ms = self.links.unix_ms(operation.partition).saturating_add(VALID_FOR_MS);
         }
-        let owner = self.session.wrapping_add(slot as u64);
+        let owner = self.session.0.wrapping_add(slot as u64);
         let request = job.request(self.plan, operation.step, name, owner);
         let connection = self.links.get(operation.place).expect("routed to an open connection");
         connection.queue(slot as u64, &prelude, &request);

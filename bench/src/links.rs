@@ -8,10 +8,10 @@ use kahuna_client::core::ServerTime;
 use kahuna_client::wire::{ConnectOptions, Connection, WireError};
 use kahuna_protocol::handshake::ANY_SHARD;
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{GroupId, Hlc, Position};
+use kahuna_protocol::{GroupId, Hlc, NodeId, Position, ShardId};
 
 /// A node and one of its shards.
-pub(crate) type Place = (u32, u16);
+pub(crate) type Place = (NodeId, ShardId);
 
 /// Between two attempts to reach a place that could not be reached.
 const RETRY: Duration = Duration::from_millis(100);
@@ -62,7 +62,7 @@ impl Links {
 
     /// Takes the stamp of an answer about a name in `partition`, or of a node itself. Whether a map is to be asked for: its stamp
     /// is a node's own time.
-    pub(crate) fn heard(&mut self, stamp: Hlc, partition: Option<u32>) -> bool {
+    pub(crate) fn heard(&mut self, stamp: Hlc, partition: Option<GroupId>) -> bool {
         let now = self.clock.now();
         match partition {
             Some(partition) => self.time.answered(stamp, partition, now),
@@ -74,12 +74,12 @@ impl Links {
     }
 
     /// Unix milliseconds by the clock of `partition`, or of the nodes.
-    pub(crate) fn unix_ms(&self, partition: Option<u32>) -> u64 {
+    pub(crate) fn unix_ms(&self, partition: Option<GroupId>) -> u64 {
         self.time.unix_ms(partition, self.clock.now())
     }
 
     /// The partition of a name, as the map has it.
-    pub(crate) fn partition(&self, name: &[u8]) -> Option<u32> {
+    pub(crate) fn partition(&self, name: &[u8]) -> Option<GroupId> {
         self.map.ranges.find(&Position::of_name(name)).map(|range| range.partition)
     }
 
@@ -115,7 +115,7 @@ impl Links {
     fn leader(&self, name: &[u8]) -> Option<Place> {
         let range = self.map.ranges.find(&Position::of_name(name))?;
         let node = self.map.nodes.iter().find(|node| node.node == range.leader)?;
-        Some((node.node, GroupId(range.partition).shard(node.shards.max(1)).0))
+        Some((node.node, range.partition.shard(node.shards.max(1))))
     }
 
     fn connect(&mut self, place: Place) -> bool {

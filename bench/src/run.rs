@@ -12,9 +12,9 @@ use kahuna_client::call::Stamped;
 use kahuna_client::core::ServerTime;
 use kahuna_client::wire::WireError;
 use kahuna_client::{CallOptions, ClientError, Clock, Options};
-use kahuna_protocol::GroupId;
 use kahuna_protocol::key::KeyGet;
 use kahuna_protocol::meta::MapGet;
+use kahuna_protocol::{GroupId, SessionId};
 
 use crate::driver::{Driver, Late, Tally};
 use crate::job::Job;
@@ -90,10 +90,10 @@ fn wait_until_served(plan: &Plan) -> Result<(Clock, ServerTime), BenchError> {
     let (map, stamp) = client.call(Stamped(MapGet {})).map_err(unserved)?;
     time.told(stamp, clock.now());
     let ranges = map.ranges;
-    let mut unseen: BTreeSet<u32> = ranges.ranges.iter().map(|range| range.partition).collect();
+    let mut unseen: BTreeSet<GroupId> = ranges.ranges.iter().map(|range| range.partition).collect();
     for key in 0..NAMES_TRIED {
         let name = Job::name(key);
-        if let Some(GroupId(partition)) = ranges.owner(&name).filter(|owner| unseen.remove(&owner.0)) {
+        if let Some(partition) = ranges.owner(&name).filter(|owner| unseen.remove(owner)) {
             let get = KeyGet { key: name, revision: None, as_of: None };
             let (_, stamp) = client.call(Stamped(get)).map_err(unserved)?;
             time.answered(stamp, partition, clock.now());
@@ -109,7 +109,7 @@ fn connect<'a>(plan: &'a Plan, time: &(Clock, ServerTime)) -> Result<Vec<Driver<
     let session = RandomState::new().hash_one(std::process::id()) | 1 << 32;
     let share =
         |index: usize| plan.in_flight / plan.connections + usize::from(index < plan.in_flight % plan.connections);
-    let session = |index: usize| session.wrapping_add((index as u64) << 32).max(1);
+    let session = |index: usize| SessionId(session.wrapping_add((index as u64) << 32).max(1));
     let connect = |index| Driver::connect(plan, index, share(index), session(index), time.clone());
     Ok((0..plan.connections).map(connect).collect::<Result<_, _>>()?)
 }

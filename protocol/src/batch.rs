@@ -11,7 +11,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::frame::FrameError;
-use crate::{Hlc, RequestPrelude};
+use crate::{Hlc, RequestPrelude, SessionId};
 
 /// The kind under which a malformed batch is reported.
 const BATCH: u16 = 0;
@@ -48,7 +48,7 @@ impl BatchBuilder {
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(&kind.to_le_bytes());
         self.bytes.extend_from_slice(&flags.to_le_bytes());
-        self.bytes.extend_from_slice(&prelude.session.to_le_bytes());
+        self.bytes.extend_from_slice(&prelude.session.0.to_le_bytes());
         self.bytes.extend_from_slice(&prelude.number.to_le_bytes());
         self.bytes.extend_from_slice(&prelude.acknowledged.to_le_bytes());
         self.bytes.extend_from_slice(&prelude.valid_until_ms.to_le_bytes());
@@ -134,7 +134,7 @@ pub struct Command<'a> {
     /// [`COMMAND_RECLAIM`].
     pub flags: u16,
     /// The session, 0 for none.
-    pub session: u64,
+    pub session: SessionId,
     /// The number within the session.
     pub number: u64,
     /// Every number below was answered.
@@ -194,7 +194,7 @@ impl<'a> Commands<'a> {
         Some(Command {
             kind: u16::from_le_bytes([head[4], head[5]]),
             flags: u16::from_le_bytes([head[6], head[7]]),
-            session: word(8),
+            session: SessionId(word(8)),
             number: word(16),
             acknowledged: word(24),
             valid_until_ms: word(32),

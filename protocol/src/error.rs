@@ -4,6 +4,8 @@ use std::fmt;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::NodeId;
+
 /// What an error says about the attempt it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -128,7 +130,7 @@ pub struct ErrorReply {
     /// Wait this long before repeating, in milliseconds; 0 for no advice.
     pub retry_after_ms: u32,
     /// The node that leads, if one is known; 0 otherwise.
-    pub leader: u32,
+    pub leader: NodeId,
     /// What, where, how long, and what to do next, for a person.
     pub text: String,
 }
@@ -136,7 +138,7 @@ pub struct ErrorReply {
 impl ErrorReply {
     /// An error without retry hint or leader.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self { code: code as u16, retry_after_ms: 0, leader: 0, text: text.into() }
+        Self { code: code as u16, retry_after_ms: 0, leader: NodeId(0), text: text.into() }
     }
 
     /// The code; a number this side does not know counts as `Unknown`, which promises nothing.

@@ -2,12 +2,12 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::Limits;
 pub use crate::kinds::{KIND_HELLO, KIND_WELCOME};
 use crate::meta::Map;
+use crate::{ClusterId, Limits, NodeId, ShardId};
 
 /// A shard wish of "any".
-pub const ANY_SHARD: u16 = u16::MAX;
+pub const ANY_SHARD: ShardId = ShardId(u16::MAX);
 
 /// The client's first frame.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub struct Hello {
     /// The highest.
     pub max_version: u8,
     /// The shard that shall serve this connection, or [`ANY_SHARD`].
-    pub shard: u16,
+    pub shard: ShardId,
     /// The cluster the client expects; all zero for any.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// For the server's status output.
     pub client_name: String,
 }
@@ -32,11 +32,11 @@ pub struct Welcome {
     /// The version both use from here on.
     pub version: u8,
     /// The node that answers.
-    pub node: u32,
+    pub node: NodeId,
     /// The shard that serves this connection.
-    pub shard: u16,
+    pub shard: ShardId,
     /// The cluster.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// What the node accepts.
     pub limits: Limits,
     /// Who owns what.

@@ -1,14 +1,25 @@
-//! Who is who: clusters, nodes, shards, groups, replicas, sessions.
+//! Who is who: clusters, nodes, shards, groups, replicas, sessions. An archived id has the bytes of what it wraps.
 
 use std::fmt;
+
+use rkyv::{Archive, Deserialize, Serialize};
 
 macro_rules! id {
     ($(#[$meta:meta])* $Name:ident($Inner:ty)) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+        )]
+        #[rkyv(derive(Debug))]
         pub struct $Name(pub $Inner);
 
         impl fmt::Display for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::LowerHex for $Name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
             }
@@ -55,7 +66,8 @@ impl GroupId {
 }
 
 /// A cluster, minted once at bootstrap. All zero means "not yet known".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[rkyv(derive(Debug))]
 pub struct ClusterId(pub [u8; 16]);
 
 impl ClusterId {

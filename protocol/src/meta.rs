@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::RangeMap;
+use crate::{ClusterId, GroupId, Incarnation, NodeId, RangeMap, ReplicaId, ShardId};
 
 /// Asks a node for the range map and the nodes.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -22,11 +22,11 @@ pub struct Tick {
 #[rkyv(derive(Debug))]
 pub struct Replica {
     /// openraft's node id: minted by the meta group, never used twice.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// The node that has it.
-    pub node: u32,
+    pub node: NodeId,
     /// The data directory it lives in.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
 }
 
 /// Where a group lives.
@@ -34,7 +34,7 @@ pub struct Replica {
 #[rkyv(derive(Debug))]
 pub struct Placement {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// Its voters; the first one initialises the group and is its preferred leader.
     pub replicas: Vec<Replica>,
     /// The group has had a leader: it must never be initialised again.
@@ -89,7 +89,7 @@ pub struct PlaceGroups {
 #[rkyv(derive(Debug))]
 pub struct SetLed {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
 }
 
 /// The log of a node's replica of a group is gone: another replica shall take its place, on the same node. Asked for by that
@@ -98,11 +98,11 @@ pub struct SetLed {
 #[rkyv(derive(Debug))]
 pub struct ReplaceReplica {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The node.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// How often that directory lost a log or a snapshot, this time included: from 1. The same number again asks for the
     /// same replica.
     pub loss: u32,
@@ -113,19 +113,19 @@ pub struct ReplaceReplica {
 #[rkyv(derive(Debug))]
 pub struct Replacement {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The node.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The loss it was minted for.
     pub loss: u32,
     /// The new replica's id.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// It votes, and the group's place is its own.
     pub finished: bool,
     /// The replicas that had this place before, ascending: none of them may ever be opened again.
-    pub lost: Vec<u64>,
+    pub lost: Vec<ReplicaId>,
 }
 
 /// The replica that was minted in the place of a lost one votes, and the lost one is out of its group. Said by the group's
@@ -134,9 +134,9 @@ pub struct Replacement {
 #[rkyv(derive(Debug))]
 pub struct FinishReplacement {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The new replica's id.
-    pub replica: u64,
+    pub replica: ReplicaId,
 }
 
 /// A node of the cluster and how to reach it.
@@ -144,9 +144,9 @@ pub struct FinishReplacement {
 #[rkyv(derive(Debug))]
 pub struct NodeInfo {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
     /// Where peers reach it, `host:port`.
@@ -183,15 +183,15 @@ pub struct StatusGet {}
 #[rkyv(derive(Debug))]
 pub struct ReplicaStatus {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The replica's id.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// The shard that owns it.
-    pub shard: u16,
+    pub shard: ShardId,
     /// Its term.
     pub term: u64,
     /// The node that leads, 0 for none known.
-    pub leader: u32,
+    pub leader: NodeId,
     /// The last index in its log.
     pub last_index: u64,
     /// The last index applied.
@@ -223,11 +223,11 @@ pub enum DiskSpace {
 #[rkyv(derive(Debug))]
 pub struct Status {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// The cluster; all zero while pending.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// Its data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The software's version.
     pub version: String,
     /// Since the process started, in milliseconds.
@@ -243,7 +243,7 @@ pub struct Status {
     /// Open client connections.
     pub connections: u32,
     /// Peers whose heartbeat is current.
-    pub peers_alive: Vec<u32>,
+    pub peers_alive: Vec<NodeId>,
     /// What the node waits for, for a person; empty when it serves, or [`SERVES`](Status::SERVES) and what is to be mended.
     pub waiting: String,
     /// Ascending by group.

@@ -1,5 +1,6 @@
 //! What stands before every request's body: identity, deadline and how it is to be served (a format).
 
+use crate::SessionId;
 use crate::frame::FrameError;
 
 /// How durable a write is before it is acknowledged.
@@ -30,7 +31,7 @@ pub enum ReadLevel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestPrelude {
     /// The client's session; 0 for a request that is not deduplicated (a read).
-    pub session: u64,
+    pub session: SessionId,
     /// The request's number within the session, from 1, rising.
     pub number: u64,
     /// Every number below this one has been answered: its record may be forgotten.
@@ -52,7 +53,7 @@ impl RequestPrelude {
     /// The encoded form; bytes 38 and 39 are zero.
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
-        out[0..8].copy_from_slice(&self.session.to_le_bytes());
+        out[0..8].copy_from_slice(&self.session.0.to_le_bytes());
         out[8..16].copy_from_slice(&self.number.to_le_bytes());
         out[16..24].copy_from_slice(&self.acknowledged.to_le_bytes());
         out[24..32].copy_from_slice(&self.valid_until_ms.to_le_bytes());
@@ -82,7 +83,7 @@ impl RequestPrelude {
         };
         let timeout_ms = u32::from_le_bytes(head[32..36].try_into().expect("four bytes"));
         let prelude = Self {
-            session: word(0),
+            session: SessionId(word(0)),
             number: word(8),
             acknowledged: word(16),
             valid_until_ms: word(24),

@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::{GroupId, Position};
+use crate::{GroupId, NodeId, Position};
 
 /// One partition's line in the map.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -12,11 +12,11 @@ pub struct RangeEntry {
     /// empty string.
     pub start: Vec<u8>,
     /// The partition, which is its Raft group.
-    pub partition: u32,
+    pub partition: GroupId,
     /// The range's epoch: the highest one wins.
     pub epoch: u64,
     /// The node that was last seen to lead; 0 when none is known.
-    pub leader: u32,
+    pub leader: NodeId,
 }
 
 /// All partitions in the order of their ranges; they cover every position without gap or overlap.
@@ -38,9 +38,9 @@ impl RangeMap {
         let ranges = (0..partitions)
             .map(|index| RangeEntry {
                 start: if index == 0 { Vec::new() } else { start(index).to_be_bytes().to_vec() },
-                partition: index + 1,
+                partition: GroupId(index + 1),
                 epoch: 1,
-                leader: 0,
+                leader: NodeId(0),
             })
             .collect();
         Self { ranges }
@@ -54,6 +54,6 @@ impl RangeMap {
 
     /// The partition that owns `name`, whatever the record's kind: they are never separated.
     pub fn owner(&self, name: &[u8]) -> Option<GroupId> {
-        self.find(&Position::of_name(name)).map(|range| GroupId(range.partition))
+        self.find(&Position::of_name(name)).map(|range| range.partition)
     }
 }

@@ -4,7 +4,7 @@ mod peer_world;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use kahuna_protocol::{ClusterId, ErrorCode, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ClusterId, ErrorCode, GroupId, Hlc, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_shards::{
     env::{Env, Listener},
     linux::Linux,
@@ -259,7 +259,7 @@ fn half_frames_of_other_nodes_hold_no_more_than_the_shard_allows_and_whole_ones_
         for shard in 0..u16::try_from(2 * most / half.len()).expect("some dozens") {
             let mut wire = Wire::dial(&address).await;
             let mut hello = hello(1, 2);
-            (hello.from.shard, hello.from.shards) = (shard, 64);
+            (hello.from.shard, hello.from.shards) = (ShardId(shard), 64);
             wire.send(&hello_frame(&hello)).await;
             wire.next().await.expect("a welcome");
             let (half, stay) = (half.clone(), stay.clone());
@@ -333,7 +333,8 @@ fn a_link_that_nobody_reads_is_probed_before_it_is_given_up() {
         wire.send(&answer_frame(KIND_PROBE_REPLY, probe, |_| {})).await;
         let mut late = Vec::new();
         kahuna_protocol::frame::encode_frame(&mut late, 0x9101, 1, question.request_id, Hlc(1), |out| {
-            let mirrored = kahuna_protocol::peer::PeerPrelude { group: 5, from: 22, to: 11 };
+            let mirrored =
+                kahuna_protocol::peer::PeerPrelude { group: GroupId(5), from: ReplicaId(22), to: ReplicaId(11) };
             out.extend_from_slice(&mirrored.encode());
         });
         wire.send(&late).await;
@@ -364,7 +365,7 @@ fn views_show_what_the_other_end_said() {
     on_shard(async || {
         let (first_listener, first_address) = listen();
         let (second_listener, second_address) = listen();
-        let listed = vec![(1, first_address.clone()), (2, second_address.clone())];
+        let listed = vec![(NodeId(1), first_address.clone()), (NodeId(2), second_address.clone())];
         let pending = |local: LocalNode| LocalNode { cluster: ClusterId::NONE, peer_set: listed.clone(), ..local };
         let (first, _) = node(pending(local(1, &first_address)), first_listener);
         let (second, _) = node(pending(local(2, &second_address)), second_listener);

@@ -57,16 +57,20 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
         };
         type Change = fn(&mut PeerHello);
         let cases: [(Change, ErrorCode, &str); 10] = [
-            (|hello| hello.from.cluster = [9; 16], ErrorCode::WrongCluster, "belongs to cluster"),
-            (|hello| hello.to_incarnation = 555, ErrorCode::BadRequest, "wanted node 2 with the data directory"),
-            (|hello| hello.from.incarnation = 777, ErrorCode::BadRequest, "the cluster knows node 1"),
-            (|hello| hello.to_node = 3, ErrorCode::BadRequest, "wanted node 3 and reached node 2"),
-            (|hello| hello.from.node = 2, ErrorCode::BadRequest, "two nodes have the number 2"),
+            (|hello| hello.from.cluster = ClusterId([9; 16]), ErrorCode::WrongCluster, "belongs to cluster"),
+            (
+                |hello| hello.to_incarnation = Incarnation(555),
+                ErrorCode::BadRequest,
+                "wanted node 2 with the data directory",
+            ),
+            (|hello| hello.from.incarnation = Incarnation(777), ErrorCode::BadRequest, "the cluster knows node 1"),
+            (|hello| hello.to_node = NodeId(3), ErrorCode::BadRequest, "wanted node 3 and reached node 2"),
+            (|hello| hello.from.node = NodeId(2), ErrorCode::BadRequest, "two nodes have the number 2"),
             (|hello| hello.from.boot_id = 1002, ErrorCode::BadRequest, "reached itself"),
             (|hello| hello.min_version = 2, ErrorCode::BadVersion, "upgrade the older one"),
             (|hello| (hello.min_version, hello.max_version) = (0, 0), ErrorCode::BadVersion, "upgrade the older one"),
             (|hello| hello.from.shards = 0, ErrorCode::BadRequest, "out of range"),
-            (|hello| hello.from.incarnation = 0, ErrorCode::BadRequest, "out of range"),
+            (|hello| hello.from.incarnation = Incarnation(0), ErrorCode::BadRequest, "out of range"),
         ];
         for (change, code, text) in cases {
             let error = refused(&address, &changed(change)).await;
@@ -74,12 +78,15 @@ fn only_the_right_node_of_the_right_cluster_is_let_in() {
             assert!(error.text.contains(text), "{}", error.text);
         }
         assert_eq!(second.peer(NodeId(1)), None, "nobody of these was believed");
-        for change in [|_: &mut PeerHello| {}, |hello: &mut PeerHello| hello.from.cluster = ClusterId::NONE.0] {
+        for change in [|_: &mut PeerHello| {}, |hello: &mut PeerHello| hello.from.cluster = ClusterId::NONE] {
             let mut wire = Wire::dial(&address).await;
             wire.send(&hello_frame(&changed(change))).await;
             let (header, _, body) = wire.next().await.expect("a welcome");
             let welcome = PeerWelcome::decode(header.kind, &body).expect("a welcome");
-            assert_eq!((welcome.version, welcome.from.node, welcome.from.incarnation), (1, 2, 102));
+            assert_eq!(
+                (welcome.version, welcome.from.node, welcome.from.incarnation),
+                (1, NodeId(2), Incarnation(102))
+            );
         }
     });
 }
@@ -91,7 +98,7 @@ fn a_pending_node_is_let_in_to_ask_for_the_founding_only() {
         let (second, echo) = node(local(2, &address), listener);
         second.set_addresses(AddressSource::Listed, vec![(NodeId(1), Some(Incarnation(101)), "127.0.0.1:1".into())]);
         let mut member = hello(1, 2);
-        member.from.cluster = ClusterId::NONE.0;
+        member.from.cluster = ClusterId::NONE;
         let mut wire = Wire::dial(&address).await;
         wire.send(&hello_frame(&member)).await;
         assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_PEER_WELCOME));
@@ -104,7 +111,7 @@ fn a_pending_node_is_let_in_to_ask_for_the_founding_only() {
         wire.send(&frame(KIND_FOUNDING, 0, 6, |_| {})).await;
         assert_eq!(wire.next().await.map(|(header, ..)| header.kind), Some(KIND_FOUNDING | 0x8000));
         // With the founding it knows its cluster, and says so.
-        let joined = Pulse { boot_id: 1001, wall_ns: 0, agreed_ns: 0, cluster: CLUSTER.0, progress: Vec::new() };
+        let joined = Pulse { boot_id: 1001, wall_ns: 0, agreed_ns: 0, cluster: CLUSTER, progress: Vec::new() };
         wire.send(&frame(KIND_PULSE, 0, 7, |out| archive_into(&joined, out))).await;
         assert!(wire.next().await.is_some(), "a pulse is answered");
         wire.send(&frame(KIND_ECHO, 0, 8, |out| out.extend_from_slice(b"of a group"))).await;
@@ -117,9 +124,9 @@ fn a_dialler_refuses_who_is_not_the_one_it_wanted() {
     on_shard(async || {
         type Change = fn(&mut PeerWelcome);
         let cases: [(Change, &str); 5] = [
-            (|welcome| welcome.from.incarnation = 555, "start it with its old data directory"),
-            (|welcome| welcome.from.node = 3, "reached node 3"),
-            (|welcome| welcome.from.cluster = [9; 16], "belongs to cluster"),
+            (|welcome| welcome.from.incarnation = Incarnation(555), "start it with its old data directory"),
+            (|welcome| welcome.from.node = NodeId(3), "reached node 3"),
+            (|welcome| welcome.from.cluster = ClusterId([9; 16]), "belongs to cluster"),
             (|welcome| welcome.version = 9, "version 9"),
             (|welcome| welcome.from.shards = 0, "reached node"),
         ];
@@ -131,7 +138,10 @@ fn a_dialler_refuses_who_is_not_the_one_it_wanted() {
             let mut wire = Wire::over(listener.accept().await.expect("dialled"));
             let (header, _, body) = wire.next().await.expect("a hello");
             let hello = PeerHello::decode(header.kind, &body).expect("a hello");
-            assert_eq!((hello.to_node, hello.to_incarnation, hello.from.node), (2, 102, 1));
+            assert_eq!(
+                (hello.to_node, hello.to_incarnation, hello.from.node),
+                (NodeId(2), Incarnation(102), NodeId(1))
+            );
             let mut welcome = PeerWelcome { version: 1, from: introduction(2) };
             change(&mut welcome);
             wire.send(&answer_frame(KIND_PEER_WELCOME, 0, |out| welcome.encode(out))).await;
@@ -350,7 +360,7 @@ fn a_link_goes_to_the_shard_that_owns_the_group() {
                 }
             });
             let _ = stop.recv_async().await;
-            let groups: Vec<u32> = echo.seen.borrow().iter().map(|(_, prelude, _)| prelude.group).collect();
+            let groups: Vec<u32> = echo.seen.borrow().iter().map(|(_, prelude, _)| prelude.group.0).collect();
             (groups, peers.accepted_links())
         })
         .expect("a shard");
@@ -393,7 +403,13 @@ fn a_client_is_sent_away_in_its_own_words() {
         second.client_address = "clients.example:2070".to_owned();
         let (second, _) = node(second, listener);
         let mut wire = Wire::dial(&address).await;
-        let hello = Hello { min_version: 1, max_version: 1, shard: 0, cluster: [0; 16], client_name: String::new() };
+        let hello = Hello {
+            min_version: 1,
+            max_version: 1,
+            shard: ShardId(0),
+            cluster: ClusterId::NONE,
+            client_name: String::new(),
+        };
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_HELLO, 0, 7, kahuna_protocol::Hlc(1), |out| archive_into(&hello, out));
         wire.send(&bytes).await;

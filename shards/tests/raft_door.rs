@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use kahuna_protocol::batch::Batch;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, ErrorReply, Header, ReplicaId};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::{PeerHandler, PeerIdentity, PeerReplier};
@@ -21,7 +21,7 @@ use kahuna_shards::raft::messages::{
 use kahuna_shards::raft::types::{Entry, LogId, Membership, Payload, Proposal, Types, Vote, log_id};
 use kahuna_shards::raft::{Replica, Sender};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
-use raft_support::{GROUP, Node, Options, incarnation, leader_among, on_shard, sender, three};
+use raft_support::{GROUP, Node, Options, incarnation, leader_among, on_shard, replica_id, sender, three};
 
 /// A bent frame that is answered later is not waited for.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -180,7 +180,7 @@ impl PeerHandler for Recorder {
         reply: PeerReplier,
     ) {
         self.frames.borrow_mut().push((header.kind, body.clone()));
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
+        let sender = Sender { replica: prelude.from, incarnation: from.incarnation, boot: from.boot_id };
         let answer = self.replica.on_message(sender, header.kind, body);
         Linux::spawn(async move {
             match answer.await {
@@ -219,7 +219,7 @@ fn a_bent_replay_on_a_peer_link_harms_nobody() {
             state ^= state << 17;
             (state % below.max(1) as u64) as usize
         };
-        let prelude = PeerPrelude { group: GROUP.0, from: u64::from(leader.number), to: victim.replica.id().0 };
+        let prelude = PeerPrelude { group: GROUP, from: replica_id(leader.number), to: victim.replica.id() };
         for _ in 0..100 {
             let bent = (0..32).map(|_| {
                 let (kind, body) = &frames[draw(frames.len())];

@@ -8,7 +8,9 @@ use kahuna_protocol::handshake::{ANY_SHARD, KIND_HELLO};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::meta::{MapGet, StatusGet, Tick};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{Durability, ErrorCode, Header, Limits, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{
+    ClusterId, Durability, ErrorCode, Header, Limits, NodeId, Outcome, Request, RequestPrelude, ShardId,
+};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::handshake::KIND_PEER_HELLO;
@@ -116,7 +118,7 @@ fn a_client_that_stops_sending_still_gets_its_answers() {
 #[test]
 fn a_greeting_is_refused_for_version_and_cluster() {
     let served = serve(1, Limits::default(), |shards| async move {
-        shards[0].view().join(kahuna_protocol::ClusterId([7; 16]));
+        shards[0].view().join(ClusterId([7; 16]));
     });
     let refused = |hello: &kahuna_protocol::handshake::Hello| {
         let mut client = Client::silent(served.address);
@@ -130,12 +132,12 @@ fn a_greeting_is_refused_for_version_and_cluster() {
     assert_eq!(error.code(), ErrorCode::BadVersion);
     assert!(error.text.contains("2 to 9") && error.text.contains("1 to 1"), "{}", error.text);
 
-    let foreign = kahuna_protocol::handshake::Hello { cluster: [8; 16], ..hello(ANY_SHARD) };
+    let foreign = kahuna_protocol::handshake::Hello { cluster: ClusterId([8; 16]), ..hello(ANY_SHARD) };
     assert_eq!(refused(&foreign).code(), ErrorCode::WrongCluster);
 
-    let own = kahuna_protocol::handshake::Hello { cluster: [7; 16], ..hello(ANY_SHARD) };
+    let own = kahuna_protocol::handshake::Hello { cluster: ClusterId([7; 16]), ..hello(ANY_SHARD) };
     let (mut client, welcome) = Client::greet(served.address, &own);
-    assert_eq!((welcome.version, welcome.node, welcome.cluster), (1, 1, [7; 16]));
+    assert_eq!((welcome.version, welcome.node, welcome.cluster), (1, NodeId(1), ClusterId([7; 16])));
     assert_eq!(welcome.limits, Limits::default());
     ask_map(&mut client);
 }
@@ -143,7 +145,7 @@ fn a_greeting_is_refused_for_version_and_cluster() {
 #[test]
 fn a_client_is_handed_to_the_shard_it_wishes_for_with_what_it_sent() {
     let served = empty_shards(3);
-    for wish in [2, 1, 0] {
+    for wish in [2, 1, 0].map(ShardId) {
         let mut client = Client::silent(served.address);
         let greeting = frame(KIND_HELLO, 9, |out| archive_into(&hello(wish), out));
         // A request and a half behind the greeting travel along.
@@ -153,14 +155,14 @@ fn a_client_is_handed_to_the_shard_it_wishes_for_with_what_it_sent() {
         let (header, payload) = client.next().expect("a welcome");
         let welcome =
             kahuna_protocol::frame::access::<kahuna_protocol::handshake::ArchivedWelcome>(header.kind, &payload);
-        assert_eq!(welcome.expect("a welcome").shard.to_native(), wish);
+        assert_eq!(welcome.expect("a welcome").shard.0.to_native(), wish.0);
         assert_eq!(client.answer().0, 1);
         client.send(&again[20..]);
         assert_eq!(client.answer().0, 2);
     }
     // A wish for a shard that is not there, from an old map: whoever accepted serves.
-    let (_, welcome) = Client::greet(served.address, &hello(40));
-    assert_eq!(welcome.shard, 0);
+    let (_, welcome) = Client::greet(served.address, &hello(ShardId(40)));
+    assert_eq!(welcome.shard, ShardId(0));
 }
 
 #[test]
@@ -199,12 +201,12 @@ fn status_is_gathered_from_all_shards() {
     let served = serve(2, Limits::default(), |shards| async move {
         shards[1].set_waiting("node 3 at 127.0.0.1:1");
     });
-    let _others: Vec<_> = [0, 1, 1].map(|wish| Client::greet(served.address, &hello(wish))).into();
+    let _others: Vec<_> = [0, 1, 1].map(|wish| Client::greet(served.address, &hello(ShardId(wish)))).into();
     let mut client = Client::connect(served.address);
     let Outcome::Status(status) = client.ask(&RequestPrelude::default(), &Request::StatusGet(StatusGet {})) else {
         panic!("a status was expected");
     };
-    assert_eq!((status.node, status.shards, status.incarnation), (1, 2, serve_support::INCARNATION.0));
+    assert_eq!((status.node, status.shards, status.incarnation), (NodeId(1), 2, serve_support::INCARNATION));
     assert_eq!(status.connections, 4);
     assert_eq!(status.waiting, "node 3 at 127.0.0.1:1");
 }

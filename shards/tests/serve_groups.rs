@@ -12,7 +12,7 @@ use kahuna_protocol::key::{Condition, KeyExists, KeyGet, KeySet, LockGuard};
 use kahuna_protocol::lock::LockAcquire;
 use kahuna_protocol::meta::{Settings, StatusGet};
 use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
-use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, ReadLevel, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, ReadLevel, Request, RequestPrelude, SessionId, ShardId};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::shard::Shard;
@@ -51,7 +51,7 @@ fn read() -> RequestPrelude {
 }
 
 fn write(session: u64, number: u64) -> RequestPrelude {
-    RequestPrelude { session, number, valid_until_ms: wall_ms() + 60_000, ..read() }
+    RequestPrelude { session: SessionId(session), number, valid_until_ms: wall_ms() + 60_000, ..read() }
 }
 
 fn set(key: &str, value: &str, ttl_ms: Option<u64>) -> Request {
@@ -87,13 +87,13 @@ fn error_of(outcome: Outcome) -> ErrorCode {
 #[test]
 fn any_shard_serves_every_partition() {
     let served = led(3, 8, Settings::default());
-    for wish in 0..3 {
+    for wish in (0..3).map(ShardId) {
         let (mut client, welcome) = Client::greet(served.address, &serve_support::hello(wish));
         assert_eq!((welcome.shard, welcome.map.ranges.ranges.len()), (wish, 8));
         for level in [ReadLevel::Linearizable, ReadLevel::Lease, ReadLevel::Stale] {
             for name in 0..32_u64 {
                 let (key, value) = (format!("space-{name}/k"), format!("{wish} {level:?} {name}"));
-                let number = u64::from(wish) * 1000 + level as u64 * 100 + name + 1;
+                let number = u64::from(wish.0) * 1000 + level as u64 * 100 + name + 1;
                 revision_of(&client.ask(&write(5, number), &set(&key, &value, None)));
                 assert_eq!(value_of(client.ask(&RequestPrelude { read: level, ..read() }, &get(&key))), value);
             }

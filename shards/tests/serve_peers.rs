@@ -10,7 +10,9 @@ use kahuna_protocol::frame::{FLAG_FORWARDED, encode_frame};
 use kahuna_protocol::lock::{LockAcquire, LockInfo};
 use kahuna_protocol::meta::{NodeInfo, SetLed, Settings, Tick, UpsertNode};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, Hlc, Limits, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{
+    ErrorCode, GroupId, Hlc, Incarnation, Limits, NodeId, Outcome, ReplicaId, Request, RequestPrelude,
+};
 use kahuna_shards::env::Env;
 use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::handshake::KIND_PEER_WELCOME;
@@ -51,7 +53,7 @@ fn forwarded(client: &mut Client, request: impl Into<Request>) -> Outcome {
     let request = request.into();
     let mut bytes = Vec::new();
     encode_frame(&mut bytes, request.kind(), FLAG_FORWARDED, 5, Hlc::ZERO, |out| {
-        out.extend_from_slice(&PeerPrelude { group: 1, from: 0, to: 0 }.encode());
+        out.extend_from_slice(&PeerPrelude { group: GroupId(1), from: ReplicaId(0), to: ReplicaId(0) }.encode());
         out.extend_from_slice(&RequestPrelude::default().encode());
         request.encode_body(out);
     });
@@ -70,13 +72,18 @@ fn a_forwarded_command_of_the_system_ends_no_lease() {
     assert!(matches!(client.ask(&prelude, &acquire.into()), Outcome::Acquired(_)));
     let mut second = second(peer_address);
     let address = "127.0.0.1:1".to_owned();
-    let info =
-        NodeInfo { node: 3, incarnation: 103, client_address: address.clone(), peer_address: address, shards: 1 };
+    let info = NodeInfo {
+        node: NodeId(3),
+        incarnation: Incarnation(103),
+        client_address: address.clone(),
+        peer_address: address,
+        shards: 1,
+    };
     let commands: [Request; 4] = [
         Tick { to: u64::MAX }.into(),
         Tick { to: Hlc::from_millis(1 << 47).0 }.into(),
         UpsertNode { info }.into(),
-        SetLed { group: 1 }.into(),
+        SetLed { group: GroupId(1) }.into(),
     ];
     for command in commands {
         match forwarded(&mut second, command.clone()) {

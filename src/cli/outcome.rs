@@ -82,7 +82,7 @@ pub fn record(outcome: Outcome) -> Record {
             .field("incarnation", body.incarnation),
         Outcome::Error(reply) => error_record(&ClientError::Refused(reply)),
         Outcome::Done(_) => Record::new("done"),
-        Outcome::Replacement(body) => Record::new("replacement").field("replica", body.replica),
+        Outcome::Replacement(body) => Record::new("replacement").field("replica", body.replica.0),
         // These have commands of their own, which never come here.
         Outcome::Page(_) => Record::new("page"),
         Outcome::Map(_) => Record::new("map"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use kahuna_client::protocol::NodeId;
 use kahuna_shards::node::recover::{self, Asked, Done, GroupReport, LogReport, Loss, RecoverError, Report};
 use kahuna_shards::node::{DataDirError, manifest::ManifestError};
 use kahuna_wal::OpenError;
@@ -38,8 +39,8 @@ pub struct RecoverArgs {
 /// Looks, says what is there, and carries it out when told so.
 pub fn run(args: RecoverArgs, file: NodeArgs, format: Format) -> Result<Exit, Failure> {
     let data_dir = args.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
-    let asked =
-        Asked { data_dir, node: args.node_id.or(file.node_id), restore_epoch: args.restore_epoch, carry_out: args.yes };
+    let node = args.node_id.or(file.node_id).map(NodeId);
+    let asked = Asked { data_dir, node, restore_epoch: args.restore_epoch, carry_out: args.yes };
     match recover::recover(&asked).map_err(refusal)? {
         Done::Looked(report) => {
             show("would_recover", &report, None, format)?;
@@ -75,7 +76,7 @@ fn show(outcome: &'static str, report: &Report, aside: Option<PathBuf>, format: 
 
 fn record(outcome: &'static str, report: &Report, aside: Option<&PathBuf>) -> Record {
     Record::new(outcome)
-        .field("node", report.node)
+        .field("node", report.node.0)
         .field("data_dir", report.data_dir.display().to_string())
         .optional("old_data", aside.map(|aside| aside.display().to_string()))
         .field("nothing_lost", report.is_whole())
@@ -90,7 +91,7 @@ fn record(outcome: &'static str, report: &Report, aside: Option<&PathBuf>) -> Re
 
 fn log_json(log: &LogReport) -> Json {
     json!({
-        "shard": log.shard,
+        "shard": log.shard.0,
         "directory": log.dir.display().to_string(),
         "given_up": log.given_up,
         "batches": log.batches,
@@ -110,8 +111,8 @@ fn log_json(log: &LogReport) -> Json {
 
 fn group_json(group: &GroupReport) -> Json {
     json!({
-        "group": group.group,
-        "shard": group.shard,
+        "group": group.group.0,
+        "shard": group.shard.map(|shard| shard.0),
         "state": group.loss.name(),
         "last_index": group.last_index,
         "snapshot_index": group.snapshot_index,
@@ -133,7 +134,7 @@ fn text(report: &Report, aside: Option<&PathBuf>) -> String {
         .map(|group| {
             vec![
                 group.group.to_string(),
-                number(group.shard.map(u64::from)),
+                number(group.shard.map(|shard| shard.0.into())),
                 group.loss.name().to_owned(),
                 number(group.last_index),
                 number(group.known_index),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kahuna_client::CallOptions;
-use kahuna_client::protocol::ClusterId;
+use kahuna_client::protocol::NodeId;
 use kahuna_client::protocol::meta::{DiskSpace, MapGet, ReplicaStatus, Status, StatusGet};
 use serde_json::json;
 
@@ -75,7 +75,7 @@ fn show(nodes: &[(String, Status)], silent: &[String], format: Format) -> Result
             let mut rows: Vec<Vec<String>> = nodes.iter().map(|(endpoint, status)| row(endpoint, status)).collect();
             rows.extend(silent.iter().map(|endpoint| vec!["?".into(), endpoint.clone(), "unreachable".into()]));
             let cluster = nodes.first().filter(|_| format == Format::Table);
-            let cluster = cluster.map(|(_, status)| format!("cluster {}\n", ClusterId(status.cluster)));
+            let cluster = cluster.map(|(_, status)| format!("cluster {}\n", status.cluster));
             print_bytes((cluster.unwrap_or_default() + &table(&head, &rows)).as_bytes())?;
         }
     }
@@ -83,7 +83,7 @@ fn show(nodes: &[(String, Status)], silent: &[String], format: Format) -> Result
 }
 
 fn row(endpoint: &str, status: &Status) -> Vec<String> {
-    let peers: Vec<String> = status.peers_alive.iter().map(u32::to_string).collect();
+    let peers: Vec<String> = status.peers_alive.iter().map(NodeId::to_string).collect();
     vec![
         status.node.to_string(),
         endpoint.to_owned(),
@@ -101,7 +101,7 @@ fn row(endpoint: &str, status: &Status) -> Vec<String> {
 
 /// How a node stands, as one line.
 pub fn line(status: &Status) -> String {
-    let peers: Vec<String> = status.peers_alive.iter().map(u32::to_string).collect();
+    let peers: Vec<String> = status.peers_alive.iter().map(NodeId::to_string).collect();
     format!(
         "node {}: {}; leads {} of {} groups; disk {}; {} connections; peers alive: {}; up {}s; version {}",
         status.node,
@@ -135,11 +135,11 @@ fn leads(status: &Status) -> usize {
 fn node_record(endpoint: &str, status: &Status) -> Record {
     let replicas: Vec<_> = status.replicas.iter().map(|replica| replica_record(replica).json()).collect();
     Record::without_outcome()
-        .field("node", status.node)
+        .field("node", status.node.0)
         .field("address", endpoint)
         .field("state", if status.serves() { "serves" } else { "waits" })
         .field("waiting", status.waiting.clone())
-        .field("cluster", ClusterId(status.cluster).to_string())
+        .field("cluster", status.cluster.to_string())
         .field("incarnation", format!("{:016x}", status.incarnation))
         .field("version", status.version.clone())
         .field("uptime_ms", status.uptime_ms)
@@ -149,17 +149,17 @@ fn node_record(endpoint: &str, status: &Status) -> Record {
         .field("log_bytes", status.log_bytes)
         .field("disk", disk(status.disk))
         .field("connections", status.connections)
-        .field("peers_alive", status.peers_alive.clone())
+        .field("peers_alive", status.peers_alive.iter().map(|node| node.0).collect::<Vec<_>>())
         .field("replicas", replicas)
 }
 
 fn replica_record(replica: &ReplicaStatus) -> Record {
     Record::without_outcome()
-        .field("group", replica.group)
-        .field("replica", replica.replica)
-        .field("shard", replica.shard)
+        .field("group", replica.group.0)
+        .field("replica", replica.replica.0)
+        .field("shard", replica.shard.0)
         .field("term", replica.term)
-        .field("leader", replica.leader)
+        .field("leader", replica.leader.0)
         .field("first_index", replica.first_index)
         .field("last_index", replica.last_index)
         .field("applied_index", replica.applied_index)

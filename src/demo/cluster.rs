@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kahuna_client::blocking::Client;
+use kahuna_client::protocol::NodeId;
 use kahuna_client::protocol::meta::{Status, StatusGet};
 use kahuna_client::{CallOptions, Options};
 use serde_json::Value as Json;
@@ -108,7 +109,7 @@ impl Cluster {
     }
 
     fn all_led(&self, status: &Status) -> bool {
-        let led = status.replicas.iter().filter(|replica| replica.leader != 0).count();
+        let led = status.replicas.iter().filter(|replica| replica.leader != NodeId(0)).count();
         status.serves() && led == self.groups
     }
 }

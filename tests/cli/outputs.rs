@@ -10,7 +10,7 @@ use kahuna_protocol::Limits;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::handshake::{KIND_WELCOME, Welcome};
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{Hlc, RangeMap};
+use kahuna_protocol::{ClusterId, Hlc, NodeId, RangeMap, ShardId};
 use serde_json::json;
 
 use super::support::{Ended, Node, file, kahuna};
@@ -62,7 +62,14 @@ fn an_unknown_outcome() {
         let hello = stream.read(&mut bytes).expect("a hello");
         assert!(hello > 0);
         let map = Map { ranges: RangeMap::even(1), nodes: Vec::new() };
-        let welcome = Welcome { version: 1, node: 1, shard: 0, cluster: [1; 16], limits: Limits::default(), map };
+        let welcome = Welcome {
+            version: 1,
+            node: NodeId(1),
+            shard: ShardId(0),
+            cluster: ClusterId([1; 16]),
+            limits: Limits::default(),
+            map,
+        };
         let mut frame = Vec::new();
         encode_frame(&mut frame, KIND_WELCOME, FLAG_REPLY, 0, Hlc::ZERO, |out| archive_into(&welcome, out));
         stream.write_all(&frame).expect("the client reads");

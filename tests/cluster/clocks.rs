@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use kahuna_bench::{Plan, Stop, Workload};
 use kahuna_client::call::{AcquireAnswer, InfoAnswer};
-use kahuna_protocol::ReadLevel;
 use kahuna_protocol::lock::{LockAcquire, LockInfo};
+use kahuna_protocol::{GroupId, ReadLevel};
 
 use super::nodes::{Cluster, PATIENCE};
 
@@ -26,7 +26,7 @@ fn wait_until_it_leads(cluster: &Cluster, at: usize) {
     let until = Instant::now() + PATIENCE;
     loop {
         let status = client.status(node.client_address.clone()).expect("it answers");
-        if status.replicas.iter().any(|replica| replica.group != 0 && replica.leader == node.id) {
+        if status.replicas.iter().any(|replica| replica.group != GroupId::META && replica.leader == node.id) {
             return;
         }
         assert!(Instant::now() < until, "node {} leads nothing: {status:?}\n{}", node.id, cluster.printed(at));

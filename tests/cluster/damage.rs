@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kahuna_client::call::GetAnswer;
 use kahuna_protocol::meta::Status;
+use kahuna_protocol::{GroupId, ReplicaId};
 
 use super::load::Load;
 use super::nodes::{Cluster, PATIENCE};
@@ -51,7 +52,7 @@ fn status(cluster: &Cluster, at: usize) -> Option<Status> {
 }
 
 /// Replica ids by group.
-fn ids(status: &Status) -> BTreeMap<u32, u64> {
+fn ids(status: &Status) -> BTreeMap<GroupId, ReplicaId> {
     status.replicas.iter().map(|replica| (replica.group, replica.replica)).collect()
 }
 
@@ -70,10 +71,16 @@ fn wait_for(cluster: &Cluster, at: usize, what: &str, wanted: impl Fn(&Status) -
 }
 
 /// Waits until all of a node's replicas vote again; those that `lost` says under ids that none of `before` had.
-fn wait_until_healed(cluster: &Cluster, at: usize, before: &[BTreeMap<u32, u64>], lost: impl Fn(u32) -> bool) {
+fn wait_until_healed(
+    cluster: &Cluster,
+    at: usize,
+    before: &[BTreeMap<GroupId, ReplicaId>],
+    lost: impl Fn(GroupId) -> bool,
+) {
     let groups = before[0].len();
     let healed = wait_for(cluster, at, "healed", |status| {
-        let fresh = |(group, id): (u32, u64)| !lost(group) || before.iter().all(|ids| ids.get(&group) != Some(&id));
+        let fresh =
+            |(group, id): (GroupId, ReplicaId)| !lost(group) || before.iter().all(|ids| ids.get(&group) != Some(&id));
         let missing = groups - ids(status).len();
         assert!(missing == 0 || !status.waiting.is_empty(), "says that it serves, {missing} groups are not there");
         let healed = cluster.printed(at).contains("all its lost replicas are replaced");
@@ -108,10 +115,10 @@ fn a_node_with_a_damaged_log_is_fed_again() {
         damage(&first_log(&cluster, 0, shard));
         start_with_short_logs(&mut cluster, 0);
         load.progress.wait_for(BETWEEN_FAULTS);
-        wait_until_healed(&cluster, 0, std::slice::from_ref(&before), |group| group % 2 == u32::from(shard));
+        wait_until_healed(&cluster, 0, std::slice::from_ref(&before), |group| group.0 % 2 == u32::from(shard));
         assert!(cluster.printed(0).contains("damaged at offset 8192"), "{}", cluster.printed(0));
         assert!(first_log(&cluster, 0, shard).is_dir(), "the damaged log is kept for the operator");
-        for (group, replica) in before.into_iter().filter(|(group, _)| group % 2 == u32::from(shard)) {
+        for (group, replica) in before.into_iter().filter(|(group, _)| group.0 % 2 == u32::from(shard)) {
             let snapshots = cluster.nodes[0].data_dir.join(format!("snapshots/group-{group}-replica-{replica}"));
             assert_eq!(files_with(&snapshots, "snap"), Vec::<PathBuf>::new());
         }
@@ -192,7 +199,7 @@ fn a_log_in_the_wrong_place_is_put_back_or_replaced() {
     assert_eq!(cluster.terminate(0), Some(0));
     fs::rename(&log, &away).expect("our own directory");
     cluster.start(0);
-    wait_until_healed(&cluster, 0, &[before], |group| group == 1);
+    wait_until_healed(&cluster, 0, &[before], |group| group == GroupId(1));
 }
 
 /// Claim: logs are not cut anew for another number of shards while one is damaged: the node says so, and changes nothing.
@@ -215,26 +222,27 @@ fn a_group_with_a_damaged_snapshot_is_fed_again() {
     (0..3).for_each(|at| start_with_short_logs(&mut cluster, at));
     cluster.wait_until_led();
     let client = cluster.client();
+    let fed = GroupId(3);
     let name = cluster.names_of_partitions().swap_remove(2);
     for number in 0..500 {
         client.set(name.as_str(), vec![number as u8; 1024], None).expect("served");
     }
     let load = Load::start(&cluster, 4, 14);
-    let snapshots = |cluster: &Cluster, group: u32, replica: u64| {
+    let snapshots = |cluster: &Cluster, group: GroupId, replica: ReplicaId| {
         let dir = cluster.nodes[0].data_dir.join(format!("snapshots/group-{group}-replica-{replica}"));
         files_with(&dir, "snap")
     };
     let purged = wait_for(&cluster, 0, "purging", |status| {
-        status.replicas.iter().any(|it| it.group == 3 && it.first_index > 400)
+        status.replicas.iter().any(|it| it.group == fed && it.first_index > 400)
     });
     let before = ids(&purged);
     cluster.kill(0);
-    for snapshot in snapshots(&cluster, 3, before[&3]) {
+    for snapshot in snapshots(&cluster, fed, before[&fed]) {
         let file = File::options().write(true).open(&snapshot).expect("it is there");
         file.write_all_at(&[255; 16], 100).expect("the file takes bytes");
     }
     start_with_short_logs(&mut cluster, 0);
-    wait_until_healed(&cluster, 0, &[before], |group| group == 3);
+    wait_until_healed(&cluster, 0, &[before], |group| group == fed);
     cluster.kill(1);
     load.progress.wait_for(ENOUGH_TO_JUDGE);
     load.finish(&mut cluster);

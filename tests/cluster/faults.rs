@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kahuna_protocol::GroupId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -104,7 +105,8 @@ fn a_node_that_was_away_while_others_purged_catches_up() {
     let endpoint = |cluster: &Cluster, at: usize| cluster.nodes[at].client_address.clone();
     let present = (away + 1) % 3;
     let status = client.status(endpoint(&cluster, present)).expect("a live node answers");
-    let purged = status.replicas.iter().find(|replica| replica.group == 1).expect("the data group").first_index;
+    let purged =
+        status.replicas.iter().find(|replica| replica.group == GroupId(1)).expect("the data group").first_index;
     assert!(purged > 50, "the others have purged their logs: first index {purged}");
     start(&mut cluster, away);
     let written = cluster.client_of(present);

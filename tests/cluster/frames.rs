@@ -9,7 +9,7 @@ use kahuna_client::wire::{ConnectOptions, Connection};
 use kahuna_protocol::frame::{FLAG_REPLY, encode_frame};
 use kahuna_protocol::handshake::{ANY_SHARD, Hello, KIND_HELLO};
 use kahuna_protocol::key::KeyGet;
-use kahuna_protocol::{ErrorCode, Header, Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ClusterId, ErrorCode, Header, Hlc, Outcome, Request, RequestPrelude};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -19,7 +19,8 @@ use super::nodes::Cluster;
 const HANG: Duration = Duration::from_secs(60);
 
 pub fn hello() -> Vec<u8> {
-    let hello = Hello { min_version: 1, max_version: 1, shard: ANY_SHARD, cluster: [0; 16], client_name: "t".into() };
+    let hello =
+        Hello { min_version: 1, max_version: 1, shard: ANY_SHARD, cluster: ClusterId::NONE, client_name: "t".into() };
     let mut frame = Vec::new();
     encode_frame(&mut frame, KIND_HELLO, 0, 1, Hlc::ZERO, |out| kahuna_protocol::frame::archive_into(&hello, out));
     frame

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kahuna_client::blocking::Client;
 use kahuna_client::{CallOptions, Options};
 use kahuna_protocol::key::KeyGet;
-use kahuna_protocol::{GroupId, RangeMap};
+use kahuna_protocol::{GroupId, NodeId, RangeMap};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Node {
-    pub id: u32,
+    pub id: NodeId,
     pub client_address: String,
     pub peer_address: String,
     pub data_dir: PathBuf,
@@ -44,7 +44,7 @@ impl Cluster {
         let dir = TempDir::new_in(target).expect("the target directory takes a directory");
         let nodes = (1..=count)
             .map(|id| Node {
-                id,
+                id: NodeId(id),
                 client_address: free_address(),
                 peer_address: free_address(),
                 data_dir: dir.path().join(format!("node-{id}")),
@@ -218,7 +218,7 @@ impl Cluster {
             client.get(name).expect("the partition is served");
             let map = client.map().expect("a node answers");
             let group = map.ranges.owner(name.as_bytes()).expect("the map covers every name");
-            let range = map.ranges.ranges.iter().find(|range| range.partition == group.0).expect("the owner's line");
+            let range = map.ranges.ranges.iter().find(|range| range.partition == group).expect("the owner's line");
             if let Some(at) = self.nodes.iter().position(|node| node.id == range.leader) {
                 return at;
             }

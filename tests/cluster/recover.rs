@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use kahuna_client::call::{GetAnswer, SetAnswer};
+use kahuna_protocol::GroupId;
 
 use super::nodes::Cluster;
 
 /// The last index of every group on a node.
-fn last_indices(cluster: &Cluster, at: usize) -> Vec<(u32, u64)> {
+fn last_indices(cluster: &Cluster, at: usize) -> Vec<(GroupId, u64)> {
     let status = cluster.client_of(at).status(cluster.nodes[at].client_address.clone()).expect("the node answers");
     status.replicas.iter().map(|replica| (replica.group, replica.last_index)).collect()
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FrameError, VERSIONS, access, archive_into, encode_frame, to_owned};
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedWelcome, Hello, KIND_HELLO, KIND_WELCOME, Welcome};
-use kahuna_protocol::{ClusterId, ErrorReply, FrameReader, Header, Hlc, Limits, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{
+    ClusterId, ErrorReply, FrameReader, Header, Hlc, Limits, Outcome, Request, RequestPrelude, ShardId,
+};
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 << 10;
@@ -20,7 +22,7 @@ const READ_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// The shard that shall serve the connection, or [`ANY_SHARD`].
-    pub shard: u16,
+    pub shard: ShardId,
     /// The cluster expected; [`ClusterId::NONE`] for any.
     pub cluster: ClusterId,
     /// Shown in the server's status output.
@@ -267,14 +269,8 @@ impl Receiver {
 }
 
 /// The hello of this software.
-pub(crate) fn hello(shard: u16, cluster: ClusterId, name: &str) -> Hello {
-    Hello {
-        min_version: *VERSIONS.start(),
-        max_version: *VERSIONS.end(),
-        shard,
-        cluster: cluster.0,
-        client_name: name.to_owned(),
-    }
+pub(crate) fn hello(shard: ShardId, cluster: ClusterId, name: &str) -> Hello {
+    Hello { min_version: *VERSIONS.start(), max_version: *VERSIONS.end(), shard, cluster, client_name: name.to_owned() }
 }
 
 /// Connects to the first address of `endpoint` that answers, without Nagle's delay.

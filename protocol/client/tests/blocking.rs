@@ -12,7 +12,7 @@ use kahuna_client::protocol::key::{KeyScan, KeySet};
 use kahuna_client::protocol::sequence::SequenceNext;
 use kahuna_client::wire::{ConnectOptions, Connection};
 use kahuna_client::{CallOptions, ClientError, Options};
-use kahuna_protocol::RequestPrelude;
+use kahuna_protocol::{NodeId, RequestPrelude, SessionId};
 use server::{Server, Store};
 
 fn client(servers: &[&Server]) -> Client {
@@ -40,7 +40,7 @@ fn verbs_bring_typed_answers() {
     assert!(matches!(client.lock_info("free"), Ok(InfoAnswer::NotHeld(_))));
     assert!(matches!(client.lock_release("l", "me"), Ok(ReleaseAnswer::Released(_))));
     assert_eq!(client.map().expect("a map").ranges.ranges.len(), 4);
-    assert_eq!(client.status(server.endpoint.clone()).expect("a status").node, 1);
+    assert_eq!(client.status(server.endpoint.clone()).expect("a status").node, NodeId(1));
     assert!(matches!(client.persist("k"), Err(ClientError::Refused(_))));
     assert_eq!(server.accepted(), 1, "one connection for everything");
 }
@@ -181,9 +181,13 @@ fn a_raw_connection_carries_many_frames_in_one_write() {
     let store = Arc::new(Store::default());
     let server = Server::start(1, &store);
     let mut connection = Connection::connect(&server.endpoint, &ConnectOptions::default()).expect("welcome");
-    assert_eq!(connection.welcome().node, 1);
+    assert_eq!(connection.welcome().node, NodeId(1));
     for id in 1..=256 {
-        connection.queue(id, &RequestPrelude { session: 9, number: id, ..Default::default() }, &next().into());
+        connection.queue(
+            id,
+            &RequestPrelude { session: SessionId(9), number: id, ..Default::default() },
+            &next().into(),
+        );
     }
     connection.flush().expect("written");
     for id in 1..=256 {

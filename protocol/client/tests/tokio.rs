@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kahuna_client::call::{AllocateAnswer, GetAnswer, SetAnswer};
+use kahuna_client::protocol::NodeId;
 use kahuna_client::protocol::key::KeyScan;
 use kahuna_client::protocol::sequence::SequenceNext;
 use kahuna_client::tokio::Client;
@@ -29,7 +30,7 @@ fn verbs_bring_typed_answers() {
         let client = client(&[&server]);
         assert!(matches!(client.set("b/k", "v", None).await, Ok(SetAnswer::Set(set)) if set.revision == 1));
         assert!(matches!(client.get("b/k").await, Ok(GetAnswer::Value(value)) if value.value == b"v"));
-        assert_eq!(client.status(server.endpoint.clone()).await.expect("a status").node, 1);
+        assert_eq!(client.status(server.endpoint.clone()).await.expect("a status").node, NodeId(1));
         let (space, limit) = (b"b".to_vec(), 10);
         let (from, prefix) = (Vec::new(), Vec::new());
         let mut pages =

@@ -3,7 +3,7 @@
 use kahuna_protocol::batch::{Batch, BatchBuilder, COMMAND_RECLAIM};
 use kahuna_protocol::key::KeyDelete;
 use kahuna_protocol::meta::Tick;
-use kahuna_protocol::{FrameError, Hlc, Request, RequestPrelude};
+use kahuna_protocol::{FrameError, Hlc, Request, RequestPrelude, SessionId};
 use serde_json::json;
 
 use crate::golden::check_vectors;
@@ -13,7 +13,7 @@ use crate::shape::{hex, request_json};
 fn batch() -> (Batch, Vec<(Request, u16, RequestPrelude)>) {
     let delete = KeyDelete { key: b"a/b".to_vec(), condition: Default::default() };
     let prelude = |number| RequestPrelude {
-        session: 0x1122_3344_5566_7788,
+        session: SessionId(0x1122_3344_5566_7788),
         number,
         acknowledged: 40,
         valid_until_ms: 1_700_000_010_000,
@@ -45,7 +45,7 @@ fn batches_are_as_in_the_vectors() {
         decoded.push(json!({
             "kind": command.kind,
             "flags": command.flags,
-            "session": command.session,
+            "session": command.session.0,
             "number": command.number,
             "acknowledged": command.acknowledged,
             "valid_until_ms": command.valid_until_ms,

@@ -8,6 +8,7 @@ use kahuna_protocol::key::{KeyGet, KeySet};
 use kahuna_protocol::request::Class;
 use kahuna_protocol::{
     Durability, FrameError, FrameReader, Hlc, Outcome, OutcomeRef, ReadLevel, Request, RequestPrelude, RequestRef,
+    SessionId,
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde_json::{Value as Json, json};
@@ -20,7 +21,7 @@ const MAX_PAYLOAD: u32 = 1 << 20;
 
 fn prelude() -> RequestPrelude {
     RequestPrelude {
-        session: 0x1122_3344_5566_7788,
+        session: SessionId(0x1122_3344_5566_7788),
         number: 42,
         acknowledged: 40,
         valid_until_ms: 1_700_000_010_000,
@@ -32,7 +33,7 @@ fn prelude() -> RequestPrelude {
 
 fn prelude_json(prelude: &RequestPrelude) -> Json {
     json!({
-        "session": prelude.session,
+        "session": prelude.session.0,
         "number": prelude.number,
         "acknowledged": prelude.acknowledged,
         "valid_until_ms": prelude.valid_until_ms,

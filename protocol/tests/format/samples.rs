@@ -1,19 +1,34 @@
 //! One value of every kind, every field with a value of its own.
 
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
-use kahuna_protocol::handshake::{Hello, Welcome};
+use kahuna_protocol::handshake::{ANY_SHARD, Hello, Welcome};
 use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{Limits, Outcome, RangeMap, Request};
+use kahuna_protocol::{
+    ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeMap, ReplicaId, Request, ShardId,
+};
 
 pub fn hello() -> Hello {
-    Hello { min_version: 1, max_version: 1, shard: 65535, cluster: [0; 16], client_name: "example client".into() }
+    Hello {
+        min_version: 1,
+        max_version: 1,
+        shard: ANY_SHARD,
+        cluster: ClusterId::NONE,
+        client_name: "example client".into(),
+    }
 }
 
 pub fn welcome() -> Welcome {
-    Welcome { version: 1, node: 2, shard: 1, cluster: cluster(), limits: Limits::default(), map: map() }
+    Welcome {
+        version: 1,
+        node: NodeId(2),
+        shard: ShardId(1),
+        cluster: cluster(),
+        limits: Limits::default(),
+        map: map(),
+    }
 }
 
 pub fn requests() -> Vec<Request> {
@@ -64,10 +79,10 @@ pub fn requests() -> Vec<Request> {
         StatusGet {}.into(),
         Tick { to: stamp() }.into(),
         PlaceGroups { settings: Settings::default(), map: RangeMap::even(2), placements: vec![placement()] }.into(),
-        SetLed { group: 7 }.into(),
+        SetLed { group: GroupId(7) }.into(),
         UpsertNode { info: node_info() }.into(),
-        ReplaceReplica { group: 7, node: 2, incarnation: 99, loss: 1 }.into(),
-        FinishReplacement { group: 7, replica: 40 }.into(),
+        ReplaceReplica { group: GroupId(7), node: NodeId(2), incarnation: Incarnation(99), loss: 1 }.into(),
+        FinishReplacement { group: GroupId(7), replica: ReplicaId(40) }.into(),
     ]
 }
 
@@ -108,12 +123,20 @@ pub fn outcomes() -> Vec<Outcome> {
         map().into(),
         status().into(),
         Done {}.into(),
-        Replacement { group: 7, node: 2, incarnation: 99, loss: 2, replica: 41, finished: true, lost: vec![23, 40] }
-            .into(),
+        Replacement {
+            group: GroupId(7),
+            node: NodeId(2),
+            incarnation: Incarnation(99),
+            loss: 2,
+            replica: ReplicaId(41),
+            finished: true,
+            lost: vec![ReplicaId(23), ReplicaId(40)],
+        }
+        .into(),
         ErrorReply {
             code: ErrorCode::NotLeader as u16,
             retry_after_ms: 20,
-            leader: 3,
+            leader: NodeId(3),
             text: "node 3 leads partition 5: ask there".into(),
         }
         .into(),
@@ -129,20 +152,20 @@ fn item(key: &str, value: &str) -> PageItem {
     PageItem { key: key.into(), value: value.into(), revision: 1, modified: stamp(), deadline_ms: None }
 }
 
-fn cluster() -> [u8; 16] {
-    std::array::from_fn(|at| 0xa0 + u8::try_from(at).expect("below 16"))
+fn cluster() -> ClusterId {
+    ClusterId(std::array::from_fn(|at| 0xa0 + u8::try_from(at).expect("below 16")))
 }
 
 fn map() -> Map {
     let mut ranges = RangeMap::even(2);
-    ranges.ranges[1].leader = 2;
+    ranges.ranges[1].leader = NodeId(2);
     Map { ranges, nodes: vec![node_info()] }
 }
 
 fn node_info() -> NodeInfo {
     NodeInfo {
-        node: 2,
-        incarnation: 0x0102_0304_0506_0708,
+        node: NodeId(2),
+        incarnation: Incarnation(0x0102_0304_0506_0708),
         client_address: "10.0.0.2:2070".into(),
         peer_address: "n2:2071".into(),
         shards: 4,
@@ -150,14 +173,18 @@ fn node_info() -> NodeInfo {
 }
 
 fn placement() -> Placement {
-    Placement { group: 1, replicas: vec![Replica { replica: 11, node: 2, incarnation: 99 }], led: true }
+    Placement {
+        group: GroupId(1),
+        replicas: vec![Replica { replica: ReplicaId(11), node: NodeId(2), incarnation: Incarnation(99) }],
+        led: true,
+    }
 }
 
 fn status() -> Status {
     Status {
-        node: 2,
+        node: NodeId(2),
         cluster: cluster(),
-        incarnation: 99,
+        incarnation: Incarnation(99),
         version: "0.1.0".into(),
         uptime_ms: 123_456,
         shards: 4,
@@ -165,14 +192,14 @@ fn status() -> Status {
         log_bytes: 64 << 20,
         disk: DiskSpace::Reserve,
         connections: 17,
-        peers_alive: vec![1, 3],
+        peers_alive: vec![NodeId(1), NodeId(3)],
         waiting: String::new(),
         replicas: vec![ReplicaStatus {
-            group: 5,
-            replica: 11,
-            shard: 1,
+            group: GroupId(5),
+            replica: ReplicaId(11),
+            shard: ShardId(1),
             term: 3,
-            leader: 2,
+            leader: NodeId(2),
             last_index: 40,
             applied_index: 39,
             snapshot_index: 20,

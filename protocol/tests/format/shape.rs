@@ -6,7 +6,9 @@ use kahuna_protocol::key::*;
 use kahuna_protocol::lock::*;
 use kahuna_protocol::meta::*;
 use kahuna_protocol::sequence::*;
-use kahuna_protocol::{Limits, Outcome, RangeEntry, RangeMap, Request};
+use kahuna_protocol::{
+    ClusterId, GroupId, Incarnation, Limits, NodeId, Outcome, RangeEntry, RangeMap, ReplicaId, Request, ShardId,
+};
 use serde_json::{Value as Json, json};
 
 /// A field of an archived struct.
@@ -36,6 +38,17 @@ macro_rules! plain {
 }
 
 plain!(u8, u16, u32, u64, i64, bool);
+
+/// An id stands in an archive, and in a vector, as what it wraps.
+macro_rules! ids {
+    ($($Id:ident($Inner:ty)),+) => { $( impl Shape for $Id {
+        fn name() -> String { <$Inner>::name() }
+        fn size() -> usize { size_of::<rkyv::Archived<$Id>>() }
+        fn json(&self) -> Json { self.0.json() }
+    } )+ };
+}
+
+ids!(ClusterId([u8; 16]), NodeId(u32), GroupId(u32), Incarnation(u64), ReplicaId(u64), ShardId(u16));
 
 impl Shape for Vec<u8> {
     fn name() -> String {
@@ -118,7 +131,7 @@ macro_rules! lists {
     } )+ };
 }
 
-lists!(u32, u64, NodeInfo, PageItem, Placement, RangeEntry, Replica, ReplicaStatus);
+lists!(NodeId, NodeInfo, PageItem, Placement, RangeEntry, Replica, ReplicaId, ReplicaStatus);
 
 /// A struct and its fields. A field left out does not compile, one in the wrong order is found by its offset.
 macro_rules! structs {

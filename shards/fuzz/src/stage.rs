@@ -279,7 +279,7 @@ impl Stage {
         let vote = self.vote(from, vote, true);
         let last = self.id(last, self.last(), vote).unwrap_or(log_id(1, 5));
         let at = self.id(at, None, vote);
-        let header = SnapshotHeader { group: GROUP.0, last, membership: StoredMembership::new(at, membership(voters)) };
+        let header = SnapshotHeader { group: GROUP, last, membership: StoredMembership::new(at, membership(voters)) };
         let machine = Machine::new(Settings::default(), Range::all(0));
         let mut blocks = machine.freeze().into_blocks();
         let mut all = Vec::new();

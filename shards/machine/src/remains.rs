@@ -61,7 +61,7 @@ mod tests {
     use kahuna_protocol::batch::BatchBuilder;
     use kahuna_protocol::key::{Condition, KeySet};
     use kahuna_protocol::sequence::{SequenceCreate, SequenceNext};
-    use kahuna_protocol::{Hlc, Request, RequestPrelude};
+    use kahuna_protocol::{Hlc, Request, RequestPrelude, SessionId};
 
     use super::*;
     use crate::state::Rows;
@@ -73,7 +73,8 @@ mod tests {
         let mut number = 0;
         let mut push = |request: Request| {
             number += 1;
-            let prelude = RequestPrelude { session: 7, number, valid_until_ms: 60_000, ..RequestPrelude::default() };
+            let prelude =
+                RequestPrelude { session: SessionId(7), number, valid_until_ms: 60_000, ..RequestPrelude::default() };
             let mut body = Vec::new();
             request.encode_body(&mut body);
             builder.push(request.kind(), 0, &prelude, &body);

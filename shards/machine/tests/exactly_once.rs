@@ -7,13 +7,13 @@ use kahuna_machine::Range;
 use kahuna_protocol::key::Set;
 use kahuna_protocol::limits::{MAX_VALID_FOR_MS, PARTITION_ANSWER_BYTES};
 use kahuna_protocol::meta::{Settings, Tick};
-use kahuna_protocol::{ErrorCode, Outcome, RequestPrelude};
+use kahuna_protocol::{ErrorCode, Outcome, RequestPrelude, SessionId};
 
 /// The grace of the default settings, in milliseconds.
 const GRACE_MS: u64 = 60_000;
 
 fn call(session: u64, number: u64, valid_until_ms: u64) -> RequestPrelude {
-    RequestPrelude { session, number, valid_until_ms, ..RequestPrelude::default() }
+    RequestPrelude { session: SessionId(session), number, valid_until_ms, ..RequestPrelude::default() }
 }
 
 fn acknowledging(acknowledged: u64, prelude: RequestPrelude) -> RequestPrelude {

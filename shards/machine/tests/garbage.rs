@@ -8,7 +8,7 @@ use common::*;
 use kahuna_machine::{ApplyError, Restore};
 use kahuna_protocol::batch::{Batch, BatchBuilder};
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{ErrorCode, FrameError, Hlc, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, FrameError, Hlc, Request, RequestPrelude, SessionId};
 
 #[test]
 fn an_unknown_kind_stops_the_replica() {
@@ -66,7 +66,8 @@ fn random_bodies_under_every_kind_never_panic() {
             body.fill(0);
         }
         let mut builder = BatchBuilder::new();
-        let prelude = RequestPrelude { session: choices.below(3), number: round, ..RequestPrelude::default() };
+        let prelude =
+            RequestPrelude { session: SessionId(choices.below(3)), number: round, ..RequestPrelude::default() };
         builder.push(kind, choices.draw() as u16, &prelude, &body);
         // Either way is right; a panic is not.
         let _ = bench.machine.apply(&builder.finish(Hlc::from_millis(START_MS + round)));

@@ -6,7 +6,7 @@ use common::workload::Workload;
 use common::*;
 use kahuna_machine::{Fault, Machine, Remains, Restore, SnapshotError, block_bytes, check_block};
 use kahuna_protocol::key::KeySet;
-use kahuna_protocol::{Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{Hlc, Outcome, Request, RequestPrelude, SessionId};
 
 /// Applies random batches; the outcomes.
 fn drive(bench: &mut Bench, workload: &mut Workload, batches: usize) -> Vec<Outcome> {
@@ -214,7 +214,7 @@ fn the_format_is_pinned() {
     bench.run(create("a/sequence", 3, -2, Some(-100)));
     bench.run(reserve("a/sequence", 5, "order"));
     let prelude = RequestPrelude {
-        session: 7,
+        session: SessionId(7),
         number: 3,
         acknowledged: 2,
         valid_until_ms: START_MS + 1_000,

@@ -48,7 +48,7 @@ impl<E: Env> Forward<E> {
         };
         let mut prelude = work.call.prelude;
         prelude.timeout_ms = shrunk_ms(left);
-        let peer = PeerPrelude { group: work.call.group.0, from: from.0, to: replica.0 };
+        let peer = PeerPrelude { group: work.call.group, from, to: replica };
         let reply = peers.call(to, peer, work.call.kind, FLAG_FORWARDED, left, |out| {
             out.extend_from_slice(&prelude.encode());
             out.extend_from_slice(&work.call.body);
@@ -82,8 +82,8 @@ fn judge(work: &Work, reply: Result<PeerReply, CallError>) -> (Fate, Hlc, Option
             (Fate::Answered(answer), reply.hlc, None)
         }
         Err(CallError::Refused(error, stamp)) => {
-            let named = error.code() == ErrorCode::NotLeader && error.leader != 0;
-            let leader = named.then_some(NodeId(error.leader));
+            let named = error.code() == ErrorCode::NotLeader && error.leader != NodeId(0);
+            let leader = named.then_some(error.leader);
             (retry::fate_of_refusal(&work.call, error), stamp, leader)
         }
         Err(CallError::Busy) => {

@@ -94,7 +94,7 @@ impl<E: Env> Group<E> {
                 let node = elsewhere.and_then(|(_, incarnation)| self.cx.peers.node_of(incarnation));
                 let text = format!("group {} is not led here, and a request is forwarded once", self.id);
                 let error = ErrorReply::new(ErrorCode::NotLeader, text);
-                work.answer(ErrorReply { leader: node.map_or(0, |node| node.0), ..error });
+                work.answer(ErrorReply { leader: node.unwrap_or(NodeId(0)), ..error });
             }
             Some((replica, incarnation)) => self.forward(work, incarnation, replica),
             None => {
@@ -131,7 +131,7 @@ impl<E: Env> Group<E> {
     /// The replica as its node sees it.
     pub fn status(&self) -> ReplicaStatus {
         let node = self.node_of_leader(&self.replica.leader());
-        ReplicaStatus { shard: self.cx.shard.0, leader: node.map_or(0, |node| node.0), ..self.replica.status() }
+        ReplicaStatus { shard: self.cx.shard, leader: node.unwrap_or(NodeId(0)), ..self.replica.status() }
     }
 
     /// Ends the group's service: what waits is answered, and nothing more is taken.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 pub use kahuna_protocol::kinds::RAFT_KINDS;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Header, NodeId, ReplicaId};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Header, NodeId};
 
 use super::group::Group;
 use crate::env::Env;
@@ -63,8 +63,8 @@ impl<E: Env> PeerHandler for Groups<E> {
         body: Bytes,
         reply: PeerReplier,
     ) {
-        let group = self.get(GroupId(prelude.group));
-        let Some(group) = group.filter(|group| group.replica().id() == ReplicaId(prelude.to)) else {
+        let group = self.get(prelude.group);
+        let Some(group) = group.filter(|group| group.replica().id() == prelude.to) else {
             let text = format!(
                 "group {} has no replica {} on node {}, which node {} asks for",
                 prelude.group, prelude.to, self.node, from.node
@@ -72,7 +72,7 @@ impl<E: Env> PeerHandler for Groups<E> {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, text));
         };
         // Begun here, not in the task: executors need not run tasks in the order in which they were spawned.
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
+        let sender = Sender { replica: prelude.from, incarnation: from.incarnation, boot: from.boot_id };
         let answer = group.replica().on_message(sender, header.kind, body);
         E::spawn(async move {
             match answer.await {

@@ -1,6 +1,7 @@
 //! What is fixed when a cluster is made.
 
 use kahuna_protocol::meta::{Replica, Settings};
+use kahuna_protocol::{ClusterId, ReplicaId};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// What is fixed when a cluster is made: minted by its lowest node, adopted by the others.
@@ -8,7 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 #[rkyv(derive(Debug))]
 pub struct Founding {
     /// The cluster's id.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// The meta group's first voters, in order of node id.
     pub members: Vec<Replica>,
     /// How many data partitions.
@@ -70,7 +71,7 @@ impl Founding {
             let Replica { replica, node, incarnation } = *member;
             let twice =
                 |other: &Replica| other.node == node || other.replica == replica || other.incarnation == incarnation;
-            if replica == 0 || self.members[..at].iter().any(twice) {
+            if replica == ReplicaId(0) || self.members[..at].iter().any(twice) {
                 return Err(format!(
                     "its cluster has node {node}, or replica {replica}, or data directory {incarnation:016x}, twice, or a \
                      replica 0"
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn a_node_keeps_to_what_was_fixed_when_its_cluster_was_made() {
         let settings = Settings::default();
-        let founding = Founding { cluster: [1; 16], members: Vec::new(), partitions: 16, settings };
+        let founding = Founding { cluster: ClusterId([1; 16]), members: Vec::new(), partitions: 16, settings };
         assert_eq!(founding.fits(None, &settings), Ok(()));
         assert_eq!(founding.fits(Some(16), &settings), Ok(()));
         assert_eq!(founding.fits(Some(8), &settings), Err(Misfit::Partitions { found: 16, given: 8 }));

@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
+use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_wal::Disk;
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
@@ -39,11 +40,11 @@ pub const UNFINISHED_MANIFEST: &str = "manifest.tmp";
 #[rkyv(derive(Debug))]
 pub struct Manifest {
     /// The node it was formatted for.
-    pub node: u32,
+    pub node: NodeId,
     /// Minted when it was formatted.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The nodes of the first cluster, in order: (id, peer address). It is what bootstrap compares.
-    pub peers: Vec<(u32, String)>,
+    pub peers: Vec<(NodeId, String)>,
     /// The cluster; none while the node is pending. From then on the logs exist: one that is missing was lost.
     pub founding: Option<Founding>,
     /// The shards that its logs are cut for.
@@ -63,7 +64,7 @@ pub struct LostLog {
     /// Its set of logs.
     pub log_set: u32,
     /// Its shard.
-    pub shard: u16,
+    pub shard: ShardId,
     /// The count of losses, this one included.
     pub loss: u32,
 }
@@ -72,9 +73,9 @@ pub struct LostLog {
 #[derive(Archive, Serialize, Deserialize)]
 #[rkyv(derive(Debug))]
 struct First {
-    node: u32,
-    incarnation: u64,
-    peers: Vec<(u32, String)>,
+    node: NodeId,
+    incarnation: Incarnation,
+    peers: Vec<(NodeId, String)>,
     founding: Option<Founding>,
     shards: u16,
     log_set: u32,
@@ -212,7 +213,7 @@ impl Manifest {
     }
 
     /// The directory of one shard's log: `shard-1`, or `shard-1.after-3` once the one before was lost in the third loss.
-    pub fn log_dir(&self, dir: &Path, shard: u16) -> PathBuf {
+    pub fn log_dir(&self, dir: &Path, shard: ShardId) -> PathBuf {
         let mut lost = self.lost_logs.iter().filter(|lost| (lost.log_set, lost.shard) == (self.log_set, shard));
         Self::log_set_dir(dir, self.log_set).join(log_name(shard, lost.next_back()))
     }
@@ -230,7 +231,7 @@ impl Manifest {
 
     /// What it says once another log or snapshot was lost: `shard`'s log, if it is a log.
     #[must_use]
-    pub fn after_loss(&self, shard: Option<u16>) -> Self {
+    pub fn after_loss(&self, shard: Option<ShardId>) -> Self {
         let mut after = self.clone();
         after.losses += 1;
         let loss = after.losses;
@@ -239,7 +240,7 @@ impl Manifest {
     }
 
     /// The directory of one replica's snapshots.
-    pub fn snapshot_dir(dir: &Path, group: u32, replica: u64) -> PathBuf {
+    pub fn snapshot_dir(dir: &Path, group: GroupId, replica: ReplicaId) -> PathBuf {
         dir.join("snapshots").join(format!("group-{group}-replica-{replica}"))
     }
 
@@ -272,7 +273,7 @@ impl Manifest {
     }
 }
 
-fn log_name(shard: u16, lost: Option<&LostLog>) -> String {
+fn log_name(shard: ShardId, lost: Option<&LostLog>) -> String {
     match lost {
         None => format!("shard-{shard}"),
         Some(lost) => format!("shard-{shard}.after-{}", lost.loss),
@@ -281,6 +282,7 @@ fn log_name(shard: u16, lost: Option<&LostLog>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kahuna_protocol::ClusterId;
     use kahuna_protocol::meta::{Replica, Settings};
     use kahuna_wal::{UringDisk, block_on};
 
@@ -288,9 +290,9 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            node: 2,
-            incarnation: 77,
-            peers: vec![(1, "127.0.0.1:1".into()), (2, "127.0.0.1:2".into())],
+            node: NodeId(2),
+            incarnation: Incarnation(77),
+            peers: vec![(NodeId(1), "127.0.0.1:1".into()), (NodeId(2), "127.0.0.1:2".into())],
             founding: None,
             shards: 2,
             log_set: 0,
@@ -302,7 +304,7 @@ mod tests {
     #[test]
     fn every_flipped_byte_and_every_cut_is_refused() {
         let path = Path::new("/d/manifest");
-        let manifest = manifest().after_loss(Some(1)).after_loss(None);
+        let manifest = manifest().after_loss(Some(ShardId(1))).after_loss(None);
         let good = FILE.encode(FORMAT_VERSION, &manifest.body());
         assert_eq!(Manifest::decode(&good, path).expect("as written"), manifest);
         for at in 0..good.len() {
@@ -320,7 +322,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = UringDisk::new(8).expect("io_uring is allowed here");
         let read = || block_on(&disk, Manifest::read(&disk, dir.path()));
-        let (manifest, next) = (manifest(), manifest().after_loss(Some(1)));
+        let (manifest, next) = (manifest(), manifest().after_loss(Some(ShardId(1))));
         let flip = |name: &str| {
             let mut bytes = std::fs::read(dir.path().join(name)).expect("a file");
             bytes[30] ^= 1;
@@ -364,10 +366,14 @@ mod tests {
     /// Claim: what no node writes is refused though it verifies, and told; nothing of it is acted on.
     #[test]
     fn a_manifest_that_cannot_be_is_refused_and_told() {
-        let member = |replica, node, incarnation| Replica { replica, node, incarnation };
+        let member = |replica, node, incarnation| Replica {
+            replica: ReplicaId(replica),
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        };
         let with = |members: &[Replica], partitions| Manifest {
             founding: Some(Founding {
-                cluster: [1; 16],
+                cluster: ClusterId([1; 16]),
                 members: members.to_vec(),
                 partitions,
                 settings: Settings::default(),
@@ -433,17 +439,17 @@ mod tests {
     fn a_lost_log_gives_way_to_another_directory() {
         let dir = Path::new("/d");
         let mut now = manifest();
-        assert_eq!(now.log_dir(dir, 1), dir.join("logs-0/shard-1"));
-        now = now.after_loss(Some(1));
-        assert_eq!((now.losses, now.log_dir(dir, 0)), (1, dir.join("logs-0/shard-0")));
-        assert_eq!(now.log_dir(dir, 1), dir.join("logs-0/shard-1.after-1"));
-        now = now.after_loss(None).after_loss(Some(1));
-        assert_eq!((now.losses, now.log_dir(dir, 1)), (3, dir.join("logs-0/shard-1.after-3")));
+        assert_eq!(now.log_dir(dir, ShardId(1)), dir.join("logs-0/shard-1"));
+        now = now.after_loss(Some(ShardId(1)));
+        assert_eq!((now.losses, now.log_dir(dir, ShardId(0))), (1, dir.join("logs-0/shard-0")));
+        assert_eq!(now.log_dir(dir, ShardId(1)), dir.join("logs-0/shard-1.after-1"));
+        now = now.after_loss(None).after_loss(Some(ShardId(1)));
+        assert_eq!((now.losses, now.log_dir(dir, ShardId(1))), (3, dir.join("logs-0/shard-1.after-3")));
         let lost = ["logs-0/shard-1", "logs-0/shard-1.after-1"].map(|name| dir.join(name));
         assert_eq!(now.lost_log_dirs(dir), lost);
         // Cut anew for another number of shards: the losses stay, their directories are of the old set.
         now.log_set = 1;
-        assert_eq!(now.log_dir(dir, 1), dir.join("logs-1/shard-1"));
+        assert_eq!(now.log_dir(dir, ShardId(1)), dir.join("logs-1/shard-1"));
         assert_eq!((now.losses, now.lost_log_dirs(dir)), (3, lost.to_vec()));
     }
 }

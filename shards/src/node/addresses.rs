@@ -31,9 +31,9 @@ const UNFINISHED_ADDRESSES: &str = "addresses.tmp";
 #[rkyv(derive(Debug))]
 struct Line {
     /// The node.
-    node: u32,
+    node: NodeId,
     /// Its data directory.
-    incarnation: u64,
+    incarnation: Incarnation,
     /// Where it was reached last, `host:port`; empty if it never was.
     reached: String,
     /// What the meta group had on record last; empty if nothing was.
@@ -107,8 +107,8 @@ pub(super) async fn keep_addresses<E: Env>(
 
 fn body_of(last: &[LastAddresses]) -> Vec<u8> {
     let line = |last: &LastAddresses| Line {
-        node: last.node.0,
-        incarnation: last.incarnation.0,
+        node: last.node,
+        incarnation: last.incarnation,
         reached: last.reached.clone(),
         recorded: last.recorded.clone(),
     };
@@ -126,8 +126,8 @@ fn decode(bytes: &[u8]) -> Result<Vec<LastAddresses>, String> {
     })?;
     let lines: Vec<Line> = to_owned(access::<Archived<Vec<Line>>>(0, body).map_err(|error| error.to_string())?);
     let last = |line: Line| LastAddresses {
-        node: NodeId(line.node),
-        incarnation: Incarnation(line.incarnation),
+        node: line.node,
+        incarnation: line.incarnation,
         reached: line.reached,
         recorded: line.recorded,
     };

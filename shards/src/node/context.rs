@@ -108,7 +108,7 @@ impl<E: Env> NodeContext<E> {
 
     /// The directory for the snapshots of a replica.
     pub fn snapshot_dir(&self, group: GroupId, replica: ReplicaId) -> PathBuf {
-        Manifest::snapshot_dir(&self.config.data_dir, group.0, replica.0)
+        Manifest::snapshot_dir(&self.config.data_dir, group, replica)
     }
 
     /// How logs are opened.

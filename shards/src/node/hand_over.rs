@@ -76,8 +76,8 @@ async fn hand_over<E: Env>(cx: &NodeContext<E>, group: &Rc<Group<E>>, fits: impl
 /// Where a group is placed first: there it shall be led.
 fn placed_first<E: Env>(cx: &NodeContext<E>, group: &Group<E>) -> Option<Incarnation> {
     let meta = cx.meta()?;
-    let first = meta.placement(group.id().0)?.replicas.first()?;
-    Some(Incarnation(first.incarnation))
+    let first = meta.placement(group.id())?.replicas.first()?;
+    Some(first.incarnation)
 }
 
 /// The other live voters of a group that this node leads. Whether one is caught up the transfer itself finds out.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use kahuna_machine::Meta;
-use kahuna_protocol::{Incarnation, NodeId};
+use kahuna_protocol::NodeId;
 
 use super::addresses::{keep_addresses, recall_addresses};
 use super::context::NodeContext;
@@ -15,7 +15,7 @@ pub fn set_told_addresses<E: Env>(cx: &NodeContext<E>) {
     set_members(cx);
     let manifest = cx.manifest();
     let (told, strangers): (Vec<_>, Vec<_>) =
-        cx.config.peers.iter().partition(|peer| manifest.peers.iter().any(|(listed, _)| *listed == peer.node.0));
+        cx.config.peers.iter().partition(|peer| manifest.peers.iter().any(|(listed, _)| *listed == peer.node));
     let told = told.into_iter().map(|peer| (peer.node, None, peer.address.clone())).collect();
     cx.shard.peers().set_addresses(AddressSource::Told, told);
     if cx.is_first_shard() {
@@ -34,20 +34,19 @@ pub fn set_told_addresses<E: Env>(cx: &NodeContext<E>) {
 pub fn set_members<E: Env>(cx: &NodeContext<E>) {
     let manifest = cx.manifest();
     let members = manifest.founding.as_ref().map(|founding| &founding.members);
-    let incarnation_of = |node: u32| {
+    let incarnation_of = |node: NodeId| {
         let member = members.into_iter().flatten().find(|member| member.node == node);
-        member.map(|member| Incarnation(member.incarnation))
+        member.map(|member| member.incarnation)
     };
-    let node = |node: u32, address: &String| (NodeId(node), incarnation_of(node), address.clone());
+    let node = |node: NodeId, address: &String| (node, incarnation_of(node), address.clone());
     let listed = manifest.peers.iter().map(|(number, address)| node(*number, address)).collect();
     cx.shard.peers().set_addresses(AddressSource::Listed, listed);
 }
 
 /// Where the meta group has the other nodes on record.
 pub fn set_recorded<E: Env>(cx: &NodeContext<E>, meta: &Meta) {
-    let known = meta.nodes().filter(|info| info.node != cx.config.node.0);
-    let addresses =
-        known.map(|info| (NodeId(info.node), Some(Incarnation(info.incarnation)), info.peer_address.clone()));
+    let known = meta.nodes().filter(|info| info.node != cx.config.node);
+    let addresses = known.map(|info| (info.node, Some(info.incarnation), info.peer_address.clone()));
     cx.shard.peers().set_addresses(AddressSource::Recorded, addresses.collect());
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kahuna_machine::Meta;
 use kahuna_protocol::meta::{NodeInfo, SetLed, UpsertNode};
-use kahuna_protocol::{GroupId, NodeId, Outcome, Request};
+use kahuna_protocol::{GroupId, Outcome, Request};
 
 use super::found::place_groups;
 use crate::env::Env;
@@ -74,7 +74,7 @@ impl<E: Env> MetaDuties<E> {
             return vec![UpsertNode { info: self.info.clone() }.into()];
         }
         // The map of the meta group names no leaders: who leads is known from the groups themselves.
-        let led_here = |group: u32| self.shard.view().leader_of(GroupId(group)) == Some(NodeId(self.info.node));
+        let led_here = |group: GroupId| self.shard.view().leader_of(group) == Some(self.info.node);
         let unmarked = meta.placements().filter(|placement| !placement.led && led_here(placement.group));
         let marks = unmarked.map(|placement| SetLed { group: placement.group }.into());
         marks.take(MAX_BATCH_COMMANDS as usize).collect()

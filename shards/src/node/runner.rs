@@ -17,7 +17,7 @@ use kahuna_protocol::frame::archive_into;
 use kahuna_protocol::kinds::{KIND_FOUNDING, REPLY};
 use kahuna_protocol::meta::NodeInfo;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, Incarnation, ShardId};
+use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, ShardId};
 
 use super::context::NodeContext;
 use super::drain::drain;
@@ -59,10 +59,10 @@ impl<E: Env> Runner<E> {
             setup;
         let clock = Rc::new(Clock::agreeing(config.limits.max_clock_skew_ms, agreed));
         // From the first handshake on: a node that was wiped must not take this one for a pending one.
-        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| founding.cluster);
         let local = LocalNode {
             node: config.node,
-            incarnation: Incarnation(manifest.incarnation),
+            incarnation: manifest.incarnation,
             boot_id,
             shard: id,
             shards: config.shards,
@@ -73,7 +73,7 @@ impl<E: Env> Runner<E> {
         };
         let peers = Peers::new(local, clock.clone(), config.timing, PeerLimits::for_clients(&config.limits));
         let (lanes, outlet) = Lanes::open(lanes);
-        let incarnation = Incarnation(manifest.incarnation);
+        let incarnation = manifest.incarnation;
         let own_config = Rc::new(NodeConfig::clone(&config));
         let shard = Shard::new(id, incarnation, own_config, clock, peers.clone(), lanes.clone(), admission);
         if manifest.founding.is_some() {
@@ -128,7 +128,7 @@ impl<E: Env> Runner<E> {
     }
 
     fn founded(&self, manifest: Arc<Manifest>) {
-        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| ClusterId(founding.cluster));
+        let cluster = manifest.founding.as_ref().map_or(ClusterId::NONE, |founding| founding.cluster);
         self.cx.set_manifest(manifest.clone());
         // On record before the node has a cluster: from then on a pending node that is not is refused.
         set_members(&self.cx);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::kinds::{KIND_HELLO, LINK_KINDS};
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
 
 use super::dial::split;
 use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
 
 /// Whose link it is: the node, its data directory, its shard.
-type Key = (NodeId, Incarnation, u16);
+type Key = (NodeId, Incarnation, ShardId);
 
 /// The links that others dialled to this shard: one for each of their shards, the latest counts.
 #[derive(Default)]
@@ -175,7 +175,7 @@ impl<E: Env> Peers<E> {
             Entry::Client(request_id) => return self.send_away(stream, request_id).await,
             Entry::Hello(hello) => {
                 let (own, shards) = (self.local.borrow().shard, self.local.borrow().shards);
-                let wished = ShardId(hello.to_shard);
+                let wished = hello.to_shard;
                 if wished != own && wished.0 < shards {
                     return self.pass_on(wished, stream, read);
                 }
@@ -249,16 +249,15 @@ impl<E: Env> Peers<E> {
     }
 
     fn admit_dialler(&self, hello: &PeerHello) -> Result<u8, ErrorReply> {
-        let known = self.remote(NodeId(hello.from.node)).and_then(|remote| remote.on_record());
+        let known = self.remote(hello.from.node).and_then(|remote| remote.on_record());
         hello.judge(&self.local.borrow(), known)
     }
 
     /// A link that is let in, to its end.
     async fn attend(self: Rc<Self>, hello: PeerHello, version: u8, stream: StreamOf<E>, unread: Vec<u8>) {
         let from = &hello.from;
-        let pending = ClusterId(from.cluster).is_none();
-        let (node, incarnation) = (NodeId(from.node), Incarnation(from.incarnation));
-        let identity = PeerIdentity { node, incarnation, boot_id: from.boot_id };
+        let pending = from.cluster.is_none();
+        let identity = PeerIdentity { node: from.node, incarnation: from.incarnation, boot_id: from.boot_id };
         let (read, write) = stream.split();
         let out = self.outgoing();
         out.set_max_payload(from.max_frame_bytes);

@@ -162,11 +162,11 @@ impl<E: Env> Peers<E> {
         if connection.out.is_closed() {
             return Err(DialError::Away("the link was given up while it was dialled".into()));
         }
-        if remote.on_record().is_some_and(|on_record| on_record.0 != from.incarnation) {
+        if remote.on_record().is_some_and(|on_record| on_record != from.incarnation) {
             remote.addresses.borrow_mut().failed(address);
             return Err(DialError::Refused(format!("node {} runs on another data directory", remote.node)));
         }
-        let meant = from.shard == shard.0;
+        let meant = from.shard == shard;
         if meant {
             connection.out.set_max_payload(from.max_frame_bytes.min(self.limits.max_frame_bytes));
         }

@@ -19,7 +19,7 @@ pub const MAX_HANDSHAKE_BYTES: u32 = 64 << 10;
 #[rkyv(derive(Debug))]
 pub struct ListedPeer {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// Where its peers reach it, `host:port`.
     pub address: String,
 }
@@ -29,17 +29,17 @@ pub struct ListedPeer {
 #[rkyv(derive(Debug))]
 pub struct Introduction {
     /// The operator's number.
-    pub node: u32,
+    pub node: NodeId,
     /// The shard at this end.
-    pub shard: u16,
+    pub shard: ShardId,
     /// How many shards the node runs.
     pub shards: u16,
     /// The data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// Random per process.
     pub boot_id: u64,
     /// The cluster; all zero while the node is pending.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// Longest payload of a frame that this end accepts, in bytes.
     pub max_frame_bytes: u32,
     /// Where clients reach the node, `host:port`.
@@ -59,11 +59,11 @@ pub struct PeerHello {
     /// The highest.
     pub max_version: u8,
     /// The shard that is wanted; one that does not exist there stands for any.
-    pub to_shard: u16,
+    pub to_shard: ShardId,
     /// The node that is wanted.
-    pub to_node: u32,
+    pub to_node: NodeId,
     /// The data directory that is wanted; 0 as long as it is not known.
-    pub to_incarnation: u64,
+    pub to_incarnation: Incarnation,
     /// Who dials.
     pub from: Introduction,
 }
@@ -84,12 +84,12 @@ impl Introduction {
         let peer_set =
             local.peer_set.iter().map(|(node, address)| ListedPeer { node: *node, address: address.clone() }).collect();
         Self {
-            node: local.node.0,
-            shard: local.shard.0,
+            node: local.node,
+            shard: local.shard,
             shards: local.shards,
-            incarnation: local.incarnation.0,
+            incarnation: local.incarnation,
             boot_id: local.boot_id,
-            cluster: local.cluster.0,
+            cluster: local.cluster,
             max_frame_bytes,
             client_address: local.client_address.clone(),
             peer_address: local.peer_address.clone(),
@@ -98,7 +98,7 @@ impl Introduction {
     }
 
     fn is_sound(&self) -> bool {
-        self.node != 0 && self.incarnation != 0 && self.shards > 0 && self.shard < self.shards
+        self.node != NodeId(0) && self.incarnation != Incarnation(0) && self.shards > 0 && self.shard.0 < self.shards
     }
 }
 
@@ -108,9 +108,9 @@ impl PeerHello {
         Self {
             min_version: *VERSIONS.start(),
             max_version: *VERSIONS.end(),
-            to_shard: to_shard.0,
-            to_node: to.0,
-            to_incarnation: to_incarnation.map_or(0, |incarnation| incarnation.0),
+            to_shard,
+            to_node: to,
+            to_incarnation: to_incarnation.unwrap_or(Incarnation(0)),
             from,
         }
     }
@@ -159,24 +159,24 @@ impl PeerHello {
                 local.node, self.to_node
             ));
         }
-        if from.node == local.node.0 {
+        if from.node == local.node {
             return refuse(format!(
                 "two nodes have the number {}: the one at {} and the one at {}; give one of them another --node-id",
                 local.node, from.peer_address, local.peer_address
             ));
         }
-        if self.to_node != local.node.0 {
+        if self.to_node != local.node {
             return refuse(format!(
                 "node {} wanted node {} and reached node {} ({}); correct the address in --peers",
                 from.node, self.to_node, local.node, local.peer_address
             ));
         }
         check_cluster(local, from)?;
-        if self.to_incarnation != 0 && self.to_incarnation != local.incarnation.0 {
+        if self.to_incarnation != Incarnation(0) && self.to_incarnation != local.incarnation {
             return refuse(format!(
                 "node {} wanted node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
                  data directory",
-                from.node, local.node, self.to_incarnation, local.incarnation.0
+                from.node, local.node, self.to_incarnation, local.incarnation
             ));
         }
         check_known(from, known)?;
@@ -214,7 +214,7 @@ impl PeerWelcome {
             let text = format!("node {wanted} answers with version {}, which is not spoken here", self.version);
             return Err(ErrorReply::new(ErrorCode::BadVersion, text));
         }
-        if !from.is_sound() || from.node != wanted.0 {
+        if !from.is_sound() || from.node != wanted {
             let text = format!("wanted node {wanted} and reached node {} ({})", from.node, from.peer_address);
             return Err(ErrorReply::new(ErrorCode::BadRequest, text));
         }
@@ -226,7 +226,7 @@ impl PeerWelcome {
 /// Two clusters differ only when both are known: a pending node has none yet. It is let in to ask for the founding, which tells
 /// it whether it is a member, and for nothing else before its pulse names the cluster.
 fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorReply> {
-    let cluster = ClusterId(from.cluster);
+    let cluster = from.cluster;
     if cluster.is_none() || local.cluster.is_none() || cluster == local.cluster {
         return Ok(());
     }
@@ -238,14 +238,14 @@ fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorRepl
 }
 
 fn check_known(from: &Introduction, known: Option<Incarnation>) -> Result<(), ErrorReply> {
-    match known.filter(|known| known.0 != from.incarnation) {
+    match known.filter(|known| *known != from.incarnation) {
         None => Ok(()),
         Some(known) => Err(ErrorReply::new(
             ErrorCode::BadRequest,
             format!(
                 "the cluster knows node {} with the data directory {:016x}, and it runs on {:016x}; start it with its old \
                  data directory",
-                from.node, known.0, from.incarnation
+                from.node, known, from.incarnation
             ),
         )),
     }

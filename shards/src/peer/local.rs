@@ -23,7 +23,7 @@ pub struct LocalNode {
     /// The cluster, or [`ClusterId::NONE`] while the node is pending.
     pub cluster: ClusterId,
     /// The nodes of the first cluster as this node was told, in order: (id, peer address).
-    pub peer_set: Vec<(u32, String)>,
+    pub peer_set: Vec<(NodeId, String)>,
 }
 
 /// What a link holds at most.

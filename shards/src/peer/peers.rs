@@ -357,14 +357,14 @@ impl<E: Env> Peers<E> {
             boot_id: local.boot_id,
             wall_ns: E::wall_clock().0,
             agreed_ns: self.clock.agreed().map_or(0, |agreed| agreed.0),
-            cluster: local.cluster.0,
+            cluster: local.cluster,
             progress: progress.iter().map(|counter| counter.load(Ordering::Relaxed)).collect(),
         }
     }
 
     /// A heartbeat of `remote` came, or an answer to one. False when it shows that the node belongs elsewhere.
     pub(super) fn on_pulse(&self, remote: &Remote, pulse: &Pulse) -> bool {
-        let (own, theirs) = (self.local.borrow().cluster, ClusterId(pulse.cluster));
+        let (own, theirs) = (self.local.borrow().cluster, pulse.cluster);
         if !own.is_none() && !theirs.is_none() && own != theirs {
             return false;
         }
@@ -399,7 +399,7 @@ impl<E: Env> Peers<E> {
     /// Counts a message of the node `from` that was refused because it makes no sense, and says so.
     pub(crate) fn refused(&self, from: Incarnation, text: &str) {
         self.refused.set(self.refused.get() + 1);
-        let node = self.node_of(from).map_or_else(|| format!("{:016x}", from.0), |node| node.to_string());
+        let node = self.node_of(from).map_or_else(|| format!("{from:016x}"), |node| node.to_string());
         self.say(&format!("node {node}: {text} (refused so far: {})", self.refused.get()));
     }
 

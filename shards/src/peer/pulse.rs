@@ -2,7 +2,7 @@
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
 pub use kahuna_protocol::kinds::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY};
-use kahuna_protocol::{ErrorReply, FrameError};
+use kahuna_protocol::{ClusterId, ErrorReply, FrameError};
 use rkyv::{Archive, Archived, Deserialize, Serialize};
 
 /// The body of both heartbeat frames.
@@ -16,7 +16,7 @@ pub struct Pulse {
     /// The clock that the sender goes by, the same way; 0 before it knows which.
     pub agreed_ns: u64,
     /// The cluster; all zero while the node is pending.
-    pub cluster: [u8; 16],
+    pub cluster: ClusterId,
     /// One counter per shard, which rises as long as the shard runs.
     pub progress: Vec<u64>,
 }

@@ -168,9 +168,9 @@ impl Remote {
     pub(super) fn learn(&self, from: &Introduction, current: u64, now: Duration) {
         let view = PeerView {
             node: self.node,
-            incarnation: Incarnation(from.incarnation),
+            incarnation: from.incarnation,
             boot_id: from.boot_id,
-            cluster: ClusterId(from.cluster),
+            cluster: from.cluster,
             peer_set: from.peer_set.iter().map(|peer| (peer.node, peer.address.clone())).collect(),
             client_address: from.client_address.clone(),
             peer_address: from.peer_address.clone(),
@@ -180,7 +180,7 @@ impl Remote {
         };
         self.heard(now);
         // Of a node that nobody has on record anybody could say where it is: two that bear its number, for one.
-        let on_record = self.on_record.get() == Some(Incarnation(from.incarnation));
+        let on_record = self.on_record.get() == Some(from.incarnation);
         if on_record && self.addresses.borrow_mut().put(AddressSource::Introduced, &from.peer_address) {
             self.links.borrow().values().for_each(|link| link.retry_now());
         }

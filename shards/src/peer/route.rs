@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{GroupId, Incarnation, ShardId};
+use kahuna_protocol::{Incarnation, ShardId};
 
 use super::call::Answer;
 use super::handshake::Introduction;
@@ -39,7 +39,7 @@ impl<E: Env> Peers<E> {
         match self.by_incarnation(to) {
             Some(remote) => self.call_remote(&remote, prelude, kind, flags, timeout, payload),
             None => Calling::failed(CallError::NotSent(
-                format!("no node is known with the data directory {:016x}", to.0).into(),
+                format!("no node is known with the data directory {to:016x}").into(),
             )),
         }
     }
@@ -73,7 +73,7 @@ impl<E: Env> Peers<E> {
         if self.calls.len() >= MAX_CALLS {
             return Err(CallError::Busy);
         }
-        let group = GroupId(prelude.group);
+        let group = prelude.group;
         let Some(shard) = remote.shard_of(group) else {
             return self.queue_in_lobby(remote, prelude, kind, flags, payload);
         };
@@ -139,7 +139,7 @@ impl<E: Env> Peers<E> {
         encode_limited(&mut frame, kind, flags, id, self.clock.stamp(), prelude, max_payload, payload)
             .map_err(too_long)?;
         share.set(share.bytes() + frame.capacity());
-        calls.push((id, GroupId(prelude.group), frame));
+        calls.push((id, prelude.group, frame));
         Ok((id, self.calls.begin(id, remote.lobby_serial, prelude)))
     }
 

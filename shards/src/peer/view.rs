@@ -16,7 +16,7 @@ pub struct PeerView {
     /// Its cluster; [`ClusterId::NONE`] while it is pending.
     pub cluster: ClusterId,
     /// The nodes of the first cluster as it was told: (id, peer address).
-    pub peer_set: Vec<(u32, String)>,
+    pub peer_set: Vec<(NodeId, String)>,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
     /// Where peers reach it, `host:port`.

@@ -194,7 +194,7 @@ impl<E: Env> Watcher<E> {
         let round_trip = now - asked_at;
         let read_at = asked_at + round_trip / 2;
         // A node that does not belong to the cluster yet gave nobody a lease.
-        let is_member = pulse.cluster == self.peers.local().cluster.0;
+        let is_member = pulse.cluster == self.peers.local().cluster;
         self.remote.set_offset(Offset {
             node: self.remote.node,
             minus_boot: minus_boot(UnixNanos(pulse.wall_ns), read_at),

@@ -222,7 +222,7 @@ impl<E: Env> AppliedState<E> {
     /// Any but `NoRoom`.
     pub async fn install(&self, meta: &SnapshotMeta, source: Source<E>) -> Result<(), SnapshotFault> {
         let Some(last) = meta.last_log_id else { return Ok(()) };
-        let header = &Header { group: self.group.0, last, membership: meta.last_membership.clone() };
+        let header = &Header { group: self.group, last, membership: meta.last_membership.clone() };
         let dir = self.snapshots.dir();
         match source {
             Source::Nothing => {}
@@ -242,7 +242,7 @@ impl<E: Env> AppliedState<E> {
     pub fn freeze(&self) -> Builder<E> {
         let view = self.last.get().map(|last| {
             self.since_snapshot.set(Backlog::default());
-            let header = Header { group: self.group.0, last, membership: self.membership() };
+            let header = Header { group: self.group, last, membership: self.membership() };
             (header, self.machine.borrow().freeze())
         });
         Builder::new(self.snapshots.clone(), view)

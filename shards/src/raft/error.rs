@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kahuna_protocol::Incarnation;
+use kahuna_protocol::{GroupId, Incarnation};
 
 use super::encoding::Malformed;
 use super::snapshot::SnapshotFault;
@@ -15,7 +15,7 @@ pub enum OpenError {
     #[error("group {group}: the log holds what is {source}: it was written by another version, or is damaged")]
     Log {
         /// The group.
-        group: u32,
+        group: GroupId,
         /// What is wrong.
         source: Malformed,
     },
@@ -23,7 +23,7 @@ pub enum OpenError {
     #[error("group {group}: snapshot {source}")]
     Snapshot {
         /// The group.
-        group: u32,
+        group: GroupId,
         /// What is wrong.
         source: SnapshotFault,
     },
@@ -32,7 +32,7 @@ pub enum OpenError {
     #[error("group {group}: its snapshot is lost: {source}; what is left of it, if anything, is kept as {}", kept.display())]
     SnapshotLost {
         /// The group.
-        group: u32,
+        group: GroupId,
         /// What is wrong with the file.
         source: SnapshotFault,
         /// Where the file is kept, if there was one.
@@ -42,7 +42,7 @@ pub enum OpenError {
     #[error("group {group}: {why}")]
     Raft {
         /// The group.
-        group: u32,
+        group: GroupId,
         /// As openraft says it.
         why: String,
     },

@@ -50,7 +50,7 @@ pub struct ReplicaLinks<E: Env> {
 impl<E: Env> ReplicaLinks<E> {
     /// The link to one replica.
     pub fn link(&self, to: u64, member: &Member) -> ReplicaLink<E> {
-        let prelude = PeerPrelude { group: self.group.0, from: self.from.0, to };
+        let prelude = PeerPrelude { group: self.group, from: self.from, to: ReplicaId(to) };
         ReplicaLink {
             peers: self.peers.clone(),
             prelude,
@@ -122,7 +122,7 @@ impl<E: Env> ReplicaLink<E> {
 
     /// The number of the replica at the other end.
     pub fn to(&self) -> u64 {
-        self.prelude.to
+        self.prelude.to.0
     }
 
     /// What the lease allows for, see [`Timing::lease_margin`].
@@ -148,7 +148,7 @@ impl<E: Env> ReplicaLink<E> {
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
         let answer = self.answer(answer, RPCTypes::AppendEntries, self.patience(), APPEND, |body| appended::<E>(body));
         let (response, disk_full) = answer?;
-        let follower = self.prelude.to;
+        let follower = self.prelude.to.0;
         let checked = match response {
             AppendEntriesResponse::Success => {
                 self.acknowledge(vote, last, committed);
@@ -174,7 +174,7 @@ impl<E: Env> ReplicaLink<E> {
     /// Takes down that the other replica acknowledged, to the leader of `vote`, everything up to `last`, and was told of the
     /// commit `committed`.
     pub fn acknowledge(&self, vote: Vote, last: Option<LogId>, committed: Option<LogId>) {
-        self.acknowledged.note(self.prelude.to, vote, last, committed, E::boot_clock());
+        self.acknowledged.note(self.prelude.to.0, vote, last, committed, E::boot_clock());
     }
 
     /// Whether this replica's log has this entry.
@@ -213,7 +213,7 @@ impl<E: Env> ReplicaLink<E> {
                 Err(NetworkError::from_string(error.to_string()).into())
             }
             Err(CallError::TimedOut) => {
-                Err(Timeout { action, id: self.prelude.from, target: self.prelude.to, timeout: limit }.into())
+                Err(Timeout { action, id: self.prelude.from.0, target: self.prelude.to.0, timeout: limit }.into())
             }
         }
     }

@@ -55,9 +55,9 @@ pub enum Step {
 
 /// What `membership` misses of `replacement`; `caught_up` says whether the new replica has most of the leader's log.
 pub fn next_step(membership: &Membership, replacement: &Replacement, caught_up: bool) -> Step {
-    let new = replacement.replica;
-    let is_lost = |id: &u64| replacement.lost.contains(id);
-    let here = |member: &Member| member.incarnation.0 == replacement.incarnation;
+    let new = replacement.replica.0;
+    let is_lost = |id: &u64| replacement.lost.contains(&ReplicaId(*id));
+    let here = |member: &Member| member.incarnation == replacement.incarnation;
     let configurations = membership.get_joint_config();
     let Some(goal) = configurations.last() else { return Step::OutOfDate };
     let foreign = membership.get_node(&new).is_some_and(|member| !here(member));
@@ -106,7 +106,7 @@ impl<E: Env> Replica<E> {
         if !self.leader().leading {
             return Step::OutOfDate;
         }
-        let mut step = next_step(stored.membership(), replacement, self.is_caught_up(replacement.replica));
+        let mut step = next_step(stored.membership(), replacement, self.is_caught_up(replacement.replica.0));
         if step == Step::Done && stored.log_id() != committed.log_id() {
             step = Step::Wait;
         }
@@ -114,8 +114,8 @@ impl<E: Env> Replica<E> {
             Step::OutOfDate | Step::Wait | Step::Done => return step,
             Step::TakeOut(ids) => ChangeMembers::RemoveNodes(ids.clone()),
             Step::AddLearner => {
-                let member = Member { incarnation: Incarnation(replacement.incarnation) };
-                ChangeMembers::AddNodes([(replacement.replica, member)].into())
+                let member = Member { incarnation: replacement.incarnation };
+                ChangeMembers::AddNodes([(replacement.replica.0, member)].into())
             }
             Step::Promote(voters) => ChangeMembers::ReplaceAllVoters(voters.clone()),
         };
@@ -139,6 +139,8 @@ impl<E: Env> Replica<E> {
 
 #[cfg(test)]
 mod tests {
+    use kahuna_protocol::{GroupId, NodeId};
+
     use super::*;
 
     /// Configurations, learners, the replacement, whether its replica caught up, and what is missing then.
@@ -155,8 +157,9 @@ mod tests {
     }
 
     fn replacement(replica: u64, lost: &[u64]) -> Replacement {
-        let (group, node, loss) = (7, 3, 1);
-        Replacement { group, node, incarnation: 3, loss, replica, finished: false, lost: lost.to_vec() }
+        let (group, node, loss) = (GroupId(7), NodeId(3), 1);
+        let (replica, lost) = (ReplicaId(replica), lost.iter().copied().map(ReplicaId).collect());
+        Replacement { group, node, incarnation: Incarnation(3), loss, replica, finished: false, lost }
     }
 
     #[test]

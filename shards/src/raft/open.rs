@@ -71,8 +71,8 @@ impl<E: Env> Replica<E> {
         empty: Machine,
         recovered: GroupLog,
     ) -> Result<Rc<Self>, OpenError> {
-        let log_error = |source| OpenError::Log { group: group.0, source };
-        let snapshot_error = |source| OpenError::Snapshot { group: group.0, source };
+        let log_error = |source| OpenError::Log { group, source };
+        let snapshot_error = |source| OpenError::Snapshot { group, source };
         let dir = cx.snapshot_dir.clone();
         let pointer = recovered.snapshot.as_ref().map(|bytes| Pointer::read(bytes)).transpose().map_err(log_error)?;
         let log = LogStore::<E>::new(group, cx.log, recovered).map_err(log_error)?;
@@ -87,30 +87,28 @@ impl<E: Env> Replica<E> {
             snapshot_log_bytes: cx.snapshot_log_bytes,
         };
         let applied = AppliedState::open(applied, empty, pointer).await.map_err(|source| match pointer {
-            Some(pointer) if source.is_loss() => OpenError::SnapshotLost {
-                group: group.0,
-                source,
-                kept: damaged_name(&dir.join(file_name(&pointer.last))),
-            },
+            Some(pointer) if source.is_loss() => {
+                OpenError::SnapshotLost { group, source, kept: damaged_name(&dir.join(file_name(&pointer.last))) }
+            }
             _ => snapshot_error(source),
         })?;
         let purged = log.with_entries(|entries| entries.purged());
         if purged > applied.last() {
             let why = format!("the log begins behind {purged:?}, the snapshot ends with {:?}", applied.last());
-            return Err(OpenError::Raft { group: group.0, why });
+            return Err(OpenError::Raft { group, why });
         }
         let membership = log.last_membership().unwrap_or_else(|| applied.membership());
         if let Some(member) = membership.get_node(&id.0)
             && member.incarnation != cx.incarnation
         {
-            let why = format!("replica {id} lives in another data directory: {:016x}", member.incarnation.0);
-            return Err(OpenError::Raft { group: group.0, why });
+            let why = format!("replica {id} lives in another data directory: {:016x}", member.incarnation);
+            return Err(OpenError::Raft { group, why });
         }
         // Nothing that this replica forgot can harm if it never voted, or nobody else votes.
         let exempt = log.is_pristine() || membership.voter_ids().eq([id.0]);
         let gate = BootGate::new(if exempt { Duration::ZERO } else { cx.boot_deadline });
         let config = config(group, &cx.timing).validate();
-        let config = config.map_err(|error| OpenError::Raft { group: group.0, why: error.to_string() })?;
+        let config = config.map_err(|error| OpenError::Raft { group, why: error.to_string() })?;
         let full_disks = Rc::<FullDisks>::default();
         let acknowledged = Rc::<Acknowledged>::default();
         let restless = Restless::new(cx.heartbeats.clone());
@@ -126,7 +124,7 @@ impl<E: Env> Replica<E> {
         };
         let machine = StateMachine(applied.clone());
         let raft = Raft::<E>::new(id.0, Arc::new(config), NetworkFactory(links()), log.clone(), machine).await;
-        let raft = raft.map_err(|fatal| OpenError::Raft { group: group.0, why: fatal.to_string() })?;
+        let raft = raft.map_err(|fatal| OpenError::Raft { group, why: fatal.to_string() })?;
         let compaction = Rc::new(Compaction::new(applied.clone(), log.clone(), cx.snapshot_log_bytes));
         E::spawn(compaction.clone().run(raft.clone()));
         let (links, server) = (links(), raft.server_metrics());

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use kahuna_machine::{Effects, Interest, Machine};
 use kahuna_protocol::meta::ReplicaStatus;
-use kahuna_protocol::{ErrorReply, GroupId, Incarnation, ReplicaId};
+use kahuna_protocol::{ErrorReply, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_wal::Space;
 use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use openraft::rt::WatchReceiver as _;
@@ -164,11 +164,11 @@ impl<E: Env> Replica<E> {
         let (last_index, first_index) =
             self.log.with_entries(|entries| (entries.last().map_or(0, |last| last.index), entries.first_index()));
         ReplicaStatus {
-            group: self.group.0,
-            replica: self.id.0,
-            shard: 0,
+            group: self.group,
+            replica: self.id,
+            shard: ShardId(0),
             term: leader.term,
-            leader: node.map_or(0, |node| node.0),
+            leader: node.unwrap_or(NodeId(0)),
             last_index,
             applied_index: self.applied_index(),
             snapshot_index: self.applied.snapshots().newest().map_or(0, |file| file.header.last.index),

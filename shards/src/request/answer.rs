@@ -128,6 +128,7 @@ pub(crate) fn full() -> ErrorReply {
 mod tests {
     use kahuna_protocol::RangeMap;
     use kahuna_protocol::meta::DiskSpace;
+    use kahuna_protocol::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 
     use super::*;
 
@@ -138,18 +139,18 @@ mod tests {
     #[test]
     fn what_can_be_long_is_known_before_it_is_encoded() {
         let node = |text: &str| NodeInfo {
-            node: 1,
-            incarnation: 2,
+            node: NodeId(1),
+            incarnation: Incarnation(2),
             client_address: text.to_owned(),
             peer_address: "a.host.with.a.long.name:2071".to_owned(),
             shards: 3,
         };
         let replica = ReplicaStatus {
-            group: 1,
-            replica: 2,
-            shard: 0,
+            group: GroupId(1),
+            replica: ReplicaId(2),
+            shard: ShardId(0),
             term: 3,
-            leader: 1,
+            leader: NodeId(1),
             last_index: 4,
             applied_index: 5,
             snapshot_index: 6,
@@ -157,9 +158,9 @@ mod tests {
             records: 8,
         };
         let status = Status {
-            node: 1,
-            cluster: [1; 16],
-            incarnation: 2,
+            node: NodeId(1),
+            cluster: ClusterId([1; 16]),
+            incarnation: Incarnation(2),
             version: "0.1.0-with-a-suffix".to_owned(),
             uptime_ms: 3,
             shards: 4,
@@ -167,7 +168,7 @@ mod tests {
             log_bytes: 6,
             disk: DiskSpace::Plenty,
             connections: 7,
-            peers_alive: vec![2, 3],
+            peers_alive: vec![NodeId(2), NodeId(3)],
             waiting: "for nothing in particular".to_owned(),
             replicas: vec![replica; 20],
         };

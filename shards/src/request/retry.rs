@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{self as protocol, Earlier, ErrorCode, ErrorReply, Outcome};
+use kahuna_protocol::{self as protocol, Earlier, ErrorCode, ErrorReply, Outcome, SessionId};
 
 use super::answer::Answer;
 use super::call::Call;
@@ -38,7 +38,7 @@ pub fn pause(attempts: u32) -> Duration {
 
 /// Whether another attempt cannot apply it twice: reads change nothing, and a session's writes are deduplicated.
 pub fn may_repeat(call: &Call) -> bool {
-    call.class == Class::Read || call.prelude.session != 0
+    call.class == Class::Read || call.prelude.session != SessionId(0)
 }
 
 /// The fate of an attempt that another node refused.
@@ -95,7 +95,7 @@ mod tests {
             kind: 0x0103,
             class,
             grows: false,
-            prelude: RequestPrelude { session, ..RequestPrelude::default() },
+            prelude: RequestPrelude { session: SessionId(session), ..RequestPrelude::default() },
             body: Bytes::new(),
             deadline: Duration::from_secs(9),
             forwarded: false,

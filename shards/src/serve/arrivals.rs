@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use kahuna_protocol::ClusterId;
 use kahuna_protocol::meta::Map;
 
 use super::handshake::adopt_client;
@@ -93,7 +92,7 @@ impl<E: Env> Shard<E> {
         match news {
             LifeNews::Founded(manifest) => {
                 if let Some(founding) = &manifest.founding {
-                    self.view().join(ClusterId(founding.cluster));
+                    self.view().join(founding.cluster);
                 }
             }
             LifeNews::Stop => self.drain(),

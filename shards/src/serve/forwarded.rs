@@ -56,12 +56,12 @@ impl<E: Env> Shard<E> {
                 let meta = self.group(GroupId::META);
                 let machine = meta.as_ref().map(|group| group.replica().machine().borrow());
                 let meta = machine.as_ref().map(|machine| machine.meta());
-                system_requests::check(from, GroupId(peer.group), &prelude, &request, meta)?;
+                system_requests::check(from, peer.group, &prelude, &request, meta)?;
             }
             Class::Node => return Err(ErrorReply::new(ErrorCode::BadRequest, "each node answers this itself")),
         }
         Ok(Call {
-            group: GroupId(peer.group),
+            group: peer.group,
             kind: header.kind,
             class,
             grows: request.grows(),

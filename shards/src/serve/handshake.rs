@@ -9,7 +9,7 @@ use kahuna_protocol::frame::{FLAG_REPLY, FrameError, VERSIONS, access, archive_i
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedHello, Hello, KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, FrameReader, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameReader};
 
 use super::connection::{discard, frame_error, serve_connection};
 use super::listener::OpenConnection;
@@ -56,8 +56,8 @@ pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: Client
         return refuse::<E>(&shard, stream, request_id, &[], error).await;
     }
     let unread = Bytes::copy_from_slice(reader.unread());
-    let wish = ShardId(hello.shard);
-    if hello.shard == ANY_SHARD || wish == shard.id() || wish.0 >= shard.shards() {
+    let wish = hello.shard;
+    if wish == ANY_SHARD || wish == shard.id() || wish.0 >= shard.shards() {
         return welcome(shard, stream, request_id, unread, open).await;
     }
     // A descriptor that cannot be duplicated closes the connection: the client connects again.
@@ -77,7 +77,7 @@ pub(super) fn adopt_client<E: Env>(
     unread: Bytes,
     admitted: Admitted,
 ) {
-    debug_assert_eq!(hello.shard, shard.id().0, "handed to the shard it wished for");
+    debug_assert_eq!(hello.shard, shard.id(), "handed to the shard it wished for");
     if shard.connections() >= SHARD_CONNECTIONS {
         return;
     }
@@ -123,7 +123,7 @@ fn check<E: Env>(shard: &Shard<E>, hello: &Hello) -> Result<(), ErrorReply> {
         );
         return Err(ErrorReply::new(ErrorCode::BadVersion, text));
     }
-    let (wanted, here) = (ClusterId(hello.cluster), shard.view().id());
+    let (wanted, here) = (hello.cluster, shard.view().id());
     if !wanted.is_none() && !here.is_none() && wanted != here {
         let text = format!("this node is of cluster {here}, the client asks for {wanted}: check the address");
         return Err(ErrorReply::new(ErrorCode::WrongCluster, text));
@@ -160,9 +160,9 @@ async fn welcome<E: Env>(
 fn welcome_of<E: Env>(shard: &Shard<E>) -> Welcome {
     Welcome {
         version: *VERSIONS.end(),
-        node: shard.config().node.0,
-        shard: shard.id().0,
-        cluster: shard.view().id().0,
+        node: shard.config().node,
+        shard: shard.id(),
+        cluster: shard.view().id(),
         limits: shard.config().limits.clone(),
         map: shard.view().current_map(),
     }

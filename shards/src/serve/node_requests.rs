@@ -61,9 +61,9 @@ impl<E: Env> Shard<E> {
         all.peers_alive.sort_unstable();
         all.peers_alive.dedup();
         Status {
-            node: self.config().node.0,
-            cluster: self.view().id().0,
-            incarnation: self.incarnation().0,
+            node: self.config().node,
+            cluster: self.view().id(),
+            incarnation: self.incarnation(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(E::boot_clock().saturating_sub(self.started())),
             shards: self.shards(),
@@ -71,7 +71,7 @@ impl<E: Env> Shard<E> {
             log_bytes: all.log_bytes,
             disk: all.disk,
             connections: all.connections,
-            peers_alive: all.peers_alive.iter().map(|node| node.0).collect(),
+            peers_alive: all.peers_alive,
             waiting: all.waiting,
             replicas: all.replicas,
         }

@@ -9,9 +9,10 @@
 //! What must hold whoever leads is checked by the state machine as well; this is the door's part.
 
 use kahuna_machine::Meta;
+use kahuna_protocol::frame::to_owned;
 use kahuna_protocol::meta::Placement;
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, RequestPrelude, RequestRef};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation, NodeId, RequestPrelude, RequestRef, SessionId};
 
 use crate::peer::PeerIdentity;
 use crate::request::for_itself;
@@ -35,11 +36,11 @@ pub(super) fn check(
     if group != GroupId::META {
         return refuse(format!("group {group} does not take the meta group's commands"));
     }
-    if prelude.session != 0 {
+    if prelude.session != SessionId(0) {
         return refuse("a command of the system belongs to no session".to_owned());
     }
-    let own = |node: u32, incarnation: u64| {
-        if (node, incarnation) == (from.node.0, from.incarnation.0) {
+    let own = |node: NodeId, incarnation: Incarnation| {
+        if (node, incarnation) == (from.node, from.incarnation) {
             return Ok(());
         }
         refuse(format!(
@@ -47,20 +48,17 @@ pub(super) fn check(
         ))
     };
     let asked = match request {
-        RequestRef::UpsertNode(body) => return own(body.info.node.to_native(), body.info.incarnation.to_native()),
-        RequestRef::ReplaceReplica(body) => return own(body.node.to_native(), body.incarnation.to_native()),
-        RequestRef::SetLed(body) => body.group.to_native(),
-        RequestRef::FinishReplacement(body) => body.group.to_native(),
+        RequestRef::UpsertNode(body) => return own(to_owned(&body.info.node), to_owned(&body.info.incarnation)),
+        RequestRef::ReplaceReplica(body) => return own(to_owned(&body.node), to_owned(&body.incarnation)),
+        RequestRef::SetLed(body) => to_owned(&body.group),
+        RequestRef::FinishReplacement(body) => to_owned(&body.group),
         _ => return refuse("this is no command of the system".to_owned()),
     };
     let Some(meta) = meta.filter(|meta| meta.is_placed()) else {
         return Err(ErrorReply::new(ErrorCode::NotReady, "where the groups are is not known here yet"));
     };
     let here = |placement: &&Placement| {
-        placement
-            .replicas
-            .iter()
-            .any(|replica| (replica.node, replica.incarnation) == (from.node.0, from.incarnation.0))
+        placement.replicas.iter().any(|replica| (replica.node, replica.incarnation) == (from.node, from.incarnation))
     };
     match meta.placement(asked).filter(here) {
         Some(_) => Ok(()),
@@ -73,17 +71,21 @@ mod tests {
     use kahuna_protocol::meta::{
         FinishReplacement, NodeInfo, PlaceGroups, ReplaceReplica, Replica, SetLed, Settings, Tick, UpsertNode,
     };
-    use kahuna_protocol::{Incarnation, NodeId, RangeMap, Request};
+    use kahuna_protocol::{RangeMap, ReplicaId, Request};
 
     use super::*;
 
     const FROM: PeerIdentity = PeerIdentity { node: NodeId(2), incarnation: Incarnation(102), boot_id: 1 };
 
     fn groups() -> PlaceGroups {
-        let replica = |node: u32, id: u64| Replica { replica: id, node, incarnation: 100 + u64::from(node) };
+        let replica = |node: u32, id: u64| Replica {
+            replica: ReplicaId(id),
+            node: NodeId(node),
+            incarnation: Incarnation(100 + u64::from(node)),
+        };
         let placements = vec![
-            Placement { group: 1, replicas: vec![replica(1, 4), replica(2, 5)], led: false },
-            Placement { group: 2, replicas: vec![replica(1, 6), replica(3, 7)], led: false },
+            Placement { group: GroupId(1), replicas: vec![replica(1, 4), replica(2, 5)], led: false },
+            Placement { group: GroupId(2), replicas: vec![replica(1, 6), replica(3, 7)], led: false },
         ];
         PlaceGroups { settings: Settings::default(), map: RangeMap::even(2), placements }
     }
@@ -98,7 +100,7 @@ mod tests {
         request.encode_body(&mut body);
         let body = bytes::Bytes::from(body);
         let request = RequestRef::access(request.kind(), &body).expect("sound");
-        let prelude = RequestPrelude { session, ..RequestPrelude::default() };
+        let prelude = RequestPrelude { session: SessionId(session), ..RequestPrelude::default() };
         check(FROM, group, &prelude, &request, Some(&meta)).map_err(|error| error.code())
     }
 
@@ -108,7 +110,13 @@ mod tests {
 
     fn info(node: u32, incarnation: u64) -> UpsertNode {
         let address = "127.0.0.1:1".to_owned();
-        let info = NodeInfo { node, incarnation, client_address: address.clone(), peer_address: address, shards: 1 };
+        let info = NodeInfo {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+            client_address: address.clone(),
+            peer_address: address,
+            shards: 1,
+        };
         UpsertNode { info }
     }
 
@@ -120,14 +128,19 @@ mod tests {
         assert_eq!(asked(groups()), REFUSED);
         assert_eq!(asked(info(2, 102)), Ok(()));
         assert_eq!((asked(info(3, 103)), asked(info(2, 103)), asked(info(9, 102))), (REFUSED, REFUSED, REFUSED));
-        let replace = |node, incarnation| ReplaceReplica { group: 1, node, incarnation, loss: 1 };
+        let replace = |node, incarnation| ReplaceReplica {
+            group: GroupId(1),
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+            loss: 1,
+        };
         assert_eq!((asked(replace(2, 102)), asked(replace(1, 101))), (Ok(()), REFUSED));
-        assert_eq!((asked(SetLed { group: 1 }), asked(SetLed { group: 2 })), (Ok(()), REFUSED));
-        assert_eq!(asked(SetLed { group: 77 }), REFUSED);
-        let finish = |group| FinishReplacement { group, replica: 9 };
+        assert_eq!((asked(SetLed { group: GroupId(1) }), asked(SetLed { group: GroupId(2) })), (Ok(()), REFUSED));
+        assert_eq!(asked(SetLed { group: GroupId(77) }), REFUSED);
+        let finish = |group| FinishReplacement { group: GroupId(group), replica: ReplicaId(9) };
         assert_eq!((asked(finish(1)), asked(finish(2))), (Ok(()), REFUSED));
         assert_eq!(asked_in(GroupId(1), 0, info(2, 102), true), REFUSED, "a data group has no nodes");
         assert_eq!(asked_in(GroupId::META, 5, info(2, 102), true), REFUSED, "a session's answers are kept");
-        assert_eq!(asked_in(GroupId::META, 0, SetLed { group: 1 }, false), Err(ErrorCode::NotReady));
+        assert_eq!(asked_in(GroupId::META, 0, SetLed { group: GroupId(1) }, false), Err(ErrorCode::NotReady));
     }
 }

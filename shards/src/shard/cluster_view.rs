@@ -58,21 +58,21 @@ impl ClusterView {
 
     /// The group that owns a position.
     pub fn group_at(&self, position: &Position) -> Option<GroupId> {
-        self.map.borrow().ranges.find(position).map(|range| GroupId(range.partition))
+        self.map.borrow().ranges.find(position).map(|range| range.partition)
     }
 
     /// The range map with the leaders that are known here, and the nodes.
     pub fn current_map(&self) -> Map {
         let mut map = Map::clone(&self.map.borrow());
         for range in &mut map.ranges.ranges {
-            range.leader = self.leader_of(GroupId(range.partition)).map_or(range.leader, |node| node.0);
+            range.leader = self.leader_of(range.partition).unwrap_or(range.leader);
         }
         map
     }
 
     /// The data directory of a node, by the meta group.
     pub fn incarnation_of(&self, node: NodeId) -> Option<Incarnation> {
-        self.info_of(node).map(|info| Incarnation(info.incarnation))
+        self.info_of(node).map(|info| info.incarnation)
     }
 
     /// Where peers reach a node, by the meta group, `host:port`.
@@ -81,7 +81,7 @@ impl ClusterView {
     }
 
     fn info_of(&self, node: NodeId) -> Option<NodeInfo> {
-        self.map.borrow().nodes.iter().find(|info| info.node == node.0).cloned()
+        self.map.borrow().nodes.iter().find(|info| info.node == node).cloned()
     }
 
     /// The node that leads `group`, as far as this node knows.
@@ -126,12 +126,12 @@ mod tests {
         view.set_map(Map { ranges: RangeMap::even(2), nodes: Vec::new() });
         assert!(view.has_map());
         let leaders = || view.current_map().ranges.ranges.iter().map(|range| range.leader).collect::<Vec<_>>();
-        assert_eq!(leaders(), [0, 0]);
+        assert_eq!(leaders(), [NodeId(0), NodeId(0)]);
         view.set_leader(GroupId(1), NodeId(3));
         view.set_leader(GroupId(2), NodeId(2));
-        assert_eq!(leaders(), [3, 2]);
+        assert_eq!(leaders(), [NodeId(3), NodeId(2)]);
         view.set_leader(GroupId(1), NodeId(0));
-        assert_eq!((view.leader_of(GroupId(1)), leaders()), (None, vec![0, 2]));
+        assert_eq!((view.leader_of(GroupId(1)), leaders()), (None, vec![NodeId(0), NodeId(2)]));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What keeps a shard from serving, for a person.
 
 use kahuna_machine::Meta;
-use kahuna_protocol::GroupId;
 use kahuna_protocol::meta::Placement;
 
 use super::shard::Shard;
@@ -39,8 +38,8 @@ impl<E: Env> Shard<E> {
     /// Takes note of how many groups have their place on this shard.
     pub(crate) fn count_placed(&self, meta: &Meta) {
         let here = |placement: &&Placement| {
-            GroupId(placement.group).shard(self.shards()) == self.id()
-                && placement.replicas.iter().any(|replica| replica.incarnation == self.incarnation().0)
+            placement.group.shard(self.shards()) == self.id()
+                && placement.replicas.iter().any(|replica| replica.incarnation == self.incarnation())
         };
         self.set_placed(meta.placements().filter(here).count());
     }

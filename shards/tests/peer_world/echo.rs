@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kahuna_protocol::{Header, Incarnation, peer::PeerPrelude};
+use kahuna_protocol::{GroupId, Header, Incarnation, ReplicaId, peer::PeerPrelude};
 use kahuna_shards::{
     linux::Linux,
     peer::{Calling, PeerHandler, PeerIdentity, PeerReplier, Peers},
@@ -45,7 +45,7 @@ impl PeerHandler for Echo {
 }
 
 pub fn group(group: u32) -> PeerPrelude {
-    PeerPrelude { group, from: 11, to: 22 }
+    PeerPrelude { group: GroupId(group), from: ReplicaId(11), to: ReplicaId(22) }
 }
 
 pub fn ask(peers: &Rc<Peers<Linux>>, to: u64, body: &[u8]) -> Calling<Linux> {

@@ -1,6 +1,7 @@
 //! Frames as they stand on the wire.
 
 use kahuna_protocol::{
+    Incarnation, NodeId, ShardId,
     frame::{FLAG_REPLY, encode_frame},
     peer::PeerPrelude,
 };
@@ -10,12 +11,12 @@ use super::nodes::CLUSTER;
 
 pub fn introduction(node: u32) -> Introduction {
     Introduction {
-        node,
-        shard: 0,
+        node: NodeId(node),
+        shard: ShardId(0),
         shards: 1,
-        incarnation: 100 + u64::from(node),
+        incarnation: Incarnation(100 + u64::from(node)),
         boot_id: 1000 + u64::from(node),
-        cluster: CLUSTER.0,
+        cluster: CLUSTER,
         max_frame_bytes: 4 << 20,
         client_address: String::new(),
         peer_address: String::new(),
@@ -24,7 +25,14 @@ pub fn introduction(node: u32) -> Introduction {
 }
 
 pub fn hello(from: u32, to: u32) -> PeerHello {
-    PeerHello { min_version: 1, max_version: 1, to_shard: 0, to_node: to, to_incarnation: 0, from: introduction(from) }
+    PeerHello {
+        min_version: 1,
+        max_version: 1,
+        to_shard: ShardId(0),
+        to_node: NodeId(to),
+        to_incarnation: Incarnation(0),
+        from: introduction(from),
+    }
 }
 
 /// One frame as it stands on the wire.

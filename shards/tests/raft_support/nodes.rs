@@ -143,8 +143,8 @@ impl PeerHandler for Handler {
         body: Bytes,
         reply: PeerReplier,
     ) {
-        assert_eq!((prelude.group, prelude.to), (GROUP.0, self.0.id().0));
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
+        assert_eq!((prelude.group, prelude.to), (GROUP, self.0.id()));
+        let sender = Sender { replica: prelude.from, incarnation: from.incarnation, boot: from.boot_id };
         Linux::spawn(async move {
             match self.0.on_message(sender, header.kind, body).await {
                 Ok((kind, payload)) => reply.send(kind, |out| out.extend_from_slice(&payload)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{access, archive_into, encode_frame, to_owned};
 use kahuna_protocol::handshake::{ANY_SHARD, ArchivedWelcome, Hello, KIND_HELLO, KIND_WELCOME, Welcome};
-use kahuna_protocol::{ErrorReply, FrameReader, Header, Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ClusterId, ErrorReply, FrameReader, Header, Hlc, Outcome, Request, RequestPrelude, ShardId};
 
 /// A test that hangs fails instead.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,8 +23,8 @@ pub struct Client {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closed;
 
-pub fn hello(shard: u16) -> Hello {
-    Hello { min_version: 1, max_version: 1, shard, cluster: [0; 16], client_name: "test".into() }
+pub fn hello(shard: ShardId) -> Hello {
+    Hello { min_version: 1, max_version: 1, shard, cluster: ClusterId::NONE, client_name: "test".into() }
 }
 
 impl Client {

@@ -35,7 +35,7 @@ pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
     if let Some(header) = &view.header {
         let voters: Vec<u64> = header.membership.voter_ids().collect();
         summary = summary
-            .field("group", header.group)
+            .field("group", header.group.0)
             .field("term", header.last.leader_id.term)
             .field("index", header.last.index)
             .field("voters", voters);

@@ -55,10 +55,10 @@ impl PeerHandler for ToReplicas {
         body: Bytes,
         reply: PeerReplier,
     ) {
-        let Some(replica) = self.0.borrow().get(&prelude.group).cloned() else {
+        let Some(replica) = self.0.borrow().get(&prelude.group.0).cloned() else {
             return reply.refuse(&ErrorReply::new(ErrorCode::NotReady, "not open yet"));
         };
-        let sender = Sender { replica: ReplicaId(prelude.from), incarnation: from.incarnation, boot: from.boot_id };
+        let sender = Sender { replica: prelude.from, incarnation: from.incarnation, boot: from.boot_id };
         let answer = replica.on_message(sender, header.kind, body);
         Sim::spawn(async move {
             match answer.await {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kahuna_protocol::GroupId;
+use kahuna_protocol::{GroupId, ShardId};
 use kahuna_shards::node::manifest::Manifest;
 use kahuna_sim::cluster::{Cluster, Shape};
 use kahuna_sim::{NodeId, World};
@@ -122,22 +122,22 @@ fn a_replacement_without_a_quorum_holds_up_no_other() {
     world.block_on(async {
         let data_dir = Path::new(Cluster::data_dir());
         let manifest = Manifest::read(&disk, data_dir).await.expect("it can be read").expect("it was formatted");
-        (0..SHARDS).for_each(|shard| disk.remove_tree(&manifest.log_dir(data_dir, shard)));
+        (0..SHARDS).map(ShardId).for_each(|shard| disk.remove_tree(&manifest.log_dir(data_dir, shard)));
     });
     // Their leader is node 2, and each shard begins with the lowest; of the first one a second replica is gone.
     let others = |stuck: GroupId| {
-        let of_other_shard = move |group: &u32| GroupId(*group).shard(SHARDS) != stuck.shard(SHARDS);
-        (1..=PARTITIONS).filter(of_other_shard).collect::<Vec<u32>>()
+        let of_other_shard = move |group: &GroupId| group.shard(SHARDS) != stuck.shard(SHARDS);
+        (1..=PARTITIONS).map(GroupId).filter(of_other_shard).collect::<Vec<_>>()
     };
     let stuck = (1..=PARTITIONS).map(GroupId).find(|group| leads(&cluster, 2, *group)).expect("some are led by node 2");
     let probe = cluster.probe(3).expect("it runs");
     world.block_on(async move { probe.end_replica(stuck).await });
     cluster.start_with_shards(1, SHARDS);
     let meta = || cluster.probe(2).and_then(|probe| probe.meta()).expect("the meta group runs");
-    let is_pending = |meta: &kahuna_machine::Meta, group: u32| {
+    let is_pending = |meta: &kahuna_machine::Meta, group: GroupId| {
         meta.replacements().any(|replacement| replacement.group == group && !replacement.finished)
     };
-    eventually(&cluster, "the one is asked for", || is_pending(&meta(), stuck.0));
+    eventually(&cluster, "the one is asked for", || is_pending(&meta(), stuck));
     let others = others(stuck);
     let finished = || {
         let meta = meta();
@@ -146,6 +146,6 @@ fn a_replacement_without_a_quorum_holds_up_no_other() {
     };
     world.run_for(Duration::from_secs(3));
     assert_eq!(finished(), others.len(), "{:?}", meta());
-    assert!(is_pending(&meta(), stuck.0));
+    assert!(is_pending(&meta(), stuck));
     assert_eq!(world.exits(), []);
 }

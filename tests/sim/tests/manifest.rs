@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use kahuna_protocol::{
-    Limits, NodeId,
+    ClusterId, Incarnation, Limits, NodeId, ReplicaId, ShardId,
     meta::{Replica, Settings},
 };
 use kahuna_shards::{
@@ -13,7 +13,7 @@ use kahuna_shards::{
 use kahuna_sim::{DiskOptions, SimDisk, World};
 
 const DATA_DIR: &str = "/data";
-const INCARNATION: u64 = 7;
+const INCARNATION: Incarnation = Incarnation(7);
 /// Moments at which the node is killed, this far apart.
 const MOMENTS: u32 = 120;
 const STEP: Duration = Duration::from_micros(20);
@@ -41,8 +41,8 @@ fn config() -> NodeConfig {
 }
 
 fn founding() -> Founding {
-    let members = vec![Replica { replica: 1, node: 1, incarnation: INCARNATION }];
-    Founding { cluster: [1; 16], members, partitions: 1, settings: Settings::default() }
+    let members = vec![Replica { replica: ReplicaId(1), node: NodeId(1), incarnation: INCARNATION }];
+    Founding { cluster: ClusterId([1; 16]), members, partitions: 1, settings: Settings::default() }
 }
 
 /// Claim: what a start has read from the manifest is not undone by a power loss, whenever the process before was killed.
@@ -59,7 +59,7 @@ fn what_a_start_has_read_outlives_the_power() {
         let writer = disk.clone();
         world.spawn_on(1, async move {
             // Killed in the middle, it has nobody to tell.
-            let _ = founded.after_loss(Some(0)).write(&writer, Path::new(DATA_DIR)).await;
+            let _ = founded.after_loss(Some(ShardId(0))).write(&writer, Path::new(DATA_DIR)).await;
         });
         world.run_for(STEP * moment);
         world.kill(1);

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kahuna_protocol::{ClusterId, Header, Incarnation, Limits, NodeId, ShardId, peer::PeerPrelude};
+use kahuna_protocol::{ClusterId, GroupId, Header, Incarnation, Limits, NodeId, ReplicaId, ShardId, peer::PeerPrelude};
 use kahuna_shards::{
     clock::Clock,
     config::Timing,
@@ -103,7 +103,7 @@ enum Told {
 struct Ledger {
     calls: RefCell<Vec<Told>>,
     /// (caller's boot, receiver's boot, group) -> numbers in order of arrival.
-    arrived: RefCell<BTreeMap<(u64, u64, u32), Vec<u64>>>,
+    arrived: RefCell<BTreeMap<(u64, u64, GroupId), Vec<u64>>>,
 }
 
 /// One process's end of the ledger.
@@ -150,7 +150,11 @@ async fn call_all_the_time(node: u32, boot: u64, peers: Rc<Peers<Sim>>, ledger: 
                 calls.push(Told::Nothing);
                 calls.len() as u64 - 1
             };
-            let prelude = PeerPrelude { group: turn % GROUPS, from: u64::from(node), to: u64::from(other) };
+            let prelude = PeerPrelude {
+                group: GroupId(turn % GROUPS),
+                from: ReplicaId(u64::from(node)),
+                to: ReplicaId(u64::from(other)),
+            };
             let limit = Duration::from_millis(if turn.is_multiple_of(5) { 6 } else { 900 });
             let call = peers.call(incarnation(other), prelude, KIND, 0, limit, |out| {
                 out.extend_from_slice(&number.to_le_bytes());

@@ -176,8 +176,16 @@ fn entries_are_on_disk_before_they_are_acknowledged() {
 
 /// What the meta group minted for a place of this group: `replica` instead of those `lost`, on the node `incarnation`.
 fn replacement(replica: u64, incarnation: u64, lost: &[u64]) -> Replacement {
-    let (group, node, loss) = (GROUP.0, incarnation as u32, 1);
-    Replacement { group, node, incarnation, loss, replica, finished: false, lost: lost.to_vec() }
+    let (group, node, loss) = (GROUP, NodeId(incarnation as u32), 1);
+    Replacement {
+        group,
+        node,
+        incarnation: Incarnation(incarnation),
+        loss,
+        replica: ReplicaId(replica),
+        finished: false,
+        lost: lost.iter().copied().map(ReplicaId).collect(),
+    }
 }
 
 /// A leader whose newest membership is not committed may be followed by one that never had it; nobody would look after a

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::key::{Condition, KeySet};
-use kahuna_protocol::{ClusterId, Outcome};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, Outcome};
 use kahuna_shards::env::Env;
 use kahuna_shards::env::local::LocalOneshot;
 use kahuna_shards::node::manifest::Manifest;
@@ -53,14 +53,14 @@ fn old_disk(seed: u64) -> SimDisk {
 async fn job(disk: &SimDisk, dir: &str, target: Option<&str>) -> Option<Job> {
     let dir = PathBuf::from(dir);
     let manifest = Manifest::read(disk, &dir).await.expect("a manifest is whole")?;
-    let mut snapshots: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+    let mut snapshots: BTreeMap<GroupId, Vec<PathBuf>> = BTreeMap::new();
     for path in disk.directories(&dir.join("snapshots")) {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name of ours");
         let group = name.strip_prefix("group-").and_then(|rest| rest.split_once("-replica-"));
-        let group = group.and_then(|(group, _)| group.parse().ok()).expect("a name of ours");
+        let group = group.and_then(|(group, _)| group.parse().ok()).map(GroupId).expect("a name of ours");
         snapshots.entry(group).or_default().push(path);
     }
-    let mint = Mint { cluster: ClusterId([9; 16]), incarnation: 77 };
+    let mint = Mint { cluster: ClusterId([9; 16]), incarnation: Incarnation(77) };
     Some(Job { dir, manifest, snapshots, mint, restore_epoch: None, target: target.map(PathBuf::from) })
 }
 
@@ -96,7 +96,7 @@ fn build(seed: u64, disk: &SimDisk, time: Duration) -> Option<Duration> {
 }
 
 /// What a report says of each group's content.
-fn contents(report: &Report) -> Vec<(u32, Option<u64>, u64)> {
+fn contents(report: &Report) -> Vec<(GroupId, Option<u64>, u64)> {
     report.groups.iter().map(|group| (group.group, group.last_index, group.records)).collect()
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kahuna_client::CallOptions;
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
 use kahuna_protocol::meta::{Status, StatusGet};
-use kahuna_protocol::{GroupId, Outcome, ReplicaId, Request};
+use kahuna_protocol::{GroupId, Outcome, ReplicaId, Request, ShardId};
 use kahuna_shards::env::Env;
 use kahuna_shards::env::local::LocalOneshot;
 use kahuna_shards::node::manifest::Manifest;
@@ -85,9 +85,9 @@ impl Run<'_> {
     }
 
     /// Kills the victim and ruins the log of one of its shards: a flipped bit, or no log at all.
-    async fn ruin(&mut self, shard: u16) {
+    async fn ruin(&mut self, shard: ShardId) {
         self.look();
-        let here = |group: &GroupId| group.shard(SHARDS).0 == shard;
+        let here = |group: &GroupId| group.shard(SHARDS) == shard;
         self.dead.extend(self.replicas(self.victim).into_iter().filter(|(group, _)| here(group)));
         self.cluster.kill(self.victim);
         let disk = self.cluster.disk(self.victim);
@@ -109,7 +109,7 @@ impl Run<'_> {
         let pause = self.rng.random_range(1..600);
         match self.rng.random_range(0..5) {
             0 | 1 => {
-                let shard = self.rng.random_range(0..SHARDS);
+                let shard = ShardId(self.rng.random_range(0..SHARDS));
                 self.ruin(shard).await;
                 self.cluster.start(self.victim);
             }
@@ -126,7 +126,7 @@ impl Run<'_> {
             // Both: there is no majority for a while.
             _ => {
                 self.cluster.kill(other);
-                self.ruin(0).await;
+                self.ruin(ShardId(0)).await;
                 self.cluster.start(self.victim);
                 self.live(pause).await;
                 self.cluster.start(other);
@@ -259,7 +259,7 @@ async fn lose_before_groups_are_made(cluster: &Cluster, seed: u64) {
     cluster.kill(victim);
     let mut run = Run { cluster, victim, rng: StdRng::seed_from_u64(seed), dead: BTreeSet::new(), lost_logs: 1 };
     run.live(1500).await;
-    let lost = run.rng.random_range(0..SHARDS);
+    let lost = ShardId(run.rng.random_range(0..SHARDS));
     disk.remove_tree(&manifest.log_dir(data_dir, lost));
     cluster.start(victim);
     run.healed().await;
@@ -293,7 +293,7 @@ fn what_a_node_waits_for_does_not_grow() {
         run.live(1500).await;
         cluster.kill(2);
         cluster.kill(3);
-        run.ruin(GroupId::META.shard(SHARDS).0).await;
+        run.ruin(GroupId::META.shard(SHARDS)).await;
         cluster.start(1);
         let mut seen = BTreeSet::new();
         for _ in 0..6 {

@@ -245,7 +245,7 @@ impl Sent {
 
     /// Takes it in, and installs it as openraft does.
     async fn install(&self, disk: &SimDisk, applied: &Rc<AppliedState<Sim>>) {
-        let begun = IncomingSnapshot::<Sim>::begin(disk, Path::new(SNAPSHOTS), GROUP.0, &self.begin).await;
+        let begun = IncomingSnapshot::<Sim>::begin(disk, Path::new(SNAPSHOTS), GROUP, &self.begin).await;
         let mut incoming = begun.unwrap_or_else(stop);
         for (offset, blocks) in &self.chunks {
             incoming.chunk(*offset, blocks).await.unwrap_or_else(stop);

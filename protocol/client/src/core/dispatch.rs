@@ -7,7 +7,7 @@ use kahuna_protocol::frame::encode_frame;
 use kahuna_protocol::handshake::ANY_SHARD;
 use kahuna_protocol::limits::MAX_VALID_FOR_MS;
 use kahuna_protocol::meta::MapGet;
-use kahuna_protocol::{ErrorCode, Header, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, Header, NodeId, Request, RequestPrelude, SessionId, ShardId};
 
 use super::endpoints::Endpoint;
 use super::link::Link;
@@ -99,7 +99,7 @@ impl Core {
             if self.options.follow_leaders {
                 self.open_place(node, shard, now);
             }
-            let mut of_node = self.places.range((node, 0)..=(node, ANY_SHARD));
+            let mut of_node = self.places.range((node, ShardId(0))..=(node, ANY_SHARD));
             if let Some((_, &connection)) = of_node.next() {
                 return Some(connection);
             }
@@ -108,7 +108,7 @@ impl Core {
     }
 
     /// Some connection: the one that served last as long as it is not to be avoided.
-    fn any(&mut self, avoid: Option<u32>, now: Now) -> Option<ConnectionId> {
+    fn any(&mut self, avoid: Option<NodeId>, now: Now) -> Option<ConnectionId> {
         let good = |link: &Link| link.is_ready() && (avoid.is_none() || link.node() != avoid);
         if self.links.get(&self.last_any).is_some_and(good) {
             return Some(self.last_any);
@@ -143,7 +143,7 @@ impl Core {
         None
     }
 
-    fn open_place(&mut self, node: u32, shard: u16, now: Now) {
+    fn open_place(&mut self, node: NodeId, shard: ShardId, now: Now) {
         let Some(endpoint) = self.endpoints.of_node(node, now.elapsed) else { return };
         let under_way =
             self.links.values().any(|link| link.wish == shard && self.endpoints.get(link.endpoint).node == Some(node));
@@ -153,7 +153,7 @@ impl Core {
     }
 
     /// Opens a connection to any node but `avoid`, or to that one when there is no other, unless one was begun just now.
-    fn open_any(&mut self, avoid: Option<u32>, now: Now) {
+    fn open_any(&mut self, avoid: Option<NodeId>, now: Now) {
         if self.newest_opening().is_some_and(|newest| newest + STAGGER > now.elapsed) {
             return;
         }
@@ -175,7 +175,7 @@ impl Core {
         }
     }
 
-    fn open(&mut self, endpoint: usize, wish: u16, now: Now) {
+    fn open(&mut self, endpoint: usize, wish: ShardId, now: Now) {
         let connection = ConnectionId(self.take_id());
         self.links.insert(connection, Link::new(endpoint, wish, now.elapsed));
         let endpoint = self.endpoints.get(endpoint).address.clone();
@@ -223,7 +223,7 @@ impl Core {
         let attempt_time = self.options.attempt_timeout.saturating_add(tracked.wait);
         let server_time = attempt_time.min(tracked.deadline.saturating_sub(now.elapsed));
         let prelude = RequestPrelude {
-            session: if tracked.write { self.session.id.0 } else { 0 },
+            session: if tracked.write { self.session.id } else { SessionId(0) },
             number: tracked.number,
             acknowledged: if tracked.write { self.session.acknowledged() } else { 0 },
             valid_until_ms: if tracked.write { tracked.valid_until_ms } else { 0 },

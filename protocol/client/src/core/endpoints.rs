@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use kahuna_protocol::ErrorReply;
+use kahuna_protocol::{ErrorReply, NodeId};
 
 use super::backoff::Backoff;
 
@@ -15,7 +15,7 @@ pub(crate) struct Endpoint {
     /// The client was started with it: it is never forgotten.
     given: bool,
     /// The node there: from its handshake, or from the map.
-    pub(crate) node: Option<u32>,
+    pub(crate) node: Option<NodeId>,
     /// Not to be tried before this.
     pub(crate) down_until: Duration,
     failures: u32,
@@ -75,7 +75,7 @@ impl Endpoints {
         self.list.get_mut(&index).expect("what is in use is not forgotten")
     }
 
-    pub(crate) fn set_node(&mut self, index: usize, node: u32) {
+    pub(crate) fn set_node(&mut self, index: usize, node: NodeId) {
         self.get_mut(index).node = Some(node);
     }
 
@@ -114,7 +114,7 @@ impl Endpoints {
 
     /// Where node `node` can be tried now: of several places the one that failed least since it last worked. The place that a
     /// node has left fails at every attempt, and is not preferred again each time its pause is over.
-    pub(crate) fn of_node(&self, node: u32, now: Duration) -> Option<usize> {
+    pub(crate) fn of_node(&self, node: NodeId, now: Duration) -> Option<usize> {
         let open = self.list.iter().filter(|(_, endpoint)| endpoint.node == Some(node) && endpoint.down_until <= now);
         open.min_by_key(|(_, endpoint)| endpoint.failures).map(|(&index, _)| index)
     }
@@ -157,15 +157,15 @@ mod tests {
         let mut backoff = Backoff::new(PAUSE, PAUSE, 1);
         let mut endpoints = Endpoints::default();
         let (left, new) = (endpoints.index("left:1"), endpoints.index("new:1"));
-        endpoints.set_node(left, 2);
-        assert_eq!(endpoints.of_node(2, Duration::ZERO), Some(left));
+        endpoints.set_node(left, NodeId(2));
+        assert_eq!(endpoints.of_node(NodeId(2), Duration::ZERO), Some(left));
         endpoints.failed(left, "refused", Duration::ZERO, &mut backoff);
-        endpoints.set_node(new, 2);
+        endpoints.set_node(new, NodeId(2));
         for at in [Duration::ZERO, PAUSE, 100 * PAUSE] {
-            assert_eq!(endpoints.of_node(2, at), Some(new), "at {at:?}");
+            assert_eq!(endpoints.of_node(NodeId(2), at), Some(new), "at {at:?}");
         }
         endpoints.works(left);
-        assert_eq!(endpoints.of_node(2, PAUSE), Some(left), "it is back where the client was told");
+        assert_eq!(endpoints.of_node(NodeId(2), PAUSE), Some(left), "it is back where the client was told");
     }
 
     #[test]

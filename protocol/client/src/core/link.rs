@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use kahuna_protocol::{FrameReader, Limits};
+use kahuna_protocol::{FrameReader, Limits, NodeId, ShardId};
 
 use super::output::RequestToken;
 
@@ -15,7 +15,7 @@ pub(crate) enum LinkState {
     /// The hello is out.
     Greeting,
     /// Requests may be sent to this node's shard.
-    Ready { node: u32, shard: u16 },
+    Ready { node: NodeId, shard: ShardId },
 }
 
 /// A connection: what was asked on it, and what must wait until it has room.
@@ -23,7 +23,7 @@ pub(crate) enum LinkState {
 pub(crate) struct Link {
     pub(crate) endpoint: usize,
     /// The shard asked for.
-    pub(crate) wish: u16,
+    pub(crate) wish: ShardId,
     pub(crate) state: LinkState,
     pub(crate) opened_at: Duration,
     pub(crate) last_heard: Duration,
@@ -40,7 +40,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(endpoint: usize, wish: u16, now: Duration) -> Self {
+    pub(crate) fn new(endpoint: usize, wish: ShardId, now: Duration) -> Self {
         let limits = Limits::default();
         Self {
             endpoint,
@@ -61,7 +61,7 @@ impl Link {
         matches!(self.state, LinkState::Ready { .. })
     }
 
-    pub(crate) fn node(&self) -> Option<u32> {
+    pub(crate) fn node(&self) -> Option<NodeId> {
         match self.state {
             LinkState::Ready { node, .. } => Some(node),
             LinkState::Opening | LinkState::Greeting => None,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_FORWARDED, access, archive_into, encode_frame, to_owned};
 use kahuna_protocol::handshake::{ArchivedWelcome, KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{ClusterId, ErrorCode, ErrorReply, Header, Hlc, Limits, Outcome};
+use kahuna_protocol::{ErrorCode, ErrorReply, Header, Hlc, Limits, NodeId, Outcome};
 
 use super::link::{Link, LinkState};
 use super::output::{ConnectionId, Output, Reply, RequestToken};
@@ -63,7 +63,7 @@ impl Core {
     }
 
     fn welcome(&mut self, connection: ConnectionId, stamp: Hlc, welcome: &Welcome, now: Now) {
-        let cluster = ClusterId(welcome.cluster);
+        let cluster = welcome.cluster;
         if !self.cluster.is_none() && cluster != self.cluster {
             let text = format!("it belongs to cluster {cluster}, not to {}", self.cluster);
             self.close(connection, &text, now);
@@ -168,7 +168,7 @@ impl Core {
         self.outputs.push_back(Output::Done { token, result: Ok(Reply { outcome, stamp, first_sent, safe_until }) });
     }
 
-    fn refused(&mut self, token: RequestToken, refusal: ErrorReply, node: Option<u32>, now: Now) {
+    fn refused(&mut self, token: RequestToken, refusal: ErrorReply, node: Option<NodeId>, now: Now) {
         let code = refusal.code();
         if matches!(code, ErrorCode::NotLeader | ErrorCode::Moved | ErrorCode::NoLeader | ErrorCode::Draining) {
             self.map_wanted = true;
@@ -189,11 +189,11 @@ impl Core {
         };
         let tracked = self.requests.get_mut(&token).expect("it is asked again");
         tracked.avoid = if elsewhere { node } else { None };
-        if let Some(position) = tracked.position.as_ref().filter(|_| leader != 0 && elsewhere) {
+        if let Some(position) = tracked.position.as_ref().filter(|_| leader != NodeId(0) && elsewhere) {
             self.routes.set_leader(position, leader);
         }
         // The first hint is followed at once; two nodes that name each other are not asked in a tight loop.
-        let hinted = leader != 0 && Some(leader) != node && tracked.attempts == 1;
+        let hinted = leader != NodeId(0) && Some(leader) != node && tracked.attempts == 1;
         let pause = if hinted && retry_after.is_zero() {
             Duration::ZERO
         } else {
@@ -211,7 +211,7 @@ impl Core {
     }
 
     /// The attempt of a request will not be answered any more.
-    pub(super) fn attempt_lost(&mut self, token: RequestToken, node: Option<u32>, now: Now) {
+    pub(super) fn attempt_lost(&mut self, token: RequestToken, node: Option<NodeId>, now: Now) {
         let tracked = self.requests.get_mut(&token).expect("an attempt belongs to a live request");
         if tracked.internal {
             self.remove(token);

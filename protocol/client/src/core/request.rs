@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kahuna_protocol::limits::{MAX_BODY_BYTES, MAX_VALID_FOR_MS};
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{Advice, ErrorCode, ErrorReply, Fate, Hlc, Position, Request, RequestRef};
+use kahuna_protocol::{Advice, ErrorCode, ErrorReply, Fate, Hlc, NodeId, Position, Request, RequestRef};
 
 use super::output::ConnectionId;
 use super::time::Reading;
@@ -67,7 +67,7 @@ pub(crate) struct Tracked {
     pub(crate) unknown: bool,
     pub(crate) refusal: Option<ErrorReply>,
     /// A node that could not serve it: ask another one if there is one.
-    pub(crate) avoid: Option<u32>,
+    pub(crate) avoid: Option<NodeId>,
     pub(crate) stage: Stage,
     /// When the core must look at it again; its key in the timer queue.
     pub(crate) wake_at: Duration,

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kahuna_protocol::meta::Map;
-use kahuna_protocol::{GroupId, Position, RangeEntry, RangeMap};
+use kahuna_protocol::{GroupId, NodeId, Position, RangeEntry, RangeMap, ShardId};
 
 /// Who was last said to lead what.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     ranges: RangeMap,
     /// Shards of each node.
-    shards: BTreeMap<u32, u16>,
+    shards: BTreeMap<NodeId, u16>,
 }
 
 impl Routes {
@@ -20,11 +20,11 @@ impl Routes {
         for node in &map.nodes {
             self.shards.insert(node.node, node.shards.max(1));
         }
-        let before: BTreeMap<u32, u32> =
+        let before: BTreeMap<GroupId, NodeId> =
             self.ranges.ranges.iter().map(|range| (range.partition, range.leader)).collect();
         let mut later = later_of(&self.ranges, &map.ranges);
-        for range in later.ranges.iter_mut().filter(|range| range.leader == 0) {
-            range.leader = before.get(&range.partition).copied().unwrap_or(0);
+        for range in later.ranges.iter_mut().filter(|range| range.leader == NodeId(0)) {
+            range.leader = before.get(&range.partition).copied().unwrap_or(NodeId(0));
         }
         self.ranges = later;
         let is_known =
@@ -34,27 +34,27 @@ impl Routes {
     }
 
     /// The node that leads at `position` and its shard that owns the partition; `None` when no leader is known.
-    pub(crate) fn target(&self, position: &Position) -> Option<(u32, u16)> {
+    pub(crate) fn target(&self, position: &Position) -> Option<(NodeId, ShardId)> {
         let range = self.ranges.find(position)?;
-        if range.leader == 0 {
+        if range.leader == NodeId(0) {
             return None;
         }
         let shards = self.shards.get(&range.leader).copied().unwrap_or(1);
-        Some((range.leader, GroupId(range.partition).shard(shards).0))
+        Some((range.leader, range.partition.shard(shards)))
     }
 
     /// The partition that `position` is in; `None` where the map has none.
-    pub(crate) fn partition(&self, position: &Position) -> Option<u32> {
+    pub(crate) fn partition(&self, position: &Position) -> Option<GroupId> {
         self.ranges.find(position).map(|range| range.partition)
     }
 
     /// Whether the map has `partition`.
-    pub(crate) fn has(&self, partition: u32) -> bool {
+    pub(crate) fn has(&self, partition: GroupId) -> bool {
         self.ranges.ranges.iter().any(|range| range.partition == partition)
     }
 
     /// A node said that `leader` leads at `position`.
-    pub(crate) fn set_leader(&mut self, position: &Position, leader: u32) {
+    pub(crate) fn set_leader(&mut self, position: &Position, leader: NodeId) {
         let Some(partition) = self.partition(position) else { return };
         for range in self.ranges.ranges.iter_mut().filter(|range| range.partition == partition) {
             range.leader = leader;
@@ -90,9 +90,9 @@ mod tests {
     fn map(ranges: &[(&str, u32, u64, u32)]) -> Map {
         let entry = |&(start, partition, epoch, leader): &(&str, u32, u64, u32)| RangeEntry {
             start: start.as_bytes().to_vec(),
-            partition,
+            partition: GroupId(partition),
             epoch,
-            leader,
+            leader: NodeId(leader),
         };
         Map { ranges: RangeMap { ranges: ranges.iter().map(entry).collect() }, nodes: Vec::new() }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use kahuna_protocol::{ClusterId, ErrorCode, Hlc, Request, SessionId};
+use kahuna_protocol::{ClusterId, ErrorCode, Hlc, NodeId, Request, SessionId, ShardId};
 
 use super::backoff::Backoff;
 use super::endpoints::Endpoints;
@@ -31,7 +31,7 @@ pub struct Core {
     pub(super) ready: VecDeque<RequestToken>,
     pub(super) links: BTreeMap<ConnectionId, Link>,
     /// Ready connections by (node, shard), the shard that serves and the one that was asked for.
-    pub(super) places: BTreeMap<(u32, u16), ConnectionId>,
+    pub(super) places: BTreeMap<(NodeId, ShardId), ConnectionId>,
     /// The connection that served the last request without a known leader.
     pub(super) last_any: ConnectionId,
     /// When to look for connections again.

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kahuna_protocol::Hlc;
+use kahuna_protocol::{GroupId, Hlc};
 
 use crate::Now;
 
@@ -45,7 +45,7 @@ const MOST_SKEW_MS: u64 = 10_000;
 pub struct ServerTime {
     general: Option<Reading>,
     /// Partitions whose time is off the general clock by more than the skew.
-    off: BTreeMap<u32, Reading>,
+    off: BTreeMap<GroupId, Reading>,
     highest: Hlc,
     max_skew_ms: u64,
 }
@@ -68,7 +68,7 @@ impl ServerTime {
     }
 
     /// An answer came from `partition`; whether its time is news that the general clock has to be compared with.
-    pub fn answered(&mut self, stamp: Hlc, partition: u32, now: Now) -> bool {
+    pub fn answered(&mut self, stamp: Hlc, partition: GroupId, now: Now) -> bool {
         if stamp == Hlc::ZERO {
             return false;
         }
@@ -83,13 +83,13 @@ impl ServerTime {
 
     /// Unix milliseconds by the clock that `partition` goes by, or that most do; by this machine's own as long as no node told
     /// the time.
-    pub fn unix_ms(&self, partition: Option<u32>, now: Now) -> u64 {
+    pub fn unix_ms(&self, partition: Option<GroupId>, now: Now) -> u64 {
         let off = partition.and_then(|partition| self.off.get(&partition));
         off.or(self.general.as_ref()).map_or(now.unix_ms, |reading| reading.at(now.elapsed))
     }
 
     /// Forgets the partitions that the map does not have any more.
-    pub fn keep(&mut self, exists: impl Fn(u32) -> bool) {
+    pub fn keep(&mut self, exists: impl Fn(GroupId) -> bool) {
         self.off.retain(|partition, _| exists(*partition));
     }
 
@@ -124,10 +124,10 @@ mod tests {
     fn before_anybody_told_the_time_it_is_this_machines() {
         let mut time = ServerTime::default();
         time.greeted(Hlc::ZERO, 250, now(0));
-        time.answered(Hlc::ZERO, 1, now(0));
-        assert_eq!((time.unix_ms(Some(1), now(3)), time.highest()), (77, Hlc::ZERO));
-        assert!(time.answered(stamp(0), 1, now(0)), "the general clock is still to be asked for");
-        assert_eq!(time.unix_ms(Some(1), now(1)), START + 1_000);
+        time.answered(Hlc::ZERO, GroupId(1), now(0));
+        assert_eq!((time.unix_ms(Some(GroupId(1)), now(3)), time.highest()), (77, Hlc::ZERO));
+        assert!(time.answered(stamp(0), GroupId(1), now(0)), "the general clock is still to be asked for");
+        assert_eq!(time.unix_ms(Some(GroupId(1)), now(1)), START + 1_000);
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(time.unix_ms(None, now(2)), START + 2_000);
         for said in [HOUR, 1_000] {
             time.told(stamp(said), now(2));
-            assert_eq!(time.unix_ms(Some(2), now(3)), START + said + 1_000);
+            assert_eq!(time.unix_ms(Some(GroupId(2)), now(3)), START + said + 1_000);
             assert_eq!(time.highest(), stamp(said), "forward and back");
         }
     }
@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn partitions_within_the_skew_do_not_lift_it_one_after_the_other() {
         let mut time = greeted();
-        for (partition, ms) in [(1, 200), (2, 250)] {
+        for (partition, ms) in [(GroupId(1), 200), (GroupId(2), 250)] {
             assert!(!time.answered(stamp(ms), partition, now(0)));
         }
-        assert!(time.answered(stamp(400), 3, now(0)));
-        assert_eq!((time.unix_ms(Some(2), now(0)), time.highest()), (START, stamp(0)));
+        assert!(time.answered(stamp(400), GroupId(3), now(0)));
+        assert_eq!((time.unix_ms(Some(GroupId(2)), now(0)), time.highest()), (START, stamp(0)));
     }
 
     #[test]
@@ -156,15 +156,19 @@ mod tests {
         for off in [HOUR, 0] {
             let mut time = ServerTime::default();
             time.greeted(stamp(HOUR / 2), 250, now(0));
-            assert!(time.answered(stamp(off), 1, now(0)));
-            assert!(!time.answered(stamp(off), 1, now(0)), "no news");
-            assert_eq!(time.unix_ms(Some(1), now(2)), START + off + 2_000);
-            for other in [None, Some(2)] {
+            assert!(time.answered(stamp(off), GroupId(1), now(0)));
+            assert!(!time.answered(stamp(off), GroupId(1), now(0)), "no news");
+            assert_eq!(time.unix_ms(Some(GroupId(1)), now(2)), START + off + 2_000);
+            for other in [None, Some(GroupId(2))] {
                 assert_eq!(time.unix_ms(other, now(2)), START + HOUR / 2 + 2_000);
             }
             assert_eq!(time.highest(), stamp(HOUR / 2));
-            time.answered(stamp(HOUR / 2 + 3_100), 1, now(3));
-            assert_eq!(time.unix_ms(Some(1), now(3)), START + HOUR / 2 + 3_000, "it goes by the general clock again");
+            time.answered(stamp(HOUR / 2 + 3_100), GroupId(1), now(3));
+            assert_eq!(
+                time.unix_ms(Some(GroupId(1)), now(3)),
+                START + HOUR / 2 + 3_000,
+                "it goes by the general clock again"
+            );
         }
     }
 
@@ -172,16 +176,16 @@ mod tests {
     fn one_node_that_allows_any_skew_does_not_make_every_time_near() {
         let mut time = ServerTime::default();
         time.greeted(stamp(0), u32::MAX, now(0));
-        assert!(time.answered(stamp(HOUR), 1, now(0)));
+        assert!(time.answered(stamp(HOUR), GroupId(1), now(0)));
     }
 
     #[test]
     fn a_partition_that_is_gone_leaves_nothing() {
         let mut time = greeted();
-        for partition in [1, 2] {
+        for partition in [GroupId(1), GroupId(2)] {
             time.answered(stamp(HOUR), partition, now(1));
         }
-        time.keep(|partition| partition == 2);
-        assert_eq!(time.off.keys().copied().collect::<Vec<_>>(), [2]);
+        time.keep(|partition| partition == GroupId(2));
+        assert_eq!(time.off.keys().copied().collect::<Vec<_>>(), [GroupId(2)]);
     }
 }

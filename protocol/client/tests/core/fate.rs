@@ -5,9 +5,9 @@ use std::time::Duration;
 use kahuna_client::ClientError;
 use kahuna_client::protocol::key::{Condition, KeySet};
 use kahuna_client::protocol::limits::MAX_BODY_BYTES;
-use kahuna_client::protocol::{ErrorCode, Hlc};
+use kahuna_client::protocol::{ErrorCode, Hlc, SessionId};
 
-use crate::script::{Script, get, options, refusal, set, was_set};
+use crate::script::{SESSION, Script, get, options, refusal, set, was_set};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,7 @@ fn a_repeat_carries_the_same_identity_and_its_recorded_outcome_counts() {
     let (mut script, first) = Script::connected(options());
     script.submit(&set("k"));
     let lost = script.take_sent();
-    assert_eq!((lost.prelude.session, lost.prelude.number), (77, 1));
+    assert_eq!((lost.prelude.session, lost.prelude.number), (SESSION, 1));
     script.pass(Duration::from_millis(30));
     script.disconnect(first);
     let second = script.welcome("n2:1", 2, 0);
@@ -135,7 +135,7 @@ fn a_read_is_never_unknown() {
     let (mut script, first) = Script::connected(options());
     script.submit(&get("k"));
     let sent = script.take_sent();
-    assert_eq!((sent.prelude.session, sent.prelude.number, sent.prelude.valid_until_ms), (0, 0, 0));
+    assert_eq!((sent.prelude.session, sent.prelude.number, sent.prelude.valid_until_ms), (SessionId(0), 0, 0));
     script.disconnect(first);
     script.advance(6 * SECOND);
     assert!(matches!(script.take_done(), Err(ClientError::Unavailable { .. })));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kahuna_client::protocol::frame::FLAG_FORWARDED;
 use kahuna_client::protocol::handshake::ANY_SHARD;
 use kahuna_client::protocol::meta::{MapGet, StatusGet};
-use kahuna_client::protocol::{ClusterId, ErrorCode, ErrorReply};
+use kahuna_client::protocol::{ClusterId, ErrorCode, ErrorReply, NodeId};
 use kahuna_client::{CallOptions, ClientError, Options};
 
 use crate::script::{Script, get, map, options, refusal, set, was_set};
@@ -22,9 +22,8 @@ fn the_leaders_shard_is_connected_to_and_meanwhile_anyone_is_asked() {
     let first = script.welcome("n1:1", 1, 0);
     assert_eq!(script.hellos[0].1.shard, ANY_SHARD);
     assert_eq!(script.take_sent().connection, first, "the one that is there forwards");
-    let partition = script.map.ranges.owner(b"k").expect("owned").0;
-    let shard = u16::try_from(partition % 2).expect("0 or 1");
-    let leader = script.welcome("n2:1", 2, shard);
+    let shard = script.map.ranges.owner(b"k").expect("owned").shard(2);
+    let leader = script.welcome("n2:1", 2, shard.0);
     assert_eq!(script.hellos[1].1.shard, shard);
     assert_eq!(script.hellos[1].1.cluster, crate::script::CLUSTER);
     script.submit(&set("k"));
@@ -46,7 +45,7 @@ fn a_hint_is_followed_at_once_and_remembered() {
     let (mut script, _) = Script::connected(options());
     script.submit(&set("k"));
     let sent = script.take_sent();
-    script.reply(&sent, ErrorReply { leader: 3, ..refusal(ErrorCode::NotLeader) });
+    script.reply(&sent, ErrorReply { leader: NodeId(3), ..refusal(ErrorCode::NotLeader) });
     let leader = script.welcome("n3:1", 3, script.map.ranges.owner(b"k").map_or(0, |group| group.shard(2).0));
     let again = script.take_sent();
     assert_eq!(again.connection, leader);
@@ -67,7 +66,7 @@ fn nodes_that_name_each_other_are_not_asked_in_a_tight_loop() {
     for _ in 0..500 {
         for sent in std::mem::take(&mut script.sent) {
             asked += 1;
-            let leader = if sent.connection == one { 2 } else { 1 };
+            let leader = if sent.connection == one { NodeId(2) } else { NodeId(1) };
             script.reply(&sent, ErrorReply { leader, ..refusal(ErrorCode::NotLeader) });
         }
         if two.is_none() && script.opens.iter().any(|(_, endpoint)| endpoint == "n2:1") {

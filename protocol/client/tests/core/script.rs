@@ -8,14 +8,15 @@ use kahuna_client::protocol::handshake::{ArchivedHello, Hello, KIND_HELLO, KIND_
 use kahuna_client::protocol::key::{Condition, KeyGet, KeySet, Set};
 use kahuna_client::protocol::meta::{Map, NodeInfo};
 use kahuna_client::protocol::{
-    ErrorCode, ErrorReply, FrameReader, Header, Hlc, Limits, Outcome, RangeMap, Request, RequestPrelude, SessionId,
+    ClusterId, ErrorCode, ErrorReply, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap,
+    Request, RequestPrelude, SessionId, ShardId,
 };
 use kahuna_client::{CallOptions, ClientError, Now, Options, Reply};
 
 /// Wall clock of the servers at the start of every script, Unix milliseconds.
 pub const SERVER_MS: u64 = 1_700_000_000_000;
 pub const SESSION: SessionId = SessionId(77);
-pub const CLUSTER: [u8; 16] = [7; 16];
+pub const CLUSTER: ClusterId = ClusterId([7; 16]);
 
 /// A request as a node sees it.
 #[derive(Clone, Debug)]
@@ -49,10 +50,10 @@ pub fn options() -> Options {
 /// A map of four partitions, led by node `leader`, on nodes with two shards each.
 pub fn map(leader: u32) -> Map {
     let mut ranges = RangeMap::even(4);
-    ranges.ranges.iter_mut().for_each(|range| range.leader = leader);
+    ranges.ranges.iter_mut().for_each(|range| range.leader = NodeId(leader));
     let node = |node: u32| NodeInfo {
-        node,
-        incarnation: 100 + u64::from(node),
+        node: NodeId(node),
+        incarnation: Incarnation(100 + u64::from(node)),
         client_address: format!("n{node}:1"),
         peer_address: format!("n{node}:2"),
         shards: 2,
@@ -123,7 +124,14 @@ impl Script {
     pub fn welcome_at(&mut self, stamp: Hlc, endpoint: &str, node: u32, shard: u16) -> ConnectionId {
         let connection = self.open(endpoint);
         let limits = self.limits.clone();
-        let welcome = Welcome { version: 1, node, shard, cluster: CLUSTER, limits, map: self.map.clone() };
+        let welcome = Welcome {
+            version: 1,
+            node: NodeId(node),
+            shard: ShardId(shard),
+            cluster: CLUSTER,
+            limits,
+            map: self.map.clone(),
+        };
         let mut bytes = Vec::new();
         encode_frame(&mut bytes, KIND_WELCOME, FLAG_REPLY, 0, stamp, |out| archive_into(&welcome, out));
         self.receive(connection, &bytes);

@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex};
 use kahuna_client::protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_client::protocol::handshake::{KIND_HELLO, KIND_WELCOME, Welcome};
 use kahuna_client::protocol::meta::{DiskSpace, Map, Status};
-use kahuna_client::protocol::{FrameReader, Header, Hlc, Limits, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_client::protocol::{
+    ClusterId, FrameReader, Header, Hlc, Incarnation, Limits, NodeId, Outcome, RangeMap, Request, RequestPrelude,
+    ShardId,
+};
 
 use super::store::{SERVER_MS, Store};
 
-const CLUSTER: [u8; 16] = [3; 16];
+const CLUSTER: ClusterId = ClusterId([3; 16]);
 
 /// One node. Dropped, it closes everything.
 pub struct Server {
@@ -21,7 +24,7 @@ pub struct Server {
 }
 
 struct Shared {
-    node: u32,
+    node: NodeId,
     store: Arc<Store>,
     streams: Mutex<Vec<TcpStream>>,
     closed: Mutex<bool>,
@@ -48,7 +51,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let endpoint = listener.local_addr().expect("bound").to_string();
         let shared = Arc::new(Shared {
-            node,
+            node: NodeId(node),
             store: store.clone(),
             streams: Mutex::default(),
             closed: Mutex::default(),
@@ -160,7 +163,7 @@ impl Shared {
     fn welcome(&self, out: &mut Vec<u8>) {
         let map = Map { ranges: RangeMap::even(4), nodes: Vec::new() };
         let limits = Limits::default();
-        let welcome = Welcome { version: 1, node: self.node, shard: 0, cluster: CLUSTER, limits, map };
+        let welcome = Welcome { version: 1, node: self.node, shard: ShardId(0), cluster: CLUSTER, limits, map };
         encode_frame(out, KIND_WELCOME, FLAG_REPLY, 0, Hlc::from_millis(SERVER_MS), |out| archive_into(&welcome, out));
     }
 
@@ -168,7 +171,7 @@ impl Shared {
         Status {
             node: self.node,
             cluster: CLUSTER,
-            incarnation: 1,
+            incarnation: Incarnation(1),
             version: String::from("test"),
             uptime_ms: 1,
             shards: 1,

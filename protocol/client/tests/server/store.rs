@@ -7,7 +7,7 @@ use kahuna_client::protocol::key::{NotFound, Page, PageItem, Set, Value};
 use kahuna_client::protocol::lock::{Acquired, LockExtended, LockState, NotHeld, Released};
 use kahuna_client::protocol::meta::Map;
 use kahuna_client::protocol::sequence::{Allocated, SequenceCreated};
-use kahuna_client::protocol::{ErrorCode, ErrorReply, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_client::protocol::{ErrorCode, ErrorReply, Outcome, RangeMap, Request, RequestPrelude, SessionId};
 
 /// The nodes' clock, Unix milliseconds.
 pub const SERVER_MS: u64 = 1_700_000_000_000;
@@ -22,7 +22,7 @@ pub struct Store {
 struct Records {
     keys: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
     drawn: i64,
-    recorded: BTreeMap<(u64, u64), Outcome>,
+    recorded: BTreeMap<(SessionId, u64), Outcome>,
 }
 
 impl Store {
@@ -38,7 +38,7 @@ impl Store {
             return outcome.clone();
         }
         let outcome = records.apply(request);
-        if prelude.session != 0 {
+        if prelude.session != SessionId(0) {
             records.recorded.insert(identity, outcome.clone());
         }
         outcome

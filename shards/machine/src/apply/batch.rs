@@ -2,7 +2,7 @@
 
 use kahuna_protocol::batch::{Batch, Command};
 use kahuna_protocol::error::ErrorReply;
-use kahuna_protocol::{FrameError, Hlc, Limits, Outcome, RequestRef};
+use kahuna_protocol::{FrameError, Hlc, Limits, Outcome, RequestRef, SessionId};
 
 use super::commit::Store;
 use super::decide::{How, Refused, decide};
@@ -116,7 +116,7 @@ impl Machine {
         now: Now,
         effects: &mut Effects,
     ) -> Outcome {
-        let digest = if command.session == 0 { 0 } else { command.digest() };
+        let digest = if command.session == SessionId(0) { 0 } else { command.digest() };
         if let Some(outcome) = recorded(&self.state, command, digest) {
             return outcome;
         }

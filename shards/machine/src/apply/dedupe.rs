@@ -7,10 +7,10 @@
 
 use std::rc::Rc;
 
-use kahuna_protocol::Outcome;
 use kahuna_protocol::batch::Command;
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
 use kahuna_protocol::limits::{MAX_VALID_FOR_MS, PARTITION_ANSWER_BYTES};
+use kahuna_protocol::{Outcome, SessionId};
 
 use super::commit::Store;
 use super::draft::Now;
@@ -25,7 +25,7 @@ const OVERLOADED_RETRY_MS: u32 = 1_000;
 /// The recorded answer of a command that was applied before.
 pub fn recorded(state: &State, command: &Command<'_>, digest: u64) -> Option<Outcome> {
     let (session, number) = (command.session, command.number);
-    if session == 0 {
+    if session == SessionId(0) {
         return None;
     }
     let answer = state.rows.answers.get(&(session, number))?;
@@ -40,7 +40,7 @@ pub fn recorded(state: &State, command: &Command<'_>, digest: u64) -> Option<Out
 /// Whether a command without a recorded answer may still be applied.
 pub fn is_in_time(state: &State, command: &Command<'_>, now: Now) -> Result<(), ErrorReply> {
     let (session, number) = (command.session, command.number);
-    if session == 0 {
+    if session == SessionId(0) {
         return Ok(());
     }
     let refuse = |code, text| Err(ErrorReply::new(code, text));
@@ -73,7 +73,7 @@ pub fn is_in_time(state: &State, command: &Command<'_>, now: Now) -> Result<(), 
 /// Whether there is room for the answer that a command of a session leaves. The last one may exceed the limit.
 pub fn admit_answer(index: &Index, command: &Command<'_>) -> Result<(), ErrorReply> {
     let kept = index.answers.bytes;
-    if command.session == 0 || kept < PARTITION_ANSWER_BYTES {
+    if command.session == SessionId(0) || kept < PARTITION_ANSWER_BYTES {
         return Ok(());
     }
     Err(overloaded(format!(
@@ -85,7 +85,10 @@ pub fn admit_answer(index: &Index, command: &Command<'_>) -> Result<(), ErrorRep
 /// Whether the command's session has, or gets, a place in the table.
 pub fn admit_session(state: &State, command: &Command<'_>) -> Result<(), ErrorReply> {
     let limit = state.settings.max_sessions as usize;
-    if command.session == 0 || state.rows.sessions.len() < limit || state.rows.sessions.contains_key(&command.session) {
+    if command.session == SessionId(0)
+        || state.rows.sessions.len() < limit
+        || state.rows.sessions.contains_key(&command.session)
+    {
         return Ok(());
     }
     Err(overloaded(format!("the partition has {limit} client sessions, the most it takes (max_sessions); wait")))
@@ -93,7 +96,7 @@ pub fn admit_session(state: &State, command: &Command<'_>) -> Result<(), ErrorRe
 
 /// Keeps the answer for repeats.
 pub fn record(store: &mut Store<'_>, command: &Command<'_>, digest: u64, outcome: &Outcome) {
-    if command.session == 0 {
+    if command.session == SessionId(0) {
         return;
     }
     let (id, valid_until_ms) = (command.session, command.valid_until_ms);
@@ -127,7 +130,7 @@ pub fn acknowledge(store: &mut Store<'_>, command: &Command<'_>) {
 }
 
 /// Removes one recorded answer.
-pub fn drop_answer(store: &mut Store<'_>, id: u64, number: u64) {
+pub fn drop_answer(store: &mut Store<'_>, id: SessionId, number: u64) {
     let Some(answer) = store.state.rows.answers.remove(&(id, number)) else { return };
     store.index.answers.bytes -= answer.bytes();
     store.index.answers.expiries.remove(&(store.state.answer_expiry_ms(answer.valid_until_ms), id, number));
@@ -140,7 +143,7 @@ pub fn drop_answer(store: &mut Store<'_>, id: u64, number: u64) {
 }
 
 /// Takes a session that gets an answer off the list of those that have none.
-fn unlist_idle(store: &mut Store<'_>, id: u64, session: &Session) {
+fn unlist_idle(store: &mut Store<'_>, id: SessionId, session: &Session) {
     if session.answers == 0 {
         store.index.sessions.remove(&(store.state.answer_expiry_ms(session.valid_until_ms), id));
     }

@@ -45,7 +45,7 @@ impl Decide for ArchivedPlaceGroups {
 /// Notes that a group was led.
 impl Decide for ArchivedSetLed {
     fn decide(&self, draft: &mut Draft<'_>, _: How) -> Result<Done, Refused> {
-        change_meta(draft, |meta| meta.set_led(self.group.to_native())).map(drop)?;
+        change_meta(draft, |meta| meta.set_led(to_owned(&self.group))).map(drop)?;
         Ok(Done {})
     }
 }

@@ -4,7 +4,7 @@ use kahuna_protocol::key::{Condition, KeyDelete, KeyExtend, KeySet, LockGuard};
 use kahuna_protocol::lock::{LockAcquire, LockRelease};
 use kahuna_protocol::meta::{SetLed, Settings};
 use kahuna_protocol::sequence::{SequenceCreate, SequenceDelete, SequenceNext};
-use kahuna_protocol::{Hlc, Outcome, Request, RequestRef};
+use kahuna_protocol::{GroupId, Hlc, Outcome, Request, RequestRef};
 
 use super::commit::Store;
 use super::decide::{How, Refused, decide};
@@ -143,7 +143,7 @@ fn what_is_committed_is_what_the_operations_would_have_made_one_after_the_other(
 fn what_is_refused_adds_no_write() {
     let machine = Machine::new(Settings::default(), Range::all(1));
     let waiting = LockAcquire { name: b"k".to_vec(), owner: b"me".to_vec(), ttl_ms: 50, wait_ms: 1 };
-    let (decided, writes) = decide_all(&machine, vec![waiting.into(), SetLed { group: 1 }.into()]);
+    let (decided, writes) = decide_all(&machine, vec![waiting.into(), SetLed { group: GroupId(1) }.into()]);
     assert!(decided.iter().all(|decided| matches!(decided, Err(Refused::Untraced(_)))), "{decided:?}");
     assert!(writes.is_empty());
 }

@@ -1,12 +1,12 @@
 //! The first block's payload: everything that is there once.
 
 use bytes::Bytes;
-use kahuna_protocol::Hlc;
 use kahuna_protocol::frame::{access, archive_into, to_owned};
 use kahuna_protocol::meta::{
     ArchivedPlaceGroups, ArchivedReplacement, ArchivedSettings, ArchivedUpsertNode, PlaceGroups, Replacement, Settings,
     UpsertNode,
 };
+use kahuna_protocol::{Hlc, ReplicaId};
 
 use super::format::{Fault, MAGIC, VERSION};
 use crate::codec::{Reader, Writer};
@@ -40,7 +40,7 @@ pub fn write(state: &State, writer: &mut Writer) {
 fn write_meta(state: &State, writer: &mut Writer) {
     let meta = &state.meta;
     writer.u64(state.meta_version);
-    writer.u64(meta.next_replica());
+    writer.u64(meta.next_replica().0);
     let placements = meta.placements().cloned().collect();
     let groups = PlaceGroups { settings: *meta.settings(), map: meta.map().clone(), placements };
     writer.counted(|out| archive_into(&groups, out));
@@ -88,7 +88,7 @@ fn read_fields(reader: &mut Reader<'_>, version: u16) -> Option<State> {
 }
 
 fn read_meta(reader: &mut Reader<'_>, version: u16) -> Option<Meta> {
-    let next_replica = reader.u64()?;
+    let next_replica = ReplicaId(reader.u64()?);
     let groups: PlaceGroups = to_owned(access::<ArchivedPlaceGroups>(0, reader.bytes()?).ok()?);
     let mut nodes = Vec::new();
     for _ in 0..reader.u32()? {

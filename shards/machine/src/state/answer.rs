@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use kahuna_protocol::Outcome;
+use kahuna_protocol::{Outcome, SessionId};
 
 use super::State;
 use super::table::{BadItem, Items, Restoring, Table, put_last};
@@ -45,22 +45,22 @@ pub struct Answers;
 #[derive(Debug, Default)]
 pub struct DueAnswers {
     /// (expiry in Unix milliseconds, session, number) of each.
-    pub expiries: BTreeSet<(u64, u64, u64)>,
+    pub expiries: BTreeSet<(u64, SessionId, u64)>,
     /// What they count together, in bytes.
     pub bytes: u64,
 }
 
 impl Table for Answers {
-    type Key = (u64, u64);
+    type Key = (SessionId, u64);
     type Row = Rc<Answer>;
     type Due = DueAnswers;
-    type Place = (u64, u64);
+    type Place = (SessionId, u64);
     type Making = ();
 
-    fn write(state: &State, last: Option<&(u64, u64)>, block: &mut Items<'_>) -> Option<(u64, u64)> {
+    fn write(state: &State, last: Option<&(SessionId, u64)>, block: &mut Items<'_>) -> Option<(SessionId, u64)> {
         block.put_rows(&state.rows.answers, last, |(session, number), answer, writer| {
             writer.u8(TAG);
-            writer.u64(*session);
+            writer.u64(session.0);
             writer.u64(*number);
             writer.u64(answer.digest);
             writer.u64(answer.valid_until_ms);
@@ -87,8 +87,8 @@ impl Table for Answers {
     }
 }
 
-fn read(reader: &mut Reader<'_>) -> Option<((u64, u64), Answer)> {
-    let key = (reader.u64()?, reader.u64()?);
+fn read(reader: &mut Reader<'_>) -> Option<((SessionId, u64), Answer)> {
+    let key = (SessionId(reader.u64()?), reader.u64()?);
     let (digest, valid_until_ms) = (reader.u64()?, reader.u64()?);
     let kind = reader.u16()?;
     let outcome = Outcome::decode(kind, reader.bytes()?).ok()?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::GenericOrdMap;
 use imbl::shared_ptr::ArcK;
-use kahuna_protocol::RangeMap;
 use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::meta::{
     FinishReplacement, NodeInfo, PlaceGroups, Placement, ReplaceReplica, Replacement, Settings,
 };
+use kahuna_protocol::{GroupId, Incarnation, NodeId, RangeMap, ReplicaId};
 
 use super::Range;
 
@@ -23,19 +23,19 @@ pub struct Meta {
     settings: Settings,
     map: Arc<RangeMap>,
     /// By group.
-    placements: Table<u32, Placement>,
+    placements: Table<GroupId, Placement>,
     /// By group and data directory.
-    replacements: Table<(u32, u64), Replacement>,
+    replacements: Table<(GroupId, Incarnation), Replacement>,
     /// By node.
-    nodes: Table<u32, NodeInfo>,
-    next_replica: u64,
+    nodes: Table<NodeId, NodeInfo>,
+    next_replica: ReplicaId,
 }
 
 impl Meta {
     /// What was written down, in the order of a snapshot; `None` where it cannot have come about by what this type does.
     pub fn from_parts(
         groups: PlaceGroups,
-        next_replica: u64,
+        next_replica: ReplicaId,
         nodes: Vec<NodeInfo>,
         replacements: Vec<Replacement>,
     ) -> Option<Self> {
@@ -55,7 +55,7 @@ impl Meta {
         let is_known = |line: &Replacement| meta.placement(line.group).is_some() && line.replica < next_replica;
         let is_sound = if meta.is_placed() {
             check_map(&meta.map, &placements).is_ok()
-                && check_replicas(&placements, 1).is_ok_and(|lowest| lowest <= next_replica)
+                && check_replicas(&placements, ReplicaId(1)).is_ok_and(|lowest| lowest <= next_replica)
                 && meta.replacements().all(is_known)
         } else {
             meta.map.ranges.is_empty() && meta.replacements.is_empty()
@@ -89,7 +89,7 @@ impl Meta {
     }
 
     /// No replica has this id or a higher one.
-    pub fn next_replica(&self) -> u64 {
+    pub fn next_replica(&self) -> ReplicaId {
         self.next_replica
     }
 
@@ -127,7 +127,7 @@ impl Meta {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    pub fn set_led(&mut self, group: u32) -> Result<bool, String> {
+    pub fn set_led(&mut self, group: GroupId) -> Result<bool, String> {
         let placement = self.placements.get(&group).ok_or_else(|| format!("group {group} has no place"))?;
         if placement.led {
             return Ok(false);
@@ -137,12 +137,12 @@ impl Meta {
     }
 
     /// The line of `group`.
-    pub fn placement(&self, group: u32) -> Option<&Placement> {
+    pub fn placement(&self, group: GroupId) -> Option<&Placement> {
         self.placements.get(&group).map(|placement| &**placement)
     }
 
     /// The last replacement of the replica that `group` has, or shall have, in the data directory `incarnation`.
-    pub fn replacement(&self, group: u32, incarnation: u64) -> Option<&Replacement> {
+    pub fn replacement(&self, group: GroupId, incarnation: Incarnation) -> Option<&Replacement> {
         self.replacements.get(&(group, incarnation)).map(|replacement| &**replacement)
     }
 
@@ -174,7 +174,7 @@ impl Meta {
         let mut lost = before.map_or_else(Vec::new, |before| before.lost.clone());
         lost.push(before.map_or(placed, |before| before.replica));
         let replica = self.next_replica;
-        self.next_replica = replica.checked_add(1).ok_or("the replica ids leave none free")?;
+        self.next_replica = after(replica).ok_or("the replica ids leave none free")?;
         let minted = Replacement { group, node, incarnation, loss, replica, finished: false, lost };
         self.replacements.insert(place_of(&minted), Arc::new(minted));
         Ok(true)
@@ -187,7 +187,9 @@ impl Meta {
     /// What is wrong with it, for a person.
     pub fn finish(&mut self, finished: &FinishReplacement) -> Result<bool, String> {
         let FinishReplacement { group, replica } = *finished;
-        let of_group = || self.replacements.range((group, 0)..=(group, u64::MAX)).map(|(_, line)| &**line);
+        let of_group = || {
+            self.replacements.range((group, Incarnation(0))..=(group, Incarnation(u64::MAX))).map(|(_, line)| &**line)
+        };
         let Some(line) = of_group().find(|line| line.replica == replica) else {
             let known = of_group().any(|line| line.lost.contains(&replica));
             return if known { Ok(false) } else { Err(format!("replica {replica} replaces none of group {group}")) };
@@ -233,7 +235,7 @@ impl Meta {
 }
 
 /// What replacements are ordered by.
-fn place_of(line: &Replacement) -> (u32, u64) {
+fn place_of(line: &Replacement) -> (GroupId, Incarnation) {
     (line.group, line.incarnation)
 }
 
@@ -258,8 +260,13 @@ fn check_map(map: &RangeMap, placements: &[Placement]) -> Result<(), String> {
     Ok(())
 }
 
+/// The id that is minted next.
+fn after(replica: ReplicaId) -> Option<ReplicaId> {
+    replica.0.checked_add(1).map(ReplicaId)
+}
+
 /// No id was used before; the lowest id that is free then.
-fn check_replicas(placements: &[Placement], next_replica: u64) -> Result<u64, String> {
+fn check_replicas(placements: &[Placement], next_replica: ReplicaId) -> Result<ReplicaId, String> {
     let mut ids = Vec::new();
     for placement in placements {
         if placement.replicas.is_empty() {
@@ -271,8 +278,8 @@ fn check_replicas(placements: &[Placement], next_replica: u64) -> Result<u64, St
     if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("replica id {} is used twice", pair[0]));
     }
-    let lowest = next_replica.max(1);
-    match (ids.first(), ids.last().and_then(|last| last.checked_add(1))) {
+    let lowest = next_replica.max(ReplicaId(1));
+    match (ids.first(), ids.last().and_then(|&last| after(last))) {
         (Some(&first), _) if first < lowest => {
             Err(format!("replica id {first} is below {lowest}, the lowest free one"))
         }

@@ -27,7 +27,7 @@ impl Range {
 
     /// The range of `partition` in `map`; `None` if it has none.
     pub fn of(map: &RangeMap, partition: GroupId) -> Option<Self> {
-        let at = map.ranges.iter().position(|entry| entry.partition == partition.0)?;
+        let at = map.ranges.iter().position(|entry| entry.partition == partition)?;
         Some(Self {
             start: Bytes::copy_from_slice(&map.ranges[at].start),
             end: map.ranges.get(at + 1).map(|next| Bytes::copy_from_slice(&next.start)),

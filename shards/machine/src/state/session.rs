@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use kahuna_protocol::SessionId;
+
 use super::State;
 use super::table::{BadItem, Items, Restoring, Table, put_last};
 use crate::codec::Reader;
@@ -29,12 +31,12 @@ pub struct Tally {
     /// Answers that the sessions say they have, and that have not come.
     pub owed: u64,
     /// The session whose answers are coming, and how many more it says it has.
-    pub current: Option<(u64, u64)>,
+    pub current: Option<(SessionId, u64)>,
 }
 
 impl Tally {
     /// Takes the next answer, of `session`, which says it has `stated`. Whether it can be.
-    pub fn take(&mut self, session: u64, stated: u64) -> bool {
+    pub fn take(&mut self, session: SessionId, stated: u64) -> bool {
         let left = match self.current {
             Some((current, left)) if current == session => left,
             Some((_, 1..)) => return false,
@@ -51,16 +53,16 @@ impl Tally {
 }
 
 impl Table for Sessions {
-    type Key = u64;
+    type Key = SessionId;
     type Row = Session;
-    type Due = BTreeSet<(u64, u64)>;
-    type Place = u64;
+    type Due = BTreeSet<(u64, SessionId)>;
+    type Place = SessionId;
     type Making = Tally;
 
-    fn write(state: &State, last: Option<&u64>, block: &mut Items<'_>) -> Option<u64> {
+    fn write(state: &State, last: Option<&SessionId>, block: &mut Items<'_>) -> Option<SessionId> {
         block.put_rows(&state.rows.sessions, last, |id, session, writer| {
             writer.u8(TAG);
-            writer.u64(*id);
+            writer.u64(id.0);
             writer.u64(session.acknowledged);
             writer.u64(session.answers);
             writer.u64(session.valid_until_ms);
@@ -88,8 +90,8 @@ impl Table for Sessions {
     }
 }
 
-fn read(reader: &mut Reader<'_>) -> Option<(u64, Session)> {
-    let id = reader.u64()?;
+fn read(reader: &mut Reader<'_>) -> Option<(SessionId, Session)> {
+    let id = SessionId(reader.u64()?);
     let (acknowledged, answers, valid_until_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
     Some((id, Session { acknowledged, answers, valid_until_ms }))
 }
@@ -115,7 +117,7 @@ mod tests {
             let owed = sessions.iter().try_fold(0_u64, |owed, (_, answers)| owed.checked_add(*answers));
             let mut tally = Tally { owed: owed.unwrap_or(u64::MAX), current: None };
             let stated = |id: &u64| sessions.iter().find(|(session, _)| session == id).map_or(0, |(_, stated)| *stated);
-            let taken = answers.iter().all(|id| tally.take(*id, stated(id)));
+            let taken = answers.iter().all(|id| tally.take(SessionId(*id), stated(id)));
             assert_eq!(taken && tally.owed == 0, sound, "{sessions:?} {answers:?}");
         }
     }

@@ -9,7 +9,7 @@ use kahuna_protocol::meta::Done;
 use kahuna_protocol::sequence::{
     Allocated, Exhausted, SequenceCreated, SequenceDeleted, SequenceExists, SequenceNotFound,
 };
-use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ErrorCode, ErrorReply, Hlc, Outcome, Request, RequestPrelude, SessionId};
 
 use super::SKEW_MS;
 
@@ -71,7 +71,7 @@ pub struct Model {
     pub locks: BTreeMap<Vec<u8>, Lock>,
     pub sequences: BTreeMap<Vec<u8>, Sequence>,
     incarnation_floor: u64,
-    sessions: BTreeMap<u64, Session>,
+    sessions: BTreeMap<SessionId, Session>,
 }
 
 fn error(code: ErrorCode) -> Outcome {
@@ -97,7 +97,7 @@ impl Model {
 
     fn once(&mut self, prelude: RequestPrelude, request: &Request, ms: u64) -> Outcome {
         let RequestPrelude { session: id, number, valid_until_ms, .. } = prelude;
-        if id == 0 {
+        if id == SessionId(0) {
             return self.decide(request, ms);
         }
         if let Some(session) = self.sessions.get(&id) {

@@ -2,7 +2,7 @@
 
 use kahuna_protocol::key::{Condition, KeyDelete, KeyExtend, KeyPersist, KeySet, LockGuard};
 use kahuna_protocol::meta::Tick;
-use kahuna_protocol::{Request, RequestPrelude};
+use kahuna_protocol::{Request, RequestPrelude, SessionId};
 
 use super::*;
 
@@ -85,7 +85,13 @@ impl Workload {
         let acknowledged = if self.choices.one_in(3) { (number + 1).saturating_sub(self.choices.below(5)) } else { 0 };
         // Coarse, so that a soon repeat carries the same one, as a client's would.
         let valid_until_ms = clock_ms / 10_000 * 10_000 + 20_000;
-        RequestPrelude { session, number, acknowledged, valid_until_ms, ..RequestPrelude::default() }
+        RequestPrelude {
+            session: SessionId(session),
+            number,
+            acknowledged,
+            valid_until_ms,
+            ..RequestPrelude::default()
+        }
     }
 
     /// How far the clock moves before the next batch.

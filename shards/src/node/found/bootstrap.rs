@@ -16,7 +16,7 @@ use kahuna_protocol::frame::{access, to_owned};
 use kahuna_protocol::kinds::KIND_FOUNDING;
 use kahuna_protocol::meta::{Replica, Settings};
 use kahuna_protocol::peer::PeerPrelude;
-use kahuna_protocol::{ClusterId, Incarnation, NodeId};
+use kahuna_protocol::{ClusterId, Incarnation, NodeId, ReplicaId, ShardId};
 use kahuna_wal::LogOptions;
 use rkyv::Archived;
 
@@ -97,7 +97,7 @@ impl<E: Env> Bootstrap<E> {
     /// Makes the logs, then the manifest that names them: a log that is missing later was lost, and an empty one in its
     /// place would forget votes.
     async fn store(&self) {
-        for shard in 0..self.manifest.shards {
+        for shard in (0..self.manifest.shards).map(ShardId) {
             let options = self.log_options.clone();
             let made = make_log::<E>(&self.disk, &self.data_dir, &self.manifest, shard, options).await;
             made.unwrap_or_else(|(code, text)| E::abort(code, &text));
@@ -110,8 +110,8 @@ impl<E: Env> Bootstrap<E> {
     fn next(&self) -> Next {
         let me = self.manifest.node;
         let others = || self.manifest.peers.iter().filter(|(node, _)| *node != me);
-        let views: Vec<(u32, Option<PeerView>)> =
-            others().map(|(node, _)| (*node, self.peers.peer(NodeId(*node)))).collect();
+        let views: Vec<(NodeId, Option<PeerView>)> =
+            others().map(|(node, _)| (*node, self.peers.peer(*node))).collect();
         let founded = views.iter().filter_map(|(_, view)| view.as_ref()).find(|view| !view.cluster.is_none());
         if let Some(view) = founded {
             return Next::Adopt(view.incarnation);
@@ -119,7 +119,7 @@ impl<E: Env> Bootstrap<E> {
         let missing: Vec<String> = others()
             .zip(&views)
             .filter(|(_, (_, view))| view.is_none())
-            .map(|((node, address), _)| match self.peers.unresolved(NodeId(*node)) {
+            .map(|((node, address), _)| match self.peers.unresolved(*node) {
                 Some(why) => why,
                 None => format!("node {node} at {address}"),
             })
@@ -127,7 +127,7 @@ impl<E: Env> Bootstrap<E> {
         if !missing.is_empty() {
             return Next::Wait(format!("waiting to form the cluster; no answer yet from {}", missing.join(", ")));
         }
-        let known: Vec<(u32, &PeerView)> =
+        let known: Vec<(NodeId, &PeerView)> =
             views.iter().filter_map(|(node, view)| Some((*node, view.as_ref()?))).collect();
         if let Some((node, view)) = known.iter().find(|(_, view)| view.peer_set != self.manifest.peers) {
             return Next::Wait(format!(
@@ -140,11 +140,11 @@ impl<E: Env> Bootstrap<E> {
         if lowest != Some(me) {
             return Next::Wait(format!("waiting for node {} to form the cluster", lowest.unwrap_or(me)));
         }
-        let incarnation_of = |node: u32| match known.iter().find(|(other, _)| *other == node) {
-            Some((_, view)) => view.incarnation.0,
+        let incarnation_of = |node: NodeId| match known.iter().find(|(other, _)| *other == node) {
+            Some((_, view)) => view.incarnation,
             None => self.manifest.incarnation,
         };
-        let members = self.manifest.peers.iter().zip(1..);
+        let members = self.manifest.peers.iter().zip((1..).map(ReplicaId));
         Next::Found(
             members
                 .map(|((node, _), replica)| Replica { replica, node: *node, incarnation: incarnation_of(*node) })
@@ -154,7 +154,7 @@ impl<E: Env> Bootstrap<E> {
 
     fn found(&self, members: Vec<Replica>) -> Founding {
         let partitions = self.partitions.unwrap_or(DEFAULT_PARTITIONS);
-        Founding { cluster: self.mint.0, members, partitions, settings: self.settings }
+        Founding { cluster: self.mint, members, partitions, settings: self.settings }
     }
 
     /// Fetches the founding from a peer that has one; `Ok(None)` when it did not answer.
@@ -173,7 +173,7 @@ impl<E: Env> Bootstrap<E> {
             return Err(format!(
                 "cluster {} exists already and does not know this data directory ({}): it was formatted after the \
                  cluster was made. Start the node with its old data directory",
-                ClusterId(founding.cluster),
+                founding.cluster,
                 self.data_dir.display()
             ));
         }
@@ -182,6 +182,6 @@ impl<E: Env> Bootstrap<E> {
     }
 }
 
-fn list(peers: &[(u32, String)]) -> String {
+fn list(peers: &[(NodeId, String)]) -> String {
     peers.iter().map(|(node, address)| format!("{node}={address}")).collect::<Vec<_>>().join(",")
 }

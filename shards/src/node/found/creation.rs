@@ -12,9 +12,9 @@ use rkyv::{Archive, Archived, Deserialize, Serialize};
 #[rkyv(derive(Debug))]
 pub struct Creation {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// This node's replica of it.
-    pub replica: u64,
+    pub replica: ReplicaId,
     /// The voters that the group begins with, this one included.
     pub members: Vec<Replica>,
     /// What its machine begins with.
@@ -30,9 +30,9 @@ pub struct Creation {
 impl Creation {
     /// The meta group's: it owns no positions.
     pub fn meta(members: Vec<Replica>, settings: Settings, incarnation: Incarnation) -> Option<Self> {
-        let replica = members.iter().find(|member| member.incarnation == incarnation.0)?.replica;
+        let replica = members.iter().find(|member| member.incarnation == incarnation)?.replica;
         Some(Self {
-            group: GroupId::META.0,
+            group: GroupId::META,
             replica,
             members,
             settings,
@@ -50,7 +50,7 @@ impl Creation {
         settings: Settings,
         incarnation: Incarnation,
     ) -> Option<Self> {
-        let replica = placement.replicas.iter().find(|member| member.incarnation == incarnation.0)?.replica;
+        let replica = placement.replicas.iter().find(|member| member.incarnation == incarnation)?.replica;
         Some(Self {
             group: placement.group,
             replica,
@@ -62,19 +62,9 @@ impl Creation {
         })
     }
 
-    /// The group.
-    pub fn group(&self) -> GroupId {
-        GroupId(self.group)
-    }
-
-    /// This node's replica.
-    pub fn replica(&self) -> ReplicaId {
-        ReplicaId(self.replica)
-    }
-
     /// The members in openraft's terms.
     pub fn voters(&self) -> Vec<(ReplicaId, Incarnation)> {
-        self.members.iter().map(|member| (ReplicaId(member.replica), Incarnation(member.incarnation))).collect()
+        self.members.iter().map(|member| (member.replica, member.incarnation)).collect()
     }
 
     /// The state before the first entry.

@@ -1,7 +1,7 @@
 //! The first placement of the groups: a pure function of the founding.
 
 use kahuna_protocol::meta::{PlaceGroups, Placement, Replica};
-use kahuna_protocol::{GroupId, RangeMap};
+use kahuna_protocol::{GroupId, RangeMap, ReplicaId};
 
 use crate::manifest::founding::Founding;
 
@@ -15,12 +15,12 @@ const MAX_VOTERS: usize = 5;
 pub fn place_groups(founding: &Founding) -> PlaceGroups {
     let nodes = founding.members.len();
     let voters = nodes.min(MAX_VOTERS);
-    let mut next = founding.members.iter().map(|member| member.replica).max().unwrap_or(0) + 1;
+    let mut next = founding.members.iter().map(|member| member.replica.0).max().unwrap_or(0) + 1;
     let mut mint = || {
         next += 1;
-        next - 1
+        ReplicaId(next - 1)
     };
-    let meta = Placement { group: GroupId::META.0, replicas: founding.members.clone(), led: true };
+    let meta = Placement { group: GroupId::META, replicas: founding.members.clone(), led: true };
     let data = (1..=founding.partitions).map(|group| {
         let first = group as usize - 1;
         let replicas = (0..voters)
@@ -29,7 +29,7 @@ pub fn place_groups(founding: &Founding) -> PlaceGroups {
                 Replica { replica: mint(), ..member.clone() }
             })
             .collect();
-        Placement { group, replicas, led: false }
+        Placement { group: GroupId(group), replicas, led: false }
     });
     let placements = std::iter::once(meta).chain(data).collect();
     PlaceGroups { settings: founding.settings, map: RangeMap::even(founding.partitions), placements }
@@ -40,16 +40,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use kahuna_protocol::meta::{Map, NodeInfo, Settings};
-    use kahuna_protocol::{Outcome, Request};
+    use kahuna_protocol::{ClusterId, Incarnation, NodeId, Outcome, Request};
 
     use super::*;
     use crate::config::MAX_PARTITIONS;
 
     fn founding(nodes: u32, partitions: u32) -> Founding {
         let members = (1..=nodes)
-            .map(|node| Replica { replica: u64::from(node), node, incarnation: 100 + u64::from(node) })
+            .map(|node| Replica {
+                replica: ReplicaId(u64::from(node)),
+                node: NodeId(node),
+                incarnation: Incarnation(100 + u64::from(node)),
+            })
             .collect();
-        Founding { cluster: [7; 16], members, partitions, settings: Settings::default() }
+        Founding { cluster: ClusterId([7; 16]), members, partitions, settings: Settings::default() }
     }
 
     #[test]
@@ -64,8 +68,8 @@ mod tests {
         let Request::PlaceGroups(placed) = request else { unreachable!() };
         let address = "a".repeat(255);
         let nodes = (1..=5).map(|node| NodeInfo {
-            node,
-            incarnation: 1,
+            node: NodeId(node),
+            incarnation: Incarnation(1),
             client_address: address.clone(),
             peer_address: address.clone(),
             shards: u16::MAX,
@@ -80,17 +84,17 @@ mod tests {
         for (nodes, partitions) in [(1, 1), (1, 16), (3, 16), (5, 7), (7, 20)] {
             let placed = place_groups(&founding(nodes, partitions));
             let replicas = || placed.placements.iter().flat_map(|placement| &placement.replicas);
-            let ids: BTreeSet<u64> = replicas().map(|replica| replica.replica).collect();
+            let ids: BTreeSet<ReplicaId> = replicas().map(|replica| replica.replica).collect();
             assert_eq!(ids.len(), replicas().count(), "{nodes} nodes");
             let (meta, data) = placed.placements.split_first().expect("the meta group's line is the first");
-            assert_eq!((meta.group, &meta.replicas), (0, &founding(nodes, partitions).members));
+            assert_eq!((meta.group, &meta.replicas), (GroupId::META, &founding(nodes, partitions).members));
             for node in 1..=nodes {
-                let first = data.iter().filter(|placement| placement.replicas[0].node == node).count();
+                let first = data.iter().filter(|placement| placement.replicas[0].node == NodeId(node)).count();
                 let fair = (partitions / nodes) as usize;
                 assert!((fair..=fair + 1).contains(&first), "{nodes} nodes: node {node} leads {first}");
             }
             for placement in data {
-                let distinct: BTreeSet<u32> = placement.replicas.iter().map(|replica| replica.node).collect();
+                let distinct: BTreeSet<NodeId> = placement.replicas.iter().map(|replica| replica.node).collect();
                 assert_eq!(distinct.len(), (nodes as usize).min(MAX_VOTERS));
             }
         }

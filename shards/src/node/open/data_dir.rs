@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use kahuna_protocol::{Incarnation, NodeId};
 use kahuna_wal::Disk;
 
 use crate::config::{NodeConfig, PeerSpec};
@@ -38,9 +39,9 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
         /// In the manifest.
-        found: u32,
+        found: NodeId,
         /// In the configuration.
-        given: u32,
+        given: NodeId,
     },
     /// What is fixed when a cluster is made is not what the configuration says.
     #[error("{path}: {source}")]
@@ -52,7 +53,7 @@ pub enum DataDirError {
     },
     /// The configuration lists peers, but not this node.
     #[error("--peers does not list this node, number {0}")]
-    NotListed(u32),
+    NotListed(NodeId),
     /// A node number or an address stands twice in the list of peers, or a node has number 0.
     #[error(
         "--peers lists {0} twice, or as node 0; every node has a number of its own, from 1, and an address of its own"
@@ -80,7 +81,7 @@ impl std::fmt::Display for PeerSpecText {
 pub async fn open_or_format<D: Disk>(
     disk: &D,
     config: &NodeConfig,
-    incarnation: u64,
+    incarnation: Incarnation,
 ) -> Result<Manifest, DataDirError> {
     let path = &config.data_dir;
     let failed = |source| DataDirError::Io { path: path.clone(), source };
@@ -93,7 +94,7 @@ pub async fn open_or_format<D: Disk>(
             return Err(DataDirError::Foreign { path: path.clone(), file: foreign.name });
         }
         let manifest = Manifest {
-            node: config.node.0,
+            node: config.node,
             incarnation,
             peers,
             founding: None,
@@ -108,8 +109,8 @@ pub async fn open_or_format<D: Disk>(
     // Whoever wrote it may have been killed before its name was durable. What is done from now on rests on it: a power loss
     // must not bring back the one before.
     disk.sync_dir(path).await.map_err(failed)?;
-    if manifest.node != config.node.0 {
-        return Err(DataDirError::OtherNode { path: path.clone(), found: manifest.node, given: config.node.0 });
+    if manifest.node != config.node {
+        return Err(DataDirError::OtherNode { path: path.clone(), found: manifest.node, given: config.node });
     }
     match &manifest.founding {
         Some(founding) => {
@@ -133,9 +134,9 @@ pub async fn open_or_format<D: Disk>(
 ///
 /// # Errors
 /// `PeersNotDistinct`, `NotListed`.
-pub fn listed_peers(config: &NodeConfig) -> Result<Vec<(u32, String)>, DataDirError> {
+pub fn listed_peers(config: &NodeConfig) -> Result<Vec<(NodeId, String)>, DataDirError> {
     if config.peers.is_empty() {
-        return Ok(vec![(config.node.0, String::new())]);
+        return Ok(vec![(config.node, String::new())]);
     }
     let mut peers = config.peers.clone();
     peers.sort();
@@ -146,7 +147,7 @@ pub fn listed_peers(config: &NodeConfig) -> Result<Vec<(u32, String)>, DataDirEr
         }
     }
     if !peers.iter().any(|peer| peer.node == config.node) {
-        return Err(DataDirError::NotListed(config.node.0));
+        return Err(DataDirError::NotListed(config.node));
     }
-    Ok(peers.into_iter().map(|peer| (peer.node.0, peer.address)).collect())
+    Ok(peers.into_iter().map(|peer| (peer.node, peer.address)).collect())
 }

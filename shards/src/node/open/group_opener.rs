@@ -53,7 +53,7 @@ impl<E: Env> GroupOpener<E> {
     pub async fn make(&self, creation: Creation) {
         let log = self.cx.shard.log();
         let Some(log) = log else { return };
-        if !self.opened.borrow_mut().insert(creation.group()) {
+        if !self.opened.borrow_mut().insert(creation.group) {
             return;
         }
         // Before the log knows the group: a start that finds it there must not need room to open it.
@@ -61,7 +61,7 @@ impl<E: Env> GroupOpener<E> {
             return;
         }
         let created = Record::GroupCreated(creation.encode());
-        match log.append_durable(creation.group().0, vec![created]).await {
+        match log.append_durable(creation.group.0, vec![created]).await {
             Ok(()) => {}
             // The node stops; the next start makes the group.
             Err(LogError::Closed) => return,
@@ -72,14 +72,14 @@ impl<E: Env> GroupOpener<E> {
 
     /// Makes the directory of a group's snapshots; waits while the disk has no room for it. False if the node stops before.
     async fn make_snapshot_dir(&self, creation: &Creation) -> bool {
-        let dir = self.cx.snapshot_dir(creation.group(), creation.replica());
+        let dir = self.cx.snapshot_dir(creation.group, creation.replica);
         let mut told = false;
         while !self.cx.is_stopping() {
             match self.cx.disk.create_dir_all(&dir).await {
                 Ok(()) => return true,
                 Err(error) if is_full(&error) || cannot_open(&error) => {
                     if !std::mem::replace(&mut told, true) {
-                        let (group, dir) = (creation.group(), dir.display());
+                        let (group, dir) = (creation.group, dir.display());
                         crate::say!("{group}: {dir}: {error}: it is made once that passes");
                     }
                 }
@@ -92,11 +92,11 @@ impl<E: Env> GroupOpener<E> {
 
     /// Opens the replica that `creation` describes with `content`, which `log` holds of it.
     pub async fn open(&self, log: &Log<E::Disk>, creation: Creation, content: GroupLog) {
-        let (cx, group) = (&self.cx, creation.group());
+        let (cx, group) = (&self.cx, creation.group);
         let context = ReplicaContext {
             log: log.clone(),
             disk: cx.disk.clone(),
-            snapshot_dir: cx.snapshot_dir(group, creation.replica()),
+            snapshot_dir: cx.snapshot_dir(group, creation.replica),
             peers: cx.shard.peers().clone(),
             clock: cx.shard.clock().clone(),
             timing: cx.config.timing,
@@ -106,12 +106,12 @@ impl<E: Env> GroupOpener<E> {
             heartbeats: self.heartbeats.clone(),
             campaigns: self.campaigns.clone(),
         };
-        let opened = Replica::open(context, group, creation.replica(), creation.machine(), content).await;
+        let opened = Replica::open(context, group, creation.replica, creation.machine(), content).await;
         match opened {
             Ok(replica) => cx.shard.insert_group(Group::new(group, replica, cx.shard.group_context())),
             Err(error @ OpenError::SnapshotLost { .. }) => self.give_up(log, group, &error.to_string()).await,
             Err(error @ OpenError::Log { .. }) => {
-                let way = way_out(&cx.manifest(), cx.data_dir(), cx.shard.id().0);
+                let way = way_out(&cx.manifest(), cx.data_dir(), cx.shard.id());
                 E::abort(error.exit_code(), &format!("cannot open group {group}: {error}; {way}"));
             }
             Err(error) => E::abort(error.exit_code(), &format!("cannot open group {group}: {error}")),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kahuna_protocol::ShardId;
 use kahuna_wal::{Log, LogIdentity, LogOptions};
 
 use super::remedy::exit_code_of;
@@ -12,9 +13,9 @@ use crate::node::manifest::Manifest;
 pub const OPENING: &str = "opening its logs";
 
 /// Whose log it is, for the log's checksums.
-pub fn log_identity(manifest: &Manifest, shard: u16) -> LogIdentity {
+pub fn log_identity(manifest: &Manifest, shard: ShardId) -> LogIdentity {
     let founding = manifest.founding.as_ref().expect("a log is opened only after the founding");
-    LogIdentity { cluster: founding.cluster, incarnation: manifest.incarnation, shard }
+    LogIdentity { cluster: founding.cluster.0, incarnation: manifest.incarnation.0, shard: shard.0 }
 }
 
 /// Makes the empty log of one shard, durably.
@@ -25,7 +26,7 @@ pub async fn make_log<E: Env>(
     disk: &E::Disk,
     data_dir: &Path,
     manifest: &Manifest,
-    shard: u16,
+    shard: ShardId,
     options: LogOptions,
 ) -> Result<(), (ExitCode, String)> {
     let identity = log_identity(manifest, shard);

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use kahuna_protocol::GroupId;
 use kahuna_protocol::meta::NodeInfo;
-use kahuna_protocol::{GroupId, ReplicaId};
 
 use super::group_opener::GroupOpener;
 use crate::env::{Env, ExitCode};
@@ -34,7 +34,7 @@ pub async fn open_meta_group<E: Env>(
     }
     // It is there, unless the node stops already.
     let Some(meta) = cx.shard.group(GroupId::META) else { return };
-    let first = creation.members.first().is_some_and(|member| ReplicaId(member.replica) == meta.replica().id());
+    let first = creation.members.first().is_some_and(|member| member.replica == meta.replica().id());
     if first && let Err(error) = meta.replica().initialize(&creation.voters()).await {
         if cx.is_stopping() {
             return;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use kahuna_protocol::ShardId;
 use kahuna_wal::OpenError;
 
 use crate::env::ExitCode;
@@ -10,7 +11,7 @@ use crate::node::manifest::Manifest;
 
 /// Advice about a log of `shard` that cannot be opened and is not given up by itself, to be put behind the message. The log
 /// may be whole and only in the wrong place, or out of reach; where it is gone, it is a lost log.
-pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: u16) -> String {
+pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: ShardId) -> String {
     let first = match error {
         OpenError::Io { operation: "allocate", source, .. } if is_full(source) => {
             return "; its disk is full, and the log has no segment left: free some space there and start again"
@@ -31,7 +32,7 @@ pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: u16) ->
 }
 
 /// Advice about a log of `shard` that is of no use any more.
-pub fn way_out(manifest: &Manifest, dir: &Path, shard: u16) -> String {
+pub fn way_out(manifest: &Manifest, dir: &Path, shard: ShardId) -> String {
     if is_alone(manifest) {
         format!("`kahuna recover --data-dir {}` keeps what can be read", dir.display())
     } else {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures_util::future;
-use kahuna_protocol::GroupId;
+use kahuna_protocol::{GroupId, ShardId};
 use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, Record};
 
 use super::data_dir::DataDirError;
@@ -47,21 +47,21 @@ async fn reshard<D: Disk>(
     dir: &Path,
     manifest: &Manifest,
     shards: u16,
-    identity: impl Fn(u16) -> LogIdentity,
+    identity: impl Fn(ShardId) -> LogIdentity,
     options: &LogOptions,
 ) -> Result<Manifest, ReshardError> {
     let mut groups: BTreeMap<u32, GroupLog> = BTreeMap::new();
     let existing = LogOptions { create: false, ..options.clone() };
-    for shard in 0..manifest.shards {
+    for shard in (0..manifest.shards).map(ShardId) {
         let opened = Log::open(disk.clone(), &manifest.log_dir(dir, shard), identity(shard), existing.clone()).await?;
         groups.extend(opened.1.groups);
         opened.0.close();
         opened.0.run().await?;
     }
     let next = Manifest { shards, log_set: manifest.log_set + 1, ..manifest.clone() };
-    for shard in 0..shards {
+    for shard in (0..shards).map(ShardId) {
         let (log, _) = Log::open(disk.clone(), &next.log_dir(dir, shard), identity(shard), options.clone()).await?;
-        let owned = groups.iter().filter(|(group, _)| GroupId(**group).shard(shards).0 == shard);
+        let owned = groups.iter().filter(|(group, _)| GroupId(**group).shard(shards) == shard);
         let write = async {
             for (group, content) in owned {
                 log.append_durable(*group, records(content)).await?;

@@ -61,7 +61,7 @@ pub fn setups<E: Env>(
     stop: &flume::Receiver<()>,
 ) -> Vec<Setup<E>> {
     let info = NodeInfo {
-        node: config.node.0,
+        node: config.node,
         incarnation: manifest.incarnation,
         client_address: config.advertise.clone().unwrap_or_else(|| config.listen.to_string()),
         peer_address: own_peer_address(&config, &manifest),
@@ -117,6 +117,6 @@ fn own_peer_address(config: &NodeConfig, manifest: &Manifest) -> String {
         Ok(listed) => listed.port() == listens.port() && (listed.ip() == listens.ip() || listens.ip().is_unspecified()),
         Err(_) => address.rsplit_once(':').is_some_and(|(_, port)| port == listens.port().to_string()),
     };
-    let listed = manifest.peers.iter().find(|(node, address)| *node == config.node.0 && still_there(address));
+    let listed = manifest.peers.iter().find(|(node, address)| *node == config.node && still_there(address));
     listed.map_or_else(|| listens.to_string(), |(_, address)| address.clone())
 }

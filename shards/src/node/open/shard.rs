@@ -34,7 +34,7 @@ pub async fn open_shard<E: Env>(
         crate::say!("shard {}: the log ended in an unfinished write, which was cut off", shard.id());
     }
     if !recovered.report.strays.is_empty() {
-        let (id, dir) = (shard.id(), manifest.log_dir(cx.data_dir(), shard.id().0));
+        let (id, dir) = (shard.id(), manifest.log_dir(cx.data_dir(), shard.id()));
         let strays = recovered.report.strays.join(", ");
         crate::say!("shard {id}: {} holds files that are not the log's, left alone: {strays}", dir.display());
     }
@@ -45,7 +45,7 @@ pub async fn open_shard<E: Env>(
     E::spawn(run_log_maintenance(cx.clone(), log.clone()));
     for (group, content) in recovered.groups {
         let unusable = |what: &str| -> ! {
-            let way = way_out(&manifest, cx.data_dir(), shard.id().0);
+            let way = way_out(&manifest, cx.data_dir(), shard.id());
             E::abort(ExitCode::DataDamaged, &format!("the log of shard {}: group {group}{what}; {way}", shard.id()))
         };
         let Some(created) = &content.created else { unusable(" has records but was never made") };

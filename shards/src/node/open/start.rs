@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
-use kahuna_protocol::ClusterId;
+use kahuna_protocol::{ClusterId, Incarnation, ShardId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -102,8 +102,8 @@ async fn run_shard(setup: Setup<Linux>) {
 fn prepare(config: &NodeConfig) -> Result<Manifest, StartError> {
     let dir = &config.data_dir;
     let disk = UringDisk::new(RING_ENTRIES).map_err(StartError::Shard)?;
-    let manifest = block_on(&disk, open_or_format(&disk, config, rand::random::<u64>().max(1)))?;
-    for shard in 0..manifest.shards {
+    let manifest = block_on(&disk, open_or_format(&disk, config, Incarnation(rand::random::<u64>().max(1))))?;
+    for shard in (0..manifest.shards).map(ShardId) {
         wait_for_writers(&manifest.log_dir(dir, shard), say_held).map_err(|source| io_error(dir, source))?;
     }
     remove_other_log_sets(dir, &manifest).map_err(|source| io_error(dir, source))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kahuna_machine::{ApplyError, Machine};
+use kahuna_protocol::GroupId;
 use kahuna_wal::{Disk, GroupLog};
 
 use super::error::RecoverError;
@@ -36,7 +37,7 @@ pub struct Rebuilt {
 /// When something was written by a newer version.
 pub async fn rebuild<E: Env>(
     disk: &E::Disk,
-    group: u32,
+    group: GroupId,
     content: &GroupLog,
     dirs: &[PathBuf],
     empty: impl Fn() -> Machine,
@@ -63,7 +64,7 @@ pub async fn rebuild<E: Env>(
 /// Every snapshot whose header verifies, the newest first.
 async fn snapshots<E: Env>(
     disk: &E::Disk,
-    group: u32,
+    group: GroupId,
     dirs: &[PathBuf],
     notes: &mut Vec<String>,
 ) -> Result<Vec<SnapshotFile<E>>, RecoverError> {
@@ -173,8 +174,8 @@ fn apply(
 }
 
 /// The directories of a data directory that hold snapshots of each group, whatever its replica was called.
-pub fn snapshot_dirs(dir: &Path) -> std::io::Result<BTreeMap<u32, Vec<PathBuf>>> {
-    let mut found: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+pub fn snapshot_dirs(dir: &Path) -> std::io::Result<BTreeMap<GroupId, Vec<PathBuf>>> {
+    let mut found: BTreeMap<GroupId, Vec<PathBuf>> = BTreeMap::new();
     let entries = match std::fs::read_dir(dir.join("snapshots")) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
@@ -187,7 +188,7 @@ pub fn snapshot_dirs(dir: &Path) -> std::io::Result<BTreeMap<u32, Vec<PathBuf>>>
         if let Some(Ok(group)) = group.map(|(group, _)| group.parse())
             && path.is_dir()
         {
-            found.entry(group).or_default().push(path);
+            found.entry(GroupId(group)).or_default().push(path);
         }
     }
     found.values_mut().for_each(|dirs| dirs.sort());
@@ -227,7 +228,7 @@ mod tests {
         let content = GroupLog { entries: entries.into_iter().collect(), ..GroupLog::default() };
         let disk = UringDisk::new(8).expect("io_uring is allowed here");
         let empty = || Machine::new(Settings::default(), Range::all(1));
-        let rebuilt = block_on(&disk, rebuild::<Linux>(&disk, 1, &content, &[], empty));
+        let rebuilt = block_on(&disk, rebuild::<Linux>(&disk, GroupId(1), &content, &[], empty));
         rebuilt.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future;
 use kahuna_machine::{Machine, Range};
-use kahuna_protocol::{ClusterId, GroupId};
+use kahuna_protocol::{ClusterId, GroupId, Incarnation, ReplicaId, ShardId};
 use kahuna_wal::{Disk, Log, LogError, LogOptions, Record};
 
 use super::error::RecoverError;
@@ -27,7 +27,7 @@ pub struct Mint {
     /// Of the new cluster.
     pub cluster: ClusterId,
     /// Of the new data directory.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
 }
 
 /// What to do.
@@ -38,7 +38,7 @@ pub struct Job {
     /// Its manifest, which names a cluster.
     pub manifest: Manifest,
     /// Its directories of snapshots, by group.
-    pub snapshots: BTreeMap<u32, Vec<PathBuf>>,
+    pub snapshots: BTreeMap<GroupId, Vec<PathBuf>>,
     /// What the new cluster is called.
     pub mint: Mint,
     /// Its restore epoch; one above the old one's if not given.
@@ -55,9 +55,9 @@ impl Job {
     pub async fn run<E: Env>(&self, disk: &E::Disk) -> Result<Report, RecoverError> {
         let (logs, mut found) = salvage(disk, &self.dir, &self.manifest).await?;
         let founding = self.founding();
-        let meta = found.remove(&GroupId::META.0).unwrap_or_default();
+        let meta = found.remove(&GroupId::META).unwrap_or_default();
         let empty_meta = || Machine::new(founding.settings, Range::none());
-        let old_meta = self.rebuild::<E>(disk, GroupId::META.0, &meta, empty_meta).await?;
+        let old_meta = self.rebuild::<E>(disk, GroupId::META, &meta, empty_meta).await?;
         let known = old_meta.machine.meta();
         let old_epoch = known.settings().restore_epoch.max(founding.settings.restore_epoch);
         let restore_epoch = self.epoch_after(old_epoch)?;
@@ -67,13 +67,13 @@ impl Job {
 
         let mut records = BTreeMap::new();
         let machine = successor.meta_machine(old_meta.machine.time());
-        records.insert(GroupId::META.0, self.write::<E>(disk, &successor, &machine, GroupId::META.0, &old_meta).await?);
+        records.insert(GroupId::META, self.write::<E>(disk, &successor, &machine, GroupId::META, &old_meta).await?);
         let placed = old_meta.machine.meta().is_placed();
-        let mut groups = vec![judge(GroupId::META.0, &meta, &old_meta)];
+        let mut groups = vec![judge(GroupId::META, &meta, &old_meta)];
         if !placed {
             groups[0].notes.push("the range map is not there; the partitions are taken as they were made".to_owned());
         }
-        for group in 1..=founding.partitions {
+        for group in (1..=founding.partitions).map(GroupId) {
             let found = found.remove(&group).unwrap_or_default();
             let range = successor.range(group).expect("every partition is in the map");
             let settings = founding.settings;
@@ -103,7 +103,7 @@ impl Job {
         Ok(Report {
             node: self.manifest.node,
             data_dir: self.dir.clone(),
-            cluster: ClusterId(founding.cluster),
+            cluster: founding.cluster,
             members: founding.members.len(),
             successor: cluster,
             restore_epoch,
@@ -128,20 +128,24 @@ impl Job {
     }
 
     /// Above every replica id that anything here names.
-    fn lowest_id<'a>(&self, next_replica: u64, found: impl Iterator<Item = &'a Found>) -> u64 {
+    fn lowest_id<'a>(&self, next_replica: ReplicaId, found: impl Iterator<Item = &'a Found>) -> ReplicaId {
         let members = self.founding().members.iter().map(|member| member.replica);
         let created = found.filter_map(|found| Creation::decode(found.content.created.as_ref()?).ok());
         let created = created.flat_map(|creation| {
-            let members: Vec<u64> = creation.members.iter().map(|member| member.replica).collect();
+            let members: Vec<ReplicaId> = creation.members.iter().map(|member| member.replica).collect();
             members.into_iter().chain([creation.replica])
         });
-        members.chain(created).max().map_or(1, |highest| highest.saturating_add(1)).max(next_replica)
+        members
+            .chain(created)
+            .max()
+            .map_or(ReplicaId(1), |highest| ReplicaId(highest.0.saturating_add(1)))
+            .max(next_replica)
     }
 
     async fn rebuild<E: Env>(
         &self,
         disk: &E::Disk,
-        group: u32,
+        group: GroupId,
         found: &Found,
         empty: impl Fn() -> Machine,
     ) -> Result<Rebuilt, RecoverError> {
@@ -154,7 +158,7 @@ impl Job {
         disk: &E::Disk,
         successor: &Successor,
         machine: &Machine,
-        group: u32,
+        group: GroupId,
         rebuilt: &Rebuilt,
     ) -> Result<Vec<Record>, RecoverError> {
         let Some(target) = &self.target else { return Ok(Vec::new()) };
@@ -165,7 +169,7 @@ impl Job {
 }
 
 /// What is to be said of a group.
-fn judge(group: u32, found: &Found, rebuilt: &Rebuilt) -> GroupReport {
+fn judge(group: GroupId, found: &Found, rebuilt: &Rebuilt) -> GroupReport {
     let lost_records = found.beyond.records;
     let last_index = rebuilt.last.map(|last| last.index);
     let known_index = rebuilt.known.max(found.known).max(last_index);
@@ -192,15 +196,15 @@ async fn write_logs<D: Disk>(
     disk: &D,
     dir: &Path,
     manifest: &Manifest,
-    records: &BTreeMap<u32, Vec<Record>>,
+    records: &BTreeMap<GroupId, Vec<Record>>,
 ) -> Result<(), RecoverError> {
-    for shard in 0..manifest.shards {
+    for shard in (0..manifest.shards).map(ShardId) {
         let identity = log_identity(manifest, shard);
         let (log, _) = Log::open(disk.clone(), &manifest.log_dir(dir, shard), identity, LogOptions::default()).await?;
-        let owned = records.iter().filter(|(group, _)| GroupId(**group).shard(manifest.shards).0 == shard);
+        let owned = records.iter().filter(|(group, _)| group.shard(manifest.shards) == shard);
         let write = async {
             for (group, records) in owned {
-                log.append_durable(*group, records).await?;
+                log.append_durable(group.0, records).await?;
             }
             log.close();
             Ok::<(), LogError>(())

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kahuna_protocol::ClusterId;
+use kahuna_protocol::{ClusterId, Incarnation, NodeId, ShardId};
 use kahuna_wal::{UringDisk, block_on, wait_for_writers};
 
 use super::error::RecoverError;
@@ -25,7 +25,7 @@ pub struct Asked {
     /// The data directory.
     pub data_dir: PathBuf,
     /// Whose it should be, if that is to be checked.
-    pub node: Option<u32>,
+    pub node: Option<NodeId>,
     /// The restore epoch; one above the old one's if not given.
     pub restore_epoch: Option<u16>,
     /// Whether to carry it out; otherwise nothing changes.
@@ -69,7 +69,7 @@ pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
         return Ok(Done::Finished { aside });
     }
     let manifest = read_manifest(&names.dir, asked.node)?;
-    for shard in 0..manifest.shards {
+    for shard in (0..manifest.shards).map(ShardId) {
         let log = manifest.log_dir(&names.dir, shard);
         wait_for_writers(&log, say_held).map_err(RecoverError::io(log))?;
     }
@@ -77,7 +77,7 @@ pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
         dir: names.dir.clone(),
         manifest,
         snapshots: snapshot_dirs(&names.dir).map_err(RecoverError::io(&names.dir))?,
-        mint: Mint { cluster: ClusterId(rand::random()), incarnation: rand::random::<u64>().max(1) },
+        mint: Mint { cluster: ClusterId(rand::random()), incarnation: Incarnation(rand::random::<u64>().max(1)) },
         restore_epoch: asked.restore_epoch,
         target: None,
     };
@@ -100,7 +100,7 @@ fn lock(dir: &Path) -> Result<DirLock, RecoverError> {
     })
 }
 
-fn read_manifest(dir: &Path, node: Option<u32>) -> Result<Manifest, RecoverError> {
+fn read_manifest(dir: &Path, node: Option<NodeId>) -> Result<Manifest, RecoverError> {
     let disk = UringDisk::new(RING_ENTRIES).map_err(RecoverError::Shard)?;
     let Some(manifest) = block_on(&disk, Manifest::read(&disk, dir))? else {
         return Err(RecoverError::NoData(dir.to_owned()));

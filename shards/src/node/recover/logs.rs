@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kahuna_protocol::{GroupId, ShardId};
 use kahuna_wal::recovery::{GroupBeyond, Salvaged};
 use kahuna_wal::{Disk, GroupLog, Log, OpenError};
 
@@ -17,7 +18,7 @@ use crate::raft::snapshot::Pointer;
 #[derive(Debug, Default)]
 pub struct Found {
     /// The shard of the log.
-    pub shard: Option<u16>,
+    pub shard: Option<ShardId>,
     /// What was kept of it.
     pub content: GroupLog,
     /// What was seen of it behind damage.
@@ -49,14 +50,15 @@ impl Found {
 
 /// A log of the data directory.
 struct Place {
-    shard: u16,
+    shard: ShardId,
     dir: PathBuf,
     given_up: bool,
 }
 
 /// The logs that are in use, then those that were given up.
 fn places(dir: &Path, manifest: &Manifest) -> Vec<Place> {
-    let used = (0..manifest.shards).map(|shard| Place { shard, dir: manifest.log_dir(dir, shard), given_up: false });
+    let used = |shard| Place { shard, dir: manifest.log_dir(dir, shard), given_up: false };
+    let used = (0..manifest.shards).map(ShardId).map(used);
     let lost = manifest.lost_logs.iter().zip(manifest.lost_log_dirs(dir));
     used.chain(lost.map(|(lost, dir)| Place { shard: lost.shard, dir, given_up: true })).collect()
 }
@@ -67,9 +69,9 @@ pub async fn salvage<D: Disk>(
     disk: &D,
     dir: &Path,
     manifest: &Manifest,
-) -> Result<(Vec<LogReport>, BTreeMap<u32, Found>), RecoverError> {
+) -> Result<(Vec<LogReport>, BTreeMap<GroupId, Found>), RecoverError> {
     let mut reports = Vec::new();
-    let mut groups: BTreeMap<u32, Found> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupId, Found> = BTreeMap::new();
     for place in places(dir, manifest) {
         let salvaged = match Log::salvage(disk, &place.dir, log_identity(manifest, place.shard)).await {
             Ok(salvaged) => salvaged,
@@ -93,11 +95,11 @@ pub async fn salvage<D: Disk>(
             let beyond = beyond.groups.get(&group).copied().unwrap_or_default();
             let mut found = Found { shard, content, beyond, damaged, known: beyond.index };
             found.known = found.known.max(found.reach().map(|(_, index)| index));
-            let found = match groups.remove(&group) {
+            let found = match groups.remove(&GroupId(group)) {
                 Some(before) => before.or(found),
                 None => found,
             };
-            groups.insert(group, found);
+            groups.insert(GroupId(group), found);
         }
     }
     Ok((reports, groups))

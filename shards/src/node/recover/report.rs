@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use kahuna_protocol::ClusterId;
+use kahuna_protocol::{ClusterId, GroupId, NodeId, ShardId};
 
 /// All of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The node.
-    pub node: u32,
+    pub node: NodeId,
     /// Its data directory.
     pub data_dir: PathBuf,
     /// The cluster it belonged to.
@@ -37,7 +37,7 @@ impl Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogReport {
     /// The shard.
-    pub shard: u16,
+    pub shard: ShardId,
     /// Its directory.
     pub dir: PathBuf,
     /// It was given up before, in favour of an empty one that other nodes were to feed.
@@ -105,9 +105,9 @@ impl Loss {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupReport {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The shard that its log was found in.
-    pub shard: Option<u16>,
+    pub shard: Option<ShardId>,
     /// What was lost.
     pub loss: Loss,
     /// The index of the last entry kept.

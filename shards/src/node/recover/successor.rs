@@ -6,7 +6,9 @@ use bytes::Bytes;
 use kahuna_machine::{Machine, Meta, Range};
 use kahuna_protocol::batch::BatchBuilder;
 use kahuna_protocol::meta::{Placement, Replica};
-use kahuna_protocol::{ClusterId, GroupId, Hlc, Incarnation, Outcome, RangeMap, Request, RequestPrelude};
+use kahuna_protocol::{
+    ClusterId, GroupId, Hlc, Incarnation, NodeId, Outcome, RangeMap, ReplicaId, Request, RequestPrelude,
+};
 use kahuna_wal::{Disk, Record};
 
 use super::error::RecoverError;
@@ -39,18 +41,18 @@ impl Successor {
         old: &Manifest,
         meta: &Meta,
         cluster: ClusterId,
-        incarnation: u64,
+        incarnation: Incarnation,
         restore_epoch: u16,
-        lowest_id: u64,
+        lowest_id: ReplicaId,
     ) -> Result<Self, RecoverError> {
         let before = old.founding.as_ref().expect("a pending node is not recovered");
-        let mut founding = Founding { cluster: cluster.0, ..before.clone() };
+        let mut founding = Founding { cluster, ..before.clone() };
         founding.members = vec![Replica { replica: lowest_id, node: old.node, incarnation }];
         founding.settings.restore_epoch = restore_epoch;
         let placed = place_groups(&founding);
         let mut map = if meta.is_placed() { meta.map().clone() } else { placed.map };
-        map.ranges.iter_mut().for_each(|range| range.leader = 0);
-        let mut partitions: Vec<u32> = map.ranges.iter().map(|range| range.partition).collect();
+        map.ranges.iter_mut().for_each(|range| range.leader = NodeId(0));
+        let mut partitions: Vec<u32> = map.ranges.iter().map(|range| range.partition.0).collect();
         partitions.sort_unstable();
         if !partitions.iter().copied().eq(1..=founding.partitions) {
             return Err(RecoverError::Unfit(format!(
@@ -94,15 +96,15 @@ impl Successor {
     }
 
     /// A data group's range; `None` for the meta group, which has none.
-    pub fn range(&self, group: u32) -> Option<Range> {
-        Range::of(&self.map, GroupId(group))
+    pub fn range(&self, group: GroupId) -> Option<Range> {
+        Range::of(&self.map, group)
     }
 
     /// How `group` is made.
-    pub fn creation(&self, group: u32) -> Creation {
+    pub fn creation(&self, group: GroupId) -> Creation {
         let founding = self.founding();
-        let incarnation = Incarnation(self.manifest.incarnation);
-        let creation = if group == GroupId::META.0 {
+        let incarnation = self.manifest.incarnation;
+        let creation = if group == GroupId::META {
             Creation::meta(founding.members.clone(), founding.settings, incarnation)
         } else {
             let placement = self.placements.iter().find(|placement| placement.group == group);
@@ -123,12 +125,12 @@ pub async fn write_group<E: Env>(
     machine: &Machine,
     last: LogId,
 ) -> Result<Vec<Record>, RecoverError> {
-    let replica = creation.replica;
+    let replica = creation.replica.0;
     let members = creation.voters().into_iter().map(|(id, incarnation)| (id.0, Member { incarnation }));
     let membership = Membership::new(vec![[replica].into()], members.collect::<std::collections::BTreeMap<_, _>>());
     let membership = membership.expect("the only voter is the only member");
     let header = Header { group: creation.group, last, membership: StoredMembership::new(Some(last), membership) };
-    let snapshots = Manifest::snapshot_dir(dir, creation.group, replica);
+    let snapshots = Manifest::snapshot_dir(dir, creation.group, creation.replica);
     let path = snapshots.join(file_name(&last));
     let io = |path: &Path| {
         let path = path.to_owned();

@@ -41,7 +41,7 @@ pub async fn open_or_replace_log<E: Env>(cx: &NodeContext<E>, manifest: &Manifes
             Err(error) => E::abort(exit_code_of(&error), &format!("cannot open the empty log: {error}")),
         }
     }
-    let remedy = remedy(&error, manifest, cx.data_dir(), cx.shard.id().0);
+    let remedy = remedy(&error, manifest, cx.data_dir(), cx.shard.id());
     E::abort(exit_code_of(&error), &format!("cannot open the log: {error}{remedy}"))
 }
 
@@ -49,8 +49,8 @@ async fn try_open_log<E: Env>(
     cx: &NodeContext<E>,
     manifest: &Manifest,
 ) -> Result<(Log<E::Disk>, Recovered), OpenError> {
-    let dir = manifest.log_dir(cx.data_dir(), cx.shard.id().0);
-    let identity = log_identity(manifest, cx.shard.id().0);
+    let dir = manifest.log_dir(cx.data_dir(), cx.shard.id());
+    let identity = log_identity(manifest, cx.shard.id());
     let options = LogOptions { create: false, ..cx.log_options() };
     Log::open(cx.disk.clone(), &dir, identity, options).await
 }
@@ -94,11 +94,11 @@ impl<E: Env> LossCounter<E> {
     /// Counts a loss.
     pub async fn count(self: Rc<Self>, log_of: Option<ShardId>, counted: flume::Sender<Arc<Manifest>>) {
         let _turn = self.counting.lock().await;
-        let manifest = self.cx.manifest().after_loss(log_of.map(|shard| shard.0));
+        let manifest = self.cx.manifest().after_loss(log_of);
         let data_dir = self.cx.data_dir();
         if let Some(shard) = log_of
             && let Err((code, text)) =
-                make_log::<E>(&self.cx.disk, data_dir, &manifest, shard.0, self.cx.log_options()).await
+                make_log::<E>(&self.cx.disk, data_dir, &manifest, shard, self.cx.log_options()).await
         {
             E::abort(code, &text);
         }

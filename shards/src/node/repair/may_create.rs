@@ -15,49 +15,52 @@
 
 use kahuna_machine::Meta;
 use kahuna_protocol::meta::Replacement;
-use kahuna_protocol::{Incarnation, ReplicaId};
+use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
 
 /// The id under which the replica of `group` that is placed in a data directory may be made, after so many losses there.
-pub fn may_create(meta: &Meta, group: u32, incarnation: Incarnation, losses: u32) -> Option<ReplicaId> {
+pub fn may_create(meta: &Meta, group: GroupId, incarnation: Incarnation, losses: u32) -> Option<ReplicaId> {
     let placement = meta.placement(group)?;
-    let placed = placement.replicas.iter().find(|replica| replica.incarnation == incarnation.0)?;
-    match meta.replacement(group, incarnation.0) {
+    let placed = placement.replicas.iter().find(|replica| replica.incarnation == incarnation)?;
+    match meta.replacement(group, incarnation) {
         // One that has its place was made, by a log that is not here any more: this is an old copy of the data directory.
-        Some(replacement) => {
-            (replacement.loss == losses && !replacement.finished).then_some(ReplicaId(replacement.replica))
-        }
-        None => (losses == 0).then_some(ReplicaId(placed.replica)),
+        Some(replacement) => (replacement.loss == losses && !replacement.finished).then_some(replacement.replica),
+        None => (losses == 0).then_some(placed.replica),
     }
 }
 
 /// Whether the replica in the data directory of `incarnation` is the one to initialise `group`: the first of those it was
 /// placed with whose place was never given to another one. What the lost ones before it had begun alone is lost with them;
 /// if a majority has it, this one finds no quorum for another beginning.
-pub fn initializes_group(meta: &Meta, group: u32, incarnation: Incarnation) -> bool {
+pub fn initializes_group(meta: &Meta, group: GroupId, incarnation: Incarnation) -> bool {
     let unled = meta.placement(group).filter(|placement| !placement.led);
     let first = unled.and_then(|placement| {
         placement.replicas.iter().find(|replica| meta.replacement(group, replica.incarnation).is_none())
     });
-    first.is_some_and(|first| first.incarnation == incarnation.0)
+    first.is_some_and(|first| first.incarnation == incarnation)
 }
 
 /// The replacement that took the place of `replica`, which lives in the data directory of `incarnation`.
-pub fn taken_place(meta: &Meta, group: u32, incarnation: Incarnation, replica: ReplicaId) -> Option<&Replacement> {
-    meta.replacement(group, incarnation.0).filter(|replacement| replacement.lost.contains(&replica.0))
+pub fn taken_place(meta: &Meta, group: GroupId, incarnation: Incarnation, replica: ReplicaId) -> Option<&Replacement> {
+    meta.replacement(group, incarnation).filter(|replacement| replacement.lost.contains(&replica))
 }
 
 #[cfg(test)]
 mod tests {
-    use kahuna_protocol::RangeMap;
     use kahuna_protocol::meta::{FinishReplacement, PlaceGroups, Placement, ReplaceReplica, Replica, Settings};
+    use kahuna_protocol::{NodeId, RangeMap};
 
     use super::*;
 
+    const GROUP: GroupId = GroupId(1);
     const HERE: Incarnation = Incarnation(102);
 
     fn meta(led: bool) -> Meta {
-        let replica = |node: u32| Replica { replica: u64::from(node), node, incarnation: 100 + u64::from(node) };
-        let placements = vec![Placement { group: 1, replicas: (1..=3).map(replica).collect(), led }];
+        let replica = |node: u32| Replica {
+            replica: ReplicaId(u64::from(node)),
+            node: NodeId(node),
+            incarnation: Incarnation(100 + u64::from(node)),
+        };
+        let placements = vec![Placement { group: GROUP, replicas: (1..=3).map(replica).collect(), led }];
         let mut meta = Meta::default();
         let settings = Settings::default();
         meta.place(PlaceGroups { settings, map: RangeMap::even(1), placements }).expect("a sound placement");
@@ -68,10 +71,17 @@ mod tests {
     #[test]
     fn the_first_whose_place_is_its_own_begins_a_group() {
         let mut meta = meta(false);
-        let begin =
-            |meta: &Meta| (101..=103).filter(|&node| initializes_group(meta, 1, Incarnation(node))).collect::<Vec<_>>();
+        let begin = |meta: &Meta| {
+            (101..=103).filter(|&node| initializes_group(meta, GROUP, Incarnation(node))).collect::<Vec<_>>()
+        };
         let lose = |meta: &mut Meta, node: u32, loss: u32| {
-            meta.replace(&ReplaceReplica { group: 1, node, incarnation: 100 + u64::from(node), loss }).expect("placed");
+            meta.replace(&ReplaceReplica {
+                group: GROUP,
+                node: NodeId(node),
+                incarnation: Incarnation(100 + u64::from(node)),
+                loss,
+            })
+            .expect("placed");
         };
         assert_eq!(begin(&meta), [101]);
         lose(&mut meta, 2, 1);
@@ -80,14 +90,14 @@ mod tests {
         assert_eq!(begin(&meta), [103]);
         lose(&mut meta, 1, 2);
         assert_eq!(begin(&meta), [103]);
-        assert_eq!(meta.set_led(1), Ok(true));
+        assert_eq!(meta.set_led(GROUP), Ok(true));
         assert_eq!(begin(&meta), [] as [u64; 0], "it has begun");
     }
 
     fn replace(meta: &mut Meta, loss: u32) -> ReplicaId {
-        let asked = ReplaceReplica { group: 1, node: 2, incarnation: HERE.0, loss };
+        let asked = ReplaceReplica { group: GROUP, node: NodeId(2), incarnation: HERE, loss };
         meta.replace(&asked).expect("it is placed there");
-        ReplicaId(meta.replacement(1, HERE.0).expect("asked for").replica)
+        meta.replacement(GROUP, HERE).expect("asked for").replica
     }
 
     /// One node's part in one group.
@@ -117,7 +127,7 @@ mod tests {
                 node.dead.extend(node.held.take());
             }));
             if self.held.is_none() {
-                let may = may_create(&self.meta, 1, HERE, self.losses);
+                let may = may_create(&self.meta, GROUP, HERE, self.losses);
                 all.extend(may.map(|id| changed(&|node| node.held = Some(id))));
                 all.push(changed(&|node| node.sent.push(node.losses)));
             }
@@ -126,8 +136,8 @@ mod tests {
                     replace(&mut node.meta, loss);
                 })
             }));
-            all.extend(self.meta.replacement(1, HERE.0).map(|replacement| {
-                let finish = FinishReplacement { group: 1, replica: replacement.replica };
+            all.extend(self.meta.replacement(GROUP, HERE).map(|replacement| {
+                let finish = FinishReplacement { group: GROUP, replica: replacement.replica };
                 changed(&|node| {
                     node.meta.finish(&finish).expect("it is pending, or finished");
                 })
@@ -138,7 +148,7 @@ mod tests {
         fn explore(&self, depth: u32) -> u32 {
             if let Some(held) = self.held {
                 assert!(!self.dead.contains(&held), "{held} runs again after {} losses", self.losses);
-                let given_up = self.meta.replacement(1, HERE.0).is_some_and(|it| it.lost.contains(&held.0));
+                let given_up = self.meta.replacement(GROUP, HERE).is_some_and(|it| it.lost.contains(&held));
                 assert!(!given_up, "{held} runs, and its place was given away");
             }
             let Some(depth) = depth.checked_sub(1) else { return 1 };
@@ -158,15 +168,15 @@ mod tests {
     #[test]
     fn what_may_be_made_follows_the_count_of_losses() {
         let mut meta = meta(true);
-        let may = |meta: &Meta, losses| may_create(meta, 1, HERE, losses);
+        let may = |meta: &Meta, losses| may_create(meta, GROUP, HERE, losses);
         assert_eq!((may(&meta, 0), may(&meta, 1)), (Some(ReplicaId(2)), None));
         let first = replace(&mut meta, 1);
         assert_eq!((may(&meta, 0), may(&meta, 1), may(&meta, 2)), (None, Some(first), None));
         let second = replace(&mut meta, 2);
         assert_eq!((may(&meta, 1), may(&meta, 2)), (None, Some(second)));
-        meta.finish(&FinishReplacement { group: 1, replica: second.0 }).expect("it is pending");
+        meta.finish(&FinishReplacement { group: GROUP, replica: second }).expect("it is pending");
         assert_eq!(may(&meta, 2), None, "it was made, so this directory has forgotten it");
-        assert_eq!(may_create(&meta, 1, Incarnation(101), 0), Some(ReplicaId(1)), "of another node");
-        assert_eq!(may_create(&meta, 1, Incarnation(7), 0), None, "not placed there");
+        assert_eq!(may_create(&meta, GROUP, Incarnation(101), 0), Some(ReplicaId(1)), "of another node");
+        assert_eq!(may_create(&meta, GROUP, Incarnation(7), 0), None, "not placed there");
     }
 }

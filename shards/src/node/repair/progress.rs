@@ -12,9 +12,9 @@ use crate::node::open::GroupOpener;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Groups without an id that may be used.
-    pub lost: Vec<u32>,
+    pub lost: Vec<GroupId>,
     /// Groups with one that does not vote yet.
-    pub joining: Vec<u32>,
+    pub joining: Vec<GroupId>,
 }
 
 impl Progress {
@@ -23,17 +23,17 @@ impl Progress {
         let mut progress = Self::default();
         let incarnation = cx.shard.incarnation();
         for placement in meta.placements() {
-            let group = GroupId(placement.group);
-            let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation.0);
+            let group = placement.group;
+            let here = placement.replicas.iter().any(|replica| replica.incarnation == incarnation);
             if !here || !cx.is_shard_of(group) {
                 continue;
             }
             let held = opener.is_opened(group);
-            let pending = meta.replacement(group.0, incarnation.0).is_some_and(|replacement| !replacement.finished);
-            if !held && may_create(meta, group.0, incarnation, cx.losses()).is_none() {
-                progress.lost.push(group.0);
+            let pending = meta.replacement(group, incarnation).is_some_and(|replacement| !replacement.finished);
+            if !held && may_create(meta, group, incarnation, cx.losses()).is_none() {
+                progress.lost.push(group);
             } else if pending {
-                progress.joining.push(group.0);
+                progress.joining.push(group);
             }
         }
         progress
@@ -46,7 +46,7 @@ impl Progress {
 
     /// For the operator.
     pub fn describe(&self) -> String {
-        let list = |groups: &[u32]| groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let list = |groups: &[GroupId]| groups.iter().map(GroupId::to_string).collect::<Vec<_>>().join(", ");
         let joining = (!self.joining.is_empty()).then(|| format!("the other nodes feed {}", list(&self.joining)));
         let lost = (!self.lost.is_empty()).then(|| format!("waiting for their turn: {}", list(&self.lost)));
         let parts: Vec<String> = joining.into_iter().chain(lost).collect();

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::meta::{FinishReplacement, Replacement};
-use kahuna_protocol::{GroupId, Outcome};
+use kahuna_protocol::{GroupId, Outcome, ReplicaId};
 
 use crate::env::Env;
 use crate::group::Group;
@@ -24,13 +24,13 @@ const STEP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until the node stops. The replacements go on side by side: one that finds no quorum holds up no other one.
 pub async fn carry_out_replacements<E: Env>(cx: Rc<NodeContext<E>>) {
-    let under_way = Rc::<RefCell<BTreeSet<(u32, u64)>>>::default();
+    let under_way = Rc::<RefCell<BTreeSet<(GroupId, ReplicaId)>>>::default();
     let mut pause = IDLE_LOOK_EVERY;
     while !cx.is_stopping() {
         E::sleep(std::mem::replace(&mut pause, IDLE_LOOK_EVERY)).await;
         let Some(meta) = cx.meta() else { continue };
         for replacement in meta.replacements().filter(|replacement| !replacement.finished) {
-            let Some(group) = cx.shard.group(GroupId(replacement.group)) else { continue };
+            let Some(group) = cx.shard.group(replacement.group) else { continue };
             if !group.replica().leader().leading {
                 continue;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kahuna_machine::Meta;
 use kahuna_protocol::meta::{ReplaceReplica, Replacement};
-use kahuna_protocol::{GroupId, Outcome, ReplicaId};
+use kahuna_protocol::{GroupId, Outcome};
 use kahuna_wal::Disk;
 
 use super::progress::Progress;
@@ -108,7 +108,7 @@ impl<E: Env> Reseed<E> {
             let (mut text, mut answered) = (left.describe(), String::new());
             let next = left.lost.first().filter(|_| left.joining.is_empty() || E::boot_clock() > since + PATIENCE);
             if let Some(&group) = next
-                && let Err(NotGiven { why, answer }) = self.ask_for(GroupId(group)).await
+                && let Err(NotGiven { why, answer }) = self.ask_for(group).await
             {
                 text = format!("{text}; {why}");
                 answered = answer;
@@ -122,8 +122,8 @@ impl<E: Env> Reseed<E> {
     /// The replica that the meta group mints, or has minted, for this node's loss of `group`.
     async fn ask_for(&self, group: GroupId) -> Result<Replacement, NotGiven> {
         let loss = self.cx.losses();
-        let (node, incarnation) = (self.cx.config.node.0, self.cx.shard.incarnation().0);
-        let asked = ReplaceReplica { group: group.0, node, incarnation, loss };
+        let (node, incarnation) = (self.cx.config.node, self.cx.shard.incarnation());
+        let asked = ReplaceReplica { group, node, incarnation, loss };
         match self.cx.shard.system(GroupId::META, &asked.into(), ASK_TIMEOUT).await {
             Outcome::Replacement(replacement) if replacement.loss == loss && !replacement.finished => Ok(replacement),
             Outcome::Replacement(replacement) => {
@@ -145,10 +145,9 @@ impl<E: Env> Reseed<E> {
     /// Removes the snapshots of replicas whose place others have.
     async fn remove_lost_snapshots(&self, meta: &Meta) {
         for replacement in meta.replacements() {
-            let here = replacement.incarnation == self.cx.shard.incarnation().0
-                && self.cx.is_shard_of(GroupId(replacement.group));
+            let here = replacement.incarnation == self.cx.shard.incarnation() && self.cx.is_shard_of(replacement.group);
             for &replica in replacement.lost.iter().filter(|_| here) {
-                let dir = self.cx.snapshot_dir(GroupId(replacement.group), ReplicaId(replica));
+                let dir = self.cx.snapshot_dir(replacement.group, replica);
                 // Not there any more, or never was; what cannot be removed now is tried again by the next start.
                 let Ok(files) = self.cx.disk.list(&dir).await else { continue };
                 for file in files.iter().filter(|file| is_own_name(&file.name)) {

@@ -12,7 +12,7 @@ pub enum Wrong {
     #[error("it comes under this replica's own number")]
     OwnNumber,
     /// Its sender is known to live elsewhere.
-    #[error("its sender lives in the data directory {member:016x}, and the link is of {link:016x}", member = member.0, link = link.0)]
+    #[error("its sender lives in the data directory {member:016x}, and the link is of {link:016x}")]
     Foreign {
         /// Where the sender lives.
         member: Incarnation,

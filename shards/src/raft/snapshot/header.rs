@@ -1,6 +1,7 @@
 //! What stands before the blocks, and what points at the file.
 
 use bytes::Bytes;
+use kahuna_protocol::GroupId;
 
 use super::super::encoding::{self, LOG_ID_BYTES, Malformed, Reader, put_log_id, put_membership};
 use super::super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
@@ -21,7 +22,7 @@ const MAX_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The group.
-    pub group: u32,
+    pub group: GroupId,
     /// The last entry in it.
     pub last: LogId,
     /// The last membership in it.
@@ -40,7 +41,7 @@ impl Header {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());
         out.extend_from_slice(&[0; 6]);
-        out.extend_from_slice(&self.group.to_le_bytes());
+        out.extend_from_slice(&self.group.0.to_le_bytes());
         out.extend_from_slice(&self.last.leader_id.term.to_le_bytes());
         out.extend_from_slice(&self.last.index.to_le_bytes());
         put_log_id(&mut out, self.membership.log_id().as_ref());
@@ -82,7 +83,7 @@ impl Header {
             return Err(reader.malformed());
         }
         reader.take(6)?;
-        let group = reader.u32()?;
+        let group = GroupId(reader.u32()?);
         let (term, index) = (reader.count()?, reader.count()?);
         let membership_id = reader.log_id()?;
         let membership = encoding::membership(&head[FIXED_BYTES..])?;
@@ -158,7 +159,7 @@ mod tests {
         let member = Member { incarnation: Incarnation(77) };
         let membership = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, member)]));
         let membership = StoredMembership::new(Some(log_id(1, 0)), membership.expect("it is known"));
-        Header { group: 5, last: log_id(3, 900), membership }
+        Header { group: GroupId(5), last: log_id(3, 900), membership }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kahuna_machine::Restore;
+use kahuna_protocol::GroupId;
 use kahuna_wal::{Disk, OpenMode};
 
 use super::build::free;
@@ -41,7 +42,12 @@ impl<E: Env> IncomingSnapshot<E> {
     ///
     /// # Errors
     /// `Header` when it is not one or is of another group; `Io`.
-    pub async fn begin(disk: &E::Disk, dir: &Path, group: u32, begin: &SnapshotBegin) -> Result<Self, SnapshotFault> {
+    pub async fn begin(
+        disk: &E::Disk,
+        dir: &Path,
+        group: GroupId,
+        begin: &SnapshotBegin,
+    ) -> Result<Self, SnapshotFault> {
         let header = Header::read(&begin.header).map_err(SnapshotFault::header(dir))?;
         if header.group != group {
             let why = format!("a snapshot of group {} came for group {group}", header.group);

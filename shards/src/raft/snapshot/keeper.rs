@@ -66,7 +66,7 @@ impl<E: Env> SnapshotKeeper<E> {
         let file = SnapshotFile::open(self.dir.disk(), &path).await?;
         let named = (file.header.group, file.header.last, file.bytes);
         let expected = self.dir.group();
-        if named != (expected.0, pointer.last, pointer.file_bytes) {
+        if named != (expected, pointer.last, pointer.file_bytes) {
             let (group, last, bytes) = named;
             let why = format!(
                 "{bytes} bytes, of group {group} up to {last}, but the log names one of {} bytes, of group {expected} up to {}",

@@ -42,7 +42,7 @@ impl<E: Env> SnapshotTransfer<E> {
         self.current.set(begin.transfer);
         let before = self.incoming.take();
         self.give_up(before).await;
-        let begun = IncomingSnapshot::begin(dir.disk(), dir.path(), dir.group().0, begin).await;
+        let begun = IncomingSnapshot::begin(dir.disk(), dir.path(), dir.group(), begin).await;
         let incoming = begun.map_err(|fault| self.failed(&fault))?;
         self.put_back(incoming).await;
         Ok(())

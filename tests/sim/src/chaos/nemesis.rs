@@ -139,7 +139,7 @@ fn leaders(nodes: &Nodes) -> BTreeSet<usize> {
         return BTreeSet::new();
     };
     let Ok(map) = client.call_with(MapGet {}, CallOptions::default()) else { return BTreeSet::new() };
-    let leaders = map.ranges.ranges.iter().filter_map(|range| (range.leader as usize).checked_sub(1));
+    let leaders = map.ranges.ranges.iter().filter_map(|range| (range.leader.0 as usize).checked_sub(1));
     leaders.filter(|at| *at < nodes.count()).collect()
 }
 

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use kahuna_protocol::{Durability, Outcome as Answer, ReadLevel, Request, RequestPrelude, sequence::SequenceNext};
+use kahuna_protocol::{
+    Durability, Outcome as Answer, ReadLevel, Request, RequestPrelude, SessionId, sequence::SequenceNext,
+};
 
 use super::{Asks, Process};
 use crate::{
@@ -27,7 +29,7 @@ impl<A: Asks> Process<A> {
         let valid_for = u64::try_from(PATIENCE.as_millis()).expect("seconds");
         let prelude = RequestPrelude {
             // A session for this one request.
-            session: self.rng.draw().max(1),
+            session: SessionId(self.rng.draw().max(1)),
             number: 1,
             acknowledged: 1,
             valid_until_ms: self.asker.unix_ms() + valid_for,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use kahuna_protocol::ClusterId;
+use kahuna_protocol::{ClusterId, Incarnation};
 use kahuna_shards::{
     config::NodeConfig,
     env::{Env, ExitCode},
@@ -45,7 +45,7 @@ pub(super) async fn run_node(disk: SimDisk, config: NodeConfig, probe: Probe, st
 }
 
 async fn prepare(disk: &SimDisk, config: &NodeConfig) -> Result<Manifest, StartError> {
-    let incarnation = SimRuntime::thread_rng().draw().max(1);
+    let incarnation = Incarnation(SimRuntime::thread_rng().draw().max(1));
     let manifest = open_or_format(disk, config, incarnation).await?;
     remove_other_log_sets(disk, &config.data_dir, &manifest);
     let fitted = fit_shards(disk, config, manifest).await?;

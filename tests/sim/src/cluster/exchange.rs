@@ -30,7 +30,7 @@ pub(super) async fn exchange(
         min_version: *VERSIONS.start(),
         max_version: *VERSIONS.end(),
         shard: ANY_SHARD,
-        cluster: ClusterId::NONE.0,
+        cluster: ClusterId::NONE,
         client_name: "kahuna-sim".into(),
     };
     send(&mut write, KIND_HELLO, 0, |out| archive_into(&hello, out)).await?;

@@ -149,7 +149,7 @@ impl Probe {
     pub fn told_leaders(&self) -> Vec<(GroupId, NodeId)> {
         let shards = self.0.borrow();
         let ranges = shards.iter().flat_map(|shard| shard.view().current_map().ranges.ranges);
-        ranges.map(|range| (GroupId(range.partition), NodeId::from(range.leader))).collect()
+        ranges.map(|range| (range.partition, NodeId::from(range.leader.0))).collect()
     }
 
     /// What the meta group says, as far as its replica here has applied it.

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kahuna_protocol::ShardId;
 use kahuna_shards::{env::ExitCode, node::manifest::Manifest};
 use kahuna_wal::{
     BLOCK_BYTES, Disk, Position,
@@ -64,7 +65,7 @@ impl Nemesis<'_> {
         let disk = self.cluster.disk(node);
         let data_dir = Path::new(Cluster::data_dir());
         let Some(manifest) = founded(&disk).await else { return false };
-        let shard = self.rng.below(u64::from(manifest.shards)) as u16;
+        let shard = ShardId(self.rng.below(u64::from(manifest.shards)) as u16);
         let log = manifest.log_dir(data_dir, shard);
         if fault == SimFault::LogRots {
             let Some((segment, offset)) = self.place_of_rot(&disk, &log).await else { return false };
@@ -74,7 +75,7 @@ impl Nemesis<'_> {
             let set = log.parent().expect("a directory in its set's");
             disk.sync_dir(set).await.expect("no fault is injected");
         }
-        let lost = held.iter().filter(|view| view.group.shard(manifest.shards).0 == shard);
+        let lost = held.iter().filter(|view| view.group.shard(manifest.shards) == shard);
         self.cluster.give_up(lost.map(|view| (view.group, view.replica)));
         // A log that does not verify cannot be moved, should that have been under way.
         self.start_hard(node, manifest.shards).await;
@@ -125,7 +126,7 @@ impl Nemesis<'_> {
         let Some(view) = with.get(self.rng.below(with.len() as u64) as usize) else { return false };
         self.strike_down(node);
         let disk = self.cluster.disk(node);
-        let dir = Manifest::snapshot_dir(Path::new(Cluster::data_dir()), view.group.0, view.replica.0);
+        let dir = Manifest::snapshot_dir(Path::new(Cluster::data_dir()), view.group, view.replica);
         let mut damaged = false;
         for file in disk.list(&dir).await.unwrap_or_default() {
             let path = dir.join(&file.name);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kahuna_protocol::frame::{archive_into, encode_frame};
 use kahuna_protocol::handshake::{ANY_SHARD, Hello, KIND_HELLO, KIND_WELCOME};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
-use kahuna_protocol::{FrameReader, Hlc, Outcome, Request, RequestPrelude};
+use kahuna_protocol::{ClusterId, FrameReader, Hlc, Outcome, Request, RequestPrelude, SessionId};
 
 /// Who waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ impl Connection {
             min_version: 1,
             max_version: 1,
             shard: ANY_SHARD,
-            cluster: [0; 16],
+            cluster: ClusterId::NONE,
             client_name: "unread".to_owned(),
         };
         let mut frame = Vec::new();
@@ -48,7 +48,12 @@ impl Connection {
     pub fn set(&mut self, key: &str, value: Vec<u8>) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
         let valid_until_ms = u64::try_from(now.as_millis()).map_err(io::Error::other)? + u64::from(TIMEOUT_MS);
-        let prelude = RequestPrelude { session: 1 + rand::random::<u64>() / 2, number: 1, valid_until_ms, ..prelude() };
+        let prelude = RequestPrelude {
+            session: SessionId(1 + rand::random::<u64>() / 2),
+            number: 1,
+            valid_until_ms,
+            ..prelude()
+        };
         let (key, condition) = (key.as_bytes().to_vec(), Condition::default());
         let set = Request::KeySet(KeySet { key, value, ttl_ms: None, condition, no_history: false });
         match self.ask(&prelude, &set)? {
