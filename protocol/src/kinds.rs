@@ -49,6 +49,8 @@ pub const SNAPSHOT_CHUNK: u16 = 0x1106;
 pub const SNAPSHOT_END: u16 = 0x1107;
 /// Asks whether this replica may become the leader.
 pub const READY: u16 = 0x1108;
+/// Asks whether this replica leads in a term, and reaches a majority.
+pub const LEADS: u16 = 0x1109;
 
 /// An error frame, of a node to a client or to another node. Under request id 0 it ends the connection.
 pub const KIND_ERROR: u16 = <ErrorReply as OutcomeBody>::KIND;

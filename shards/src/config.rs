@@ -103,6 +103,11 @@ impl Timing {
         Ok(())
     }
 
+    /// A node of which nothing was heard for so long is taken for down.
+    pub fn silent_after(&self) -> Duration {
+        self.election_min.max(3 * self.heartbeat)
+    }
+
     /// By how much less than its followers grant it a leader trusts its lease: what confirms it may be counted from so much
     /// after the moment at which it was asked.
     pub fn lease_margin(&self) -> Duration {

@@ -173,7 +173,10 @@ impl Stage {
             Step::Raw { from, kind, body } => self.say(*from, APPEND + u16::from(kind % 10), body.clone()),
             Step::Settle => self.settle().await,
             Step::Wait(tens) => Sim::sleep(Duration::from_millis(10 * u64::from(*tens))).await,
-            Step::Campaign => self.replica.campaign(),
+            Step::Campaign => {
+                let replica = self.replica.clone();
+                Sim::spawn(async move { replica.elect().await });
+            }
             Step::Propose => {
                 let proposed = self.replica.propose(self.batch());
                 Sim::spawn(async move { drop(proposed.await) });

@@ -11,7 +11,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
+use kahuna_protocol::{GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 
 use crate::config::Timing;
 use crate::env::Env;
@@ -24,6 +24,8 @@ const LEASE_MARGIN: Duration = Duration::from_millis(1);
 const MIN_STEP: Duration = Duration::from_millis(20);
 /// Turns that are taken before openraft's own timers are left to it.
 const TURNS: usize = 12;
+/// Replicas that learn of an event before the shard's other tasks get a turn.
+const AT_ONCE: usize = 64;
 /// Longer sleeps are rounded up by the shard's timer queue; the last stretch is slept in pieces below that.
 const FINE: Duration = Duration::from_millis(4);
 
@@ -33,16 +35,23 @@ pub struct Failover<E: Env> {
     timing: Timing,
 }
 
-/// Groups whose leader is gone: its node died, or its shard there stands still.
+/// Where leaders were that are gone: their node died, or what it sends does not arrive, or their shard there stands still.
+#[derive(Clone, Copy)]
+struct Gone {
+    incarnation: Incarnation,
+    /// The shard, if it is one alone.
+    shard: Option<(NodeId, ShardId)>,
+    /// The boot under which they led. Under another one its old leaderships are gone in any case.
+    boot: u64,
+    /// When the last lease is over that one of them may have been granted.
+    begin: Duration,
+}
+
+/// The groups that were led there.
 struct TakeOver<E: Env> {
     peers: Rc<Peers<E>>,
     timing: Timing,
-    /// Where they were led.
-    gone: Incarnation,
-    /// The boot under which they were. Under another one its old leaderships are gone in any case.
-    boot: Option<u64>,
-    /// When the last lease is over that one of them may have granted.
-    begin: Duration,
+    gone: Gone,
     /// With what each knew of its leader when it last looked.
     groups: Vec<(Rc<Replica<E>>, Leader)>,
 }
@@ -55,55 +64,61 @@ impl<E: Env> Failover<E> {
 
     /// Takes note of what happened to a node; `replicas` are all that the shard has. Every shard is told every event.
     pub fn on_event(&self, event: NodeEvent, replicas: Vec<Rc<Replica<E>>>) {
-        match event {
-            NodeEvent::Up { incarnation, .. } => {
-                self.peers.on_node_event(&event);
-                replicas.iter().for_each(|replica| replica.peer_up(incarnation));
+        let (peers, timing) = (self.peers.clone(), self.timing);
+        let gone = Gone::by(event, &peers, &timing);
+        peers.on_node_event(&event);
+        E::spawn(async move {
+            let mut groups = Vec::new();
+            for (at, replica) in replicas.into_iter().enumerate() {
+                if at % AT_ONCE == AT_ONCE - 1 {
+                    E::yield_now().await;
+                }
+                if let NodeEvent::Up { incarnation, .. } = event {
+                    replica.peer_up(incarnation);
+                }
+                let leader = replica.leader();
+                if gone.is_some_and(|gone| gone.is_place_of(&leader, replica.group(), &peers)) {
+                    replica.timer().hold();
+                    groups.push((replica.clone(), leader));
+                }
+                replica.timer().review();
             }
-            NodeEvent::Down { node, incarnation } => {
-                let boot = self.peers.boot_that_is_up(node);
-                let heard = self.peers.last_heard(node);
-                self.peers.on_node_event(&event);
-                let heard = if heard.is_zero() { E::boot_clock() } else { heard };
-                self.take_over((incarnation, boot), heard, &replicas, |_| true);
+            if let Some(gone) = gone.filter(|_| !groups.is_empty()) {
+                TakeOver { peers, timing, gone, groups }.run().await;
             }
-            NodeEvent::Stalled { node, incarnation, shard } => {
-                self.peers.on_node_event(&event);
-                let boot = self.peers.boot_that_is_up(node);
-                let is_there = |group| self.peers.shard_of(node, group) == Some(shard);
-                self.take_over((incarnation, boot), E::boot_clock(), &replicas, is_there);
-            }
-            NodeEvent::Resumed { .. } => self.peers.on_node_event(&event),
-        }
-        replicas.iter().for_each(|replica| replica.timer().review());
+        });
+    }
+}
+
+impl Gone {
+    /// What `event` says of leaders that were heard until now: of others it says nothing new.
+    fn by<E: Env>(event: NodeEvent, peers: &Peers<E>, timing: &Timing) -> Option<Self> {
+        let now = E::boot_clock();
+        let (incarnation, shard, heard) = match event {
+            NodeEvent::Up { .. } | NodeEvent::Heard { .. } | NodeEvent::Resumed { .. } => return None,
+            NodeEvent::Down { node, incarnation } => (incarnation, None, peers.last_heard(node)),
+            NodeEvent::Unheard { incarnation, .. } => (incarnation, None, now.saturating_sub(timing.silent_after())),
+            NodeEvent::Stalled { node, incarnation, shard } => (incarnation, Some((node, shard)), now),
+        };
+        let begin = heard + timing.election_max + LEASE_MARGIN;
+        peers.heard_boot(incarnation).map(|boot| Self { incarnation, shard, boot, begin })
     }
 
-    /// Elects other leaders for those of `replicas` whose leader lived in the data directory `gone` and was `heard` last then.
-    fn take_over(
-        &self,
-        (gone, boot): (Incarnation, Option<u64>),
-        heard: Duration,
-        replicas: &[Rc<Replica<E>>],
-        is_there: impl Fn(GroupId) -> bool,
-    ) {
-        let led = replicas
-            .iter()
-            .filter(|replica| is_there(replica.group()))
-            .map(|replica| (replica.clone(), replica.leader()));
-        let groups: Vec<_> = led.filter(|(_, leader)| leader.incarnation == Some(gone)).collect();
-        if groups.is_empty() {
-            return;
-        }
-        groups.iter().for_each(|(replica, _)| replica.timer().hold());
-        let begin = heard + self.timing.election_max + LEASE_MARGIN;
-        let take_over = TakeOver { peers: self.peers.clone(), timing: self.timing, gone, boot, begin, groups };
-        E::spawn(take_over.run());
+    /// Whether `leader` led `group` there.
+    fn is_place_of<E: Env>(&self, leader: &Leader, group: GroupId, peers: &Peers<E>) -> bool {
+        let is_on = |(node, shard)| peers.shard_of(node, group) == Some(shard);
+        leader.incarnation == Some(self.incarnation) && self.shard.is_none_or(is_on)
+    }
+
+    /// Whether the leader of `group` there is back: it was silent, not dead.
+    fn has_returned<E: Env>(&self, group: GroupId, peers: &Peers<E>) -> bool {
+        peers.heard_boot_of(self.incarnation, group) == Some(self.boot)
     }
 }
 
 impl<E: Env> TakeOver<E> {
     async fn run(mut self) {
-        sleep_until::<E>(self.begin).await;
+        sleep_until::<E>(self.gone.begin).await;
         let step = MIN_STEP.max(self.timing.heartbeat / 2);
         for round in 0..TURNS {
             self.drop_led();
@@ -123,12 +138,11 @@ impl<E: Env> TakeOver<E> {
         self.groups.drain(..).for_each(|(replica, _)| replica.timer().let_go());
     }
 
-    /// Lets those go that are led, or whose leader is back: it was silent, not dead.
+    /// Lets those go that are led, or whose leader is back.
     fn drop_led(&mut self) {
-        let (peers, gone, boot) = (&self.peers, self.gone, self.boot);
+        let (peers, gone) = (&self.peers, self.gone);
         self.groups.retain(|(replica, _)| {
-            let has_returned = boot.is_some() && peers.boot_of(gone, replica.group()) == boot;
-            let stays = !has_returned && is_unled(&replica.leader(), gone);
+            let stays = !gone.has_returned(replica.group(), peers) && is_unled(&replica.leader(), gone.incarnation);
             if !stays {
                 replica.timer().let_go();
             }

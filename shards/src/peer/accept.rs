@@ -331,7 +331,11 @@ impl<E: Env> Peers<E> {
             KIND_PULSE => {
                 let pulse = Pulse::decode(header.kind, &body).map_err(bad_frame)?;
                 let own = self.pulse();
-                if let Some(remote) = self.remote(from.node)
+                let remote = self.remote(from.node);
+                if let Some(remote) = &remote {
+                    remote.note_pulse(from.boot_id, E::boot_clock());
+                }
+                if let Some(remote) = remote
                     && !self.on_pulse(&remote, &pulse)
                 {
                     let error = ErrorReply::new(ErrorCode::WrongCluster, "the nodes have joined different clusters");

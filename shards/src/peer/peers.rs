@@ -266,6 +266,16 @@ impl<E: Env> Peers<E> {
                     remote.set_up(None, now);
                 }
             }
+            NodeEvent::Heard { node, boot_id, .. } => {
+                if let Some(remote) = self.remote(node) {
+                    remote.set_heard(Some(boot_id));
+                }
+            }
+            NodeEvent::Unheard { node, .. } => {
+                if let Some(remote) = self.remote(node) {
+                    remote.set_heard(None);
+                }
+            }
             NodeEvent::Stalled { node, shard, .. } | NodeEvent::Resumed { node, shard } => {
                 if let Some(remote) = self.remote(node) {
                     remote.set_stalled(shard, matches!(event, NodeEvent::Stalled { .. }));
@@ -281,15 +291,22 @@ impl<E: Env> Peers<E> {
         remote.up_boot().filter(|_| !remote.is_stalled(group))
     }
 
+    /// The boot under which the pulses of the node of a data directory come, if its shard that owns `group` goes on, by the
+    /// last word of this node's watcher.
+    pub(crate) fn heard_boot_of(&self, incarnation: Incarnation, group: GroupId) -> Option<u64> {
+        let remote = self.by_incarnation(incarnation)?;
+        remote.heard_boot().filter(|_| !remote.is_stalled(group))
+    }
+
+    /// The boot under which the pulses of the node of a data directory come.
+    pub(crate) fn heard_boot(&self, incarnation: Incarnation) -> Option<u64> {
+        self.by_incarnation(incarnation)?.heard_boot()
+    }
+
     /// Whether a message may reach the node of a data directory: it is not known to be down. Nothing is known of any node
     /// before one of them was up.
     pub(crate) fn is_reachable(&self, incarnation: Incarnation) -> bool {
         !self.watches.get() || self.by_incarnation(incarnation).is_some_and(|remote| remote.up_boot().is_some())
-    }
-
-    /// The boot of a node that is up, by the last word of the node's watcher.
-    pub(crate) fn boot_that_is_up(&self, node: NodeId) -> Option<u64> {
-        self.remote(node).and_then(|remote| remote.up_boot())
     }
 
     /// The shard of another node that owns `group` there, once its shards are known.

@@ -45,6 +45,10 @@ pub(super) struct Remote {
     last_heard: Cell<Duration>,
     /// The boot under which it is up, and since when.
     up: Cell<Option<(u64, Duration)>>,
+    /// The boot under which its pulses come, by the watcher's word.
+    heard_boot: Cell<Option<u64>>,
+    /// The boot and the time of the last pulse that came, on shard 0.
+    pulse: Cell<Option<(u64, Duration)>>,
     /// Its shards that stand still although it is up.
     stalled: RefCell<BTreeSet<ShardId>>,
     offset: Cell<Option<Offset>>,
@@ -66,6 +70,8 @@ impl Remote {
             view: RefCell::new(None),
             last_heard: Cell::new(Duration::ZERO),
             up: Cell::new(None),
+            heard_boot: Cell::new(None),
+            pulse: Cell::new(None),
             stalled: RefCell::default(),
             offset: Cell::new(None),
             links: RefCell::default(),
@@ -103,12 +109,38 @@ impl Remote {
     /// The watcher's word on it: up since `now` under a boot, or down. Gives what it was before.
     pub(super) fn set_up(&self, boot_id: Option<u64>, now: Duration) -> Option<u64> {
         self.stalled.borrow_mut().clear();
+        if boot_id.is_none() {
+            self.heard_boot.set(None);
+        }
         self.up.replace(boot_id.map(|boot_id| (boot_id, now))).map(|(boot_id, _)| boot_id)
     }
 
     /// The boot under which the watcher says it is up.
     pub(super) fn up_boot(&self) -> Option<u64> {
         self.up.get().map(|(boot_id, _)| boot_id)
+    }
+
+    /// The watcher's word on its pulses: they come under this boot, or not.
+    pub(super) fn set_heard(&self, boot_id: Option<u64>) {
+        self.heard_boot.set(boot_id);
+    }
+
+    /// The boot under which the watcher says that its pulses come.
+    pub(super) fn heard_boot(&self) -> Option<u64> {
+        self.heard_boot.get()
+    }
+
+    /// A pulse of it came at `now`, from a process of this boot.
+    pub(super) fn note_pulse(&self, boot_id: u64, now: Duration) {
+        let before = self.pulse.replace(Some((boot_id, now)));
+        if self.heard_boot.get() != Some(boot_id) || before.is_none() {
+            self.disturbed.notify();
+        }
+    }
+
+    /// The boot and the time of the last pulse that came.
+    pub(super) fn pulse(&self) -> Option<(u64, Duration)> {
+        self.pulse.get()
     }
 
     /// The watcher's word on one of its shards.

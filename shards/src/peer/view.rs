@@ -57,7 +57,23 @@ pub enum NodeEvent {
         /// The shard.
         shard: ShardId,
     },
-    /// That shard moves again. Not said of one that ends as `Down`.
+    /// Its pulses come, under this boot: what it sends reaches this node.
+    Heard {
+        /// The node.
+        node: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+        /// Random per process.
+        boot_id: u64,
+    },
+    /// They come no more. Not said of one that is `Down`.
+    Unheard {
+        /// The node.
+        node: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+    },
+    /// That shard moves again. Not said of one that is `Down`.
     Resumed {
         /// The node.
         node: NodeId,

@@ -5,7 +5,8 @@
 //!                                    └─── answered under another boot ──> Down, Up
 //! ```
 //! A process that dies resets its connections: the watcher is woken, dials, is refused, and says `Down` within a round
-//! trip. One that hangs, or whose machine does, is found out by its silence. A shard that hangs while shard 0 answers is
+//! trip. One that hangs, or whose machine does, is found out by its silence. That its own pulses come is watched as well: what
+//! a leader sends comes over its links, not over ours: `Heard`, and `Unheard`. A shard that hangs while shard 0 answers is
 //! found out by its counter in the answers: `Stalled`, and `Resumed`.
 
 use std::rc::Rc;
@@ -121,11 +122,15 @@ struct Watcher<E: Env> {
     excused_until: Duration,
     /// What the node's shards count.
     counters: Counters,
+    /// The boot of the pulses that were said to come.
+    heard: Option<u64>,
+    /// When the node was said to be down last: a pulse from before says nothing.
+    down_at: Duration,
 }
 
 impl<E: Env> Watcher<E> {
     fn new(peers: Rc<Peers<E>>, remote: Rc<Remote>, tell: Rc<dyn Fn(NodeEvent)>) -> Self {
-        let silent_after = peers.timing.election_min.max(3 * peers.timing.heartbeat);
+        let silent_after = peers.timing.silent_after();
         Self {
             peers,
             remote,
@@ -134,6 +139,8 @@ impl<E: Env> Watcher<E> {
             up: None,
             excused_until: Duration::ZERO,
             counters: Counters::default(),
+            heard: None,
+            down_at: Duration::ZERO,
         }
     }
 
@@ -157,6 +164,7 @@ impl<E: Env> Watcher<E> {
             }
             let again = matches!(answer, Err(CallError::Lost(_)));
             self.on_answer(answer, asked_at, now);
+            self.judge_pulses(now);
             if !again {
                 let pause = (asked_at + heartbeat).saturating_sub(E::boot_clock());
                 E::timeout(pause, self.remote.disturbed.wait()).await;
@@ -213,6 +221,22 @@ impl<E: Env> Watcher<E> {
         self.peers.on_pulse(&self.remote, &pulse).then_some(pulse)
     }
 
+    /// Says whether the node's own pulses come.
+    fn judge_pulses(&mut self, now: Duration) {
+        let Some(incarnation) = self.remote.incarnation() else { return };
+        let node = self.remote.node;
+        let is_new = |at: Duration| at > self.down_at && now < at.max(self.excused_until) + self.silent_after;
+        let heard = self.remote.pulse().filter(|(_, at)| is_new(*at)).map(|(boot_id, _)| boot_id);
+        if heard == self.heard {
+            return;
+        }
+        self.heard = heard;
+        (self.tell)(match heard {
+            Some(boot_id) => NodeEvent::Heard { node, incarnation, boot_id },
+            None => NodeEvent::Unheard { node, incarnation },
+        });
+    }
+
     fn judge_shards(&mut self, progress: &[u64], now: Duration) {
         let Some((incarnation, _)) = self.up else { return };
         let node = self.remote.node;
@@ -237,6 +261,7 @@ impl<E: Env> Watcher<E> {
     fn down(&mut self) {
         self.counters = Counters::default();
         if let Some((incarnation, _)) = self.up.take() {
+            (self.heard, self.down_at) = (None, E::boot_clock());
             (self.tell)(NodeEvent::Down { node: self.remote.node, incarnation });
         }
     }

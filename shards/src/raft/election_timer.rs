@@ -1,75 +1,74 @@
-//! The election timer of a replica: openraft's ticks. It runs while the replica believes in no leader, and stands still else.
+//! The election timer of a replica. It runs while the replica believes in no leader, and nobody sees to it that the replica
+//! campaigns in its turn.
 //!
-//! Who loses its belief is patient for a drawn time first: the others lost theirs at the same moment, and openraft's own
-//! timeout counts from the last message, which may be hours old. Who campaigns in its turn holds the timer meanwhile.
+//! openraft's own timer is off: it wakes every ten milliseconds, and counts from the leader's last message, which may be
+//! hours old. This one draws an election timeout, campaigns at the pace of its shard, and waits longer each time that its
+//! pre-vote changes nothing, until something happens.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
+use kahuna_protocol::{Incarnation, ReplicaId};
 use openraft::async_runtime::AsyncRuntime as _;
 use openraft::rt::WatchReceiver as _;
 
 use super::belief::{Belief, Heard};
 use super::boot_gate::BootGate;
+use super::campaigns::Campaigns;
 use super::leadership::leader_of;
+use super::link::ReplicaLinks;
 use super::state_machine::Raft;
 use super::types::ServerMetrics;
 use crate::config::Timing;
 use crate::env::Env;
-use crate::peer::Peers;
+use crate::env::local::Signal;
 
-/// Starts and stops openraft's ticks, for one replica. A leader's stand still as well: what it has to repeat is
-/// [`Heartbeats`](super::heartbeats::Heartbeats)' affair.
+/// A campaign that changes nothing doubles the time to the next one, so often.
+const MOST_DOUBLINGS: u32 = 2;
+
+/// When one replica campaigns by itself, and whom it keeps from becoming the leader.
 pub struct ElectionTimer<E: Env> {
-    group: GroupId,
-    own: ReplicaId,
     raft: Raft<E>,
     server: ServerMetrics<E>,
-    peers: Rc<Peers<E>>,
-    timing: Timing,
+    links: ReplicaLinks<E>,
     gate: BootGate,
+    campaigns: Rc<Campaigns<E>>,
     heard: Cell<Option<Heard>>,
     resigned: Cell<Option<u64>>,
-    /// Whether the replica believed in a leader at the last look.
-    believed: Cell<bool>,
     /// How many hold the timer.
     holders: Cell<u32>,
-    /// Until when it stands still although the belief is lost, as time since boot.
+    /// Before this instant the replica does not campaign, as time since boot.
     patient_until: Cell<Duration>,
     runs: Cell<bool>,
+    /// Something happened that may let a campaign succeed, or makes it needless.
+    disturbed: Signal,
+    /// A question to the leader is under way, or was a moment ago.
+    asks: Cell<bool>,
 }
 
 impl<E: Env> ElectionTimer<E> {
     /// One that stands still until the first [`review`](Self::review).
-    pub fn new(
-        (group, own): (GroupId, ReplicaId),
-        raft: Raft<E>,
-        peers: Rc<Peers<E>>,
-        timing: Timing,
-        gate: BootGate,
-    ) -> Rc<Self> {
+    pub fn new(raft: Raft<E>, links: ReplicaLinks<E>, gate: BootGate, campaigns: Rc<Campaigns<E>>) -> Rc<Self> {
         let server = raft.server_metrics();
         Rc::new(Self {
-            group,
-            own,
             raft,
             server,
-            peers,
-            timing,
+            links,
             gate,
+            campaigns,
             heard: Cell::new(None),
             resigned: Cell::new(None),
-            believed: Cell::new(false),
             holders: Cell::new(0),
             patient_until: Cell::new(Duration::ZERO),
             runs: Cell::new(false),
+            disturbed: Signal::default(),
+            asks: Cell::new(false),
         })
     }
 
     /// Reviews the timer at every change of term, leader or membership, until the replica is shut down.
-    pub async fn run(self: Rc<Self>) {
+    pub async fn follow_changes(self: Rc<Self>) {
         let mut server = self.server.clone();
         while server.changed().await.is_ok() {
             drop(server.borrow_and_update());
@@ -80,11 +79,6 @@ impl<E: Env> ElectionTimer<E> {
     /// Whether the replica believes in a leader.
     pub fn believes(&self) -> bool {
         self.belief().holds()
-    }
-
-    /// Whether the leader of this term, be it this replica, gave its leadership up.
-    pub fn has_resigned(&self) -> bool {
-        self.belief().has_resigned()
     }
 
     /// openraft took a message of the leader of `term`, sent by a node under `boot`.
@@ -98,12 +92,12 @@ impl<E: Env> ElectionTimer<E> {
     /// The leader of `term` resigned. Whom it appointed has the longest election timeout for it.
     pub fn resign(self: &Rc<Self>, term: u64) {
         if self.resigned.replace(Some(term)) != Some(term) {
-            self.be_patient(self.timing.election_max);
+            self.patient_until.set(E::boot_clock() + self.links.timing.election_max);
             self.review();
         }
     }
 
-    /// Somebody says that `leader` does not lead: until it is heard of again, this replica does not believe in it.
+    /// Somebody shows that `leader` does not lead: until it is heard of again, this replica does not believe in it.
     pub fn doubt(self: &Rc<Self>, leader: ReplicaId) {
         if self.belief().leader.replica == Some(leader) {
             self.heard.set(None);
@@ -112,9 +106,8 @@ impl<E: Env> ElectionTimer<E> {
     }
 
     /// Holds the timer, while somebody sees to it that the replica campaigns in its turn.
-    pub fn hold(self: &Rc<Self>) {
+    pub fn hold(&self) {
         self.holders.set(self.holders.get() + 1);
-        self.review();
     }
 
     /// Ends what [`hold`](Self::hold) began.
@@ -123,77 +116,127 @@ impl<E: Env> ElectionTimer<E> {
         self.review();
     }
 
-    /// Whether a pre-vote is refused, whatever openraft would say: there is a leader, and it is not the one that asks. A
-    /// leader is one while a majority of its voters can be reached.
-    pub fn refuses_pre_vote(&self, candidate: ReplicaId) -> bool {
+    /// Whether a pre-vote is refused, whatever openraft would say: there is a leader, and it is not the one that asks. Who
+    /// believes in it asks it whether it leads, and believes no more if it does not say so.
+    pub fn refuses_pre_vote(self: &Rc<Self>, candidate: ReplicaId) -> bool {
         let belief = self.belief();
         if belief.leader.leading {
-            return !belief.has_resigned() && self.reaches_majority();
+            return self.leads(belief.leader.term);
         }
-        belief.holds() && belief.leader.replica != Some(candidate)
+        let refuses = belief.holds() && belief.leader.replica != Some(candidate);
+        if refuses && !self.asks.replace(true) {
+            E::spawn(self.clone().ask_leader(belief));
+        }
+        refuses
     }
 
-    /// Starts or stops the ticks, by what is known now.
-    pub fn review(self: &Rc<Self>) {
+    /// Whether this replica leads in `term`, has not resigned, and reaches a majority.
+    pub fn leads(&self, term: u64) -> bool {
         let belief = self.belief();
-        let believes = belief.holds();
-        if self.believed.replace(believes) && !believes {
-            self.be_patient(self.draw());
-        }
-        let may_campaign = !belief.leader.leading && self.is_voter() && !self.gate.is_closed::<E>();
-        let is_patient = E::boot_clock() < self.patient_until.get();
-        let runs = may_campaign && !believes && !is_patient && self.holders.get() == 0;
-        if self.runs.replace(runs) != runs {
-            self.raft.runtime_config().tick(runs);
+        let leads = belief.leader.leading && belief.leader.term == term;
+        leads && !belief.has_resigned() && self.reaches_majority()
+    }
+
+    /// Starts the timer if it should run, and has it look again if it does.
+    pub fn review(self: &Rc<Self>) {
+        self.disturbed.notify();
+        if self.should_run() && !self.runs.replace(true) {
+            E::spawn(self.clone().run());
         }
     }
 
-    fn be_patient(self: &Rc<Self>, time: Duration) {
-        let until = E::boot_clock() + time;
-        if until <= self.patient_until.get() {
-            return;
+    fn should_run(&self) -> bool {
+        let belief = self.belief();
+        let may_campaign = !belief.leader.leading && self.is_voter() && !self.gate.is_closed::<E>();
+        may_campaign && !belief.holds() && self.holders.get() == 0
+    }
+
+    async fn run(self: Rc<Self>) {
+        let mut doublings = 0;
+        loop {
+            self.wait(self.draw() * 2_u32.pow(doublings)).await;
+            if !self.should_run() {
+                self.runs.set(false);
+                return;
+            }
+            self.campaigns.admit().await;
+            let term = self.belief().leader.term;
+            // With a pre-vote. The only error is that the replica was shut down.
+            if !self.should_run() || self.raft.trigger().elect(true).await.is_err() {
+                self.runs.set(false);
+                return;
+            }
+            E::sleep(self.links.timing.heartbeat).await;
+            let changed = self.belief().leader.term != term;
+            doublings = if changed { 0 } else { MOST_DOUBLINGS.min(doublings + 1) };
         }
-        self.patient_until.set(until);
-        let timer = self.clone();
-        E::spawn(async move {
-            E::sleep(time).await;
-            timer.review();
-        });
+    }
+
+    /// Waits for `time`; for no more than a fresh timeout from a disturbance on, and no longer than the timer should run.
+    async fn wait(&self, time: Duration) {
+        let mut until = E::boot_clock() + time;
+        loop {
+            let now = E::boot_clock();
+            let left = until.max(self.patient_until.get()).saturating_sub(now);
+            if left.is_zero() || !self.should_run() {
+                return;
+            }
+            if E::timeout(left, self.disturbed.wait()).await.is_some() {
+                until = until.min(now + self.draw());
+            }
+        }
+    }
+
+    /// Asks the leader that is believed in whether it leads.
+    async fn ask_leader(self: Rc<Self>, belief: Belief) {
+        let Some(leader) = belief.leader.replica else { return self.asks.set(false) };
+        let member = self.server.borrow_watched().membership_config.get_node(&leader.0).copied();
+        let Some(member) = member else { return self.asks.set(false) };
+        if !matches!(self.links.link(leader.0, &member).leads(belief.leader.term).await, Ok(true)) {
+            self.doubt(leader);
+        }
+        E::sleep(self.links.timing.election_max).await;
+        self.asks.set(false);
     }
 
     /// An election timeout.
     fn draw(&self) -> Duration {
-        let Timing { election_min, election_max, .. } = self.timing;
+        let Timing { election_min, election_max, .. } = self.links.timing;
         let span = u64::try_from((election_max - election_min).as_micros()).unwrap_or(u64::MAX).max(1);
         let drawn = rand::Rng::next_u64(&mut E::Runtime::thread_rng()) % span;
         election_min + Duration::from_micros(drawn)
     }
 
     fn belief(&self) -> Belief {
+        let ReplicaLinks { peers, group, .. } = &self.links;
         let server = self.server.borrow_watched();
         let leader = leader_of(&server);
         let votes = |id: ReplicaId| server.membership_config.voter_ids().any(|voter| voter == id.0);
         Belief {
-            own: self.own,
+            own: self.links.from,
             leader,
             votes: leader.replica.is_some_and(votes),
             heard: self.heard.get(),
-            up: leader.incarnation.and_then(|incarnation| self.peers.boot_of(incarnation, self.group)),
+            up: leader.incarnation.and_then(|incarnation| peers.heard_boot_of(incarnation, *group)),
             resigned: self.resigned.get(),
         }
     }
 
+    /// Whether it may be elected, as openraft judges it.
     fn is_voter(&self) -> bool {
-        self.server.borrow_watched().membership_config.voter_ids().any(|voter| voter == self.own.0)
+        let (server, own) = (self.server.borrow_watched(), self.links.from.0);
+        let memberships = [&server.membership_config, &server.committed_membership_config];
+        memberships.iter().any(|membership| membership.voter_ids().any(|voter| voter == own))
     }
 
+    /// Whether of each configuration in force a majority can be reached, this replica included.
     fn reaches_majority(&self) -> bool {
-        let membership = self.server.borrow_watched().membership_config.clone();
-        let voters: Vec<u64> = membership.voter_ids().collect();
-        let is_reached = |id: &&u64| {
-            let at = |incarnation: Incarnation| self.peers.boot_of(incarnation, self.group).is_some();
-            **id == self.own.0 || membership.get_node(id).is_some_and(|member| at(member.incarnation))
-        };
-        voters.iter().filter(is_reached).count() > voters.len() / 2
+        let ReplicaLinks { peers, group, from, .. } = &self.links;
+        let stored = self.server.borrow_watched().membership_config.clone();
+        let membership = stored.membership();
+        let reaches = |incarnation: Incarnation| peers.boot_of(incarnation, *group).is_some();
+        let is_reached =
+            |id: &&u64| **id == from.0 || membership.get_node(id).is_some_and(|member| reaches(member.incarnation));
+        membership.get_joint_config().iter().all(|voters| voters.iter().filter(is_reached).count() > voters.len() / 2)
     }
 }

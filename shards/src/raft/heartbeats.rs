@@ -1,7 +1,8 @@
 //! What leaders repeat: one timer for all groups of a shard, which runs while one of them has something to repeat.
 //!
 //! A group has *settled* when every entry of its leader's log is applied here, and every member whose node is up has
-//! acknowledged the end of the log and that all of it is committed. Until then it is *restless*: a member that has
+//! acknowledged the end of the log and that all of it is committed, has room on its disk, and is waited for by no read.
+//! Until then it is *restless*: a member that has
 //! acknowledged nothing for a heartbeat interval is sent a heartbeat. So what was lost on the way is repeated, and
 //! entries that flow need no heartbeats beside them.
 
@@ -103,18 +104,21 @@ fn is_restless<E: Env>(replica: &Replica<E>, every: Duration) -> bool {
     }
     let (server, now) = (replica.server.borrow_watched(), E::boot_clock());
     let end = replica.log.with_entries(|entries| entries.last());
-    let mut has_settled = replica.full_disks.is_empty() && replica.applied.last() == end;
+    let mut has_settled = replica.applied.last() == end;
     let mut is_due = false;
     for (&id, member) in server.membership_config.nodes() {
         if id == replica.id.0 || !replica.links.peers.is_reachable(member.incarnation) {
             continue;
         }
         let progress = replica.links.acknowledged.progress(id, server.vote);
-        has_settled &= progress.is_some_and(|progress| progress.knows(end));
-        is_due |= progress.is_none_or(|progress| progress.at + every <= now);
+        let has_all = progress.is_some_and(|progress| progress.knows(end)) && !replica.full_disks.contains(id);
+        // A read round asks all of them.
+        let waits = !has_all || replica.reads.get() > 0;
+        has_settled &= !waits;
+        is_due |= waits && progress.is_none_or(|progress| progress.at + every <= now);
     }
     drop(server);
-    if !has_settled && is_due {
+    if is_due {
         let raft = replica.raft.clone();
         // A replica that was shut down repeats nothing.
         E::spawn(async move { drop(raft.trigger().heartbeat().await) });

@@ -49,10 +49,16 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Campaigns as soon as the shard's other campaigns let it, unless it leads or the boot gate holds. For when the old
-    /// leader is known to be gone and its lease over.
+    /// Campaigns as soon as the shard's other campaigns let it, unless it knows of a leader by then or the boot gate holds.
     pub async fn campaign(&self) {
         self.campaigns.admit().await;
+        if !self.timer.believes() {
+            self.elect().await;
+        }
+    }
+
+    /// Campaigns now, unless it leads or the boot gate holds.
+    pub async fn elect(&self) {
         if !self.gate.is_closed::<E>() {
             // With a pre-vote. Behind a closed gate its own vote would be the first that forgets the lease. A replica that was
             // shut down does not campaign.

@@ -15,7 +15,7 @@ use super::full_disks::FullDisks;
 use super::heartbeats::Restless;
 use super::inbound::{Acknowledged, Wrong, heeded};
 use super::log_store::LogStore;
-use super::messages::{APPEND, READY, REPLY, appended, put_append, readiness};
+use super::messages::{APPEND, LEADS, READY, REPLY, appended, leads, put_append, readiness};
 use super::types::{LogId, Member, Types, Vote};
 use crate::config::Timing;
 use crate::env::Env;
@@ -135,6 +135,13 @@ impl<E: Env> ReplicaLink<E> {
         let limit = self.timing.election_min;
         let answer = self.call(READY, limit, |_| {}).await;
         self.answer(answer, RPCTypes::TransferLeader, limit, READY, readiness)
+    }
+
+    /// Whether that replica leads in `term`, by its own word.
+    pub async fn leads(&self, term: u64) -> Result<bool, RPCError<Types<E>>> {
+        let limit = self.timing.election_min;
+        let answer = self.call(LEADS, limit, |out| out.extend_from_slice(&term.to_le_bytes())).await;
+        self.answer(answer, RPCTypes::Vote, limit, LEADS, leads)
     }
 
     /// What the answer to an append says that was sent under `vote` with the commit `committed` and the entries behind

@@ -127,9 +127,9 @@ impl<E: Env> Replica<E> {
         let raft = raft.map_err(|fatal| OpenError::Raft { group, why: fatal.to_string() })?;
         let compaction = Rc::new(Compaction::new(applied.clone(), log.clone(), cx.snapshot_log_bytes));
         E::spawn(compaction.clone().run(raft.clone()));
+        let timer = ElectionTimer::new(raft.clone(), links(), gate, cx.campaigns.clone());
+        E::spawn(timer.clone().follow_changes());
         let (links, server) = (links(), raft.server_metrics());
-        let timer = ElectionTimer::new((group, id), raft.clone(), cx.peers.clone(), cx.timing, gate);
-        E::spawn(timer.clone().run());
         let inbound = Rc::new(InboundHandler {
             group,
             id,
@@ -159,6 +159,7 @@ impl<E: Env> Replica<E> {
             links,
             timer,
             campaigns: cx.campaigns,
+            reads: Rc::default(),
             successor: Rc::default(),
         });
         restless.set_replica(&replica);
@@ -175,8 +176,7 @@ impl<E: Env> Replica<E> {
         let place = before.filter(|(_, member)| self.links.peers.is_reachable(*member)).count();
         let turn = self.links.timing.election_max * u32::try_from(place).unwrap_or(u32::MAX);
         E::sleep(turn).await;
-        let is_voter = self.voters().iter().any(|(id, _)| *id == self.id);
-        if is_voter && !self.leader().leading && !self.timer.believes() {
+        if self.voters().iter().any(|(id, _)| *id == self.id) {
             self.campaign().await;
         }
         self.timer.let_go();

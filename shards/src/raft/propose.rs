@@ -1,6 +1,8 @@
 //! Writes and reads through a replica.
 
+use std::cell::Cell;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::Outcome;
@@ -69,8 +71,9 @@ impl<E: Env> Replica<E> {
     }
 
     fn read(&self, policy: LinearizerOption) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        let raft = self.raft.clone();
+        let (raft, reads) = (self.raft.clone(), self.reads.clone());
         Eager::new(async move {
+            let _until_confirmed = Counted::new(reads);
             match raft.get_read_linearizer(policy).await {
                 Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
@@ -80,5 +83,21 @@ impl<E: Env> Replica<E> {
                 Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
             }
         })
+    }
+}
+
+/// One that counts until it is dropped.
+struct Counted(Rc<Cell<u32>>);
+
+impl Counted {
+    fn new(count: Rc<Cell<u32>>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

@@ -42,6 +42,8 @@ pub struct Replica<E: Env> {
     pub(super) links: ReplicaLinks<E>,
     pub(super) timer: Rc<ElectionTimer<E>>,
     pub(super) campaigns: Rc<Campaigns<E>>,
+    /// Reads that wait for a majority to confirm this leader.
+    pub(super) reads: Rc<Cell<u32>>,
     /// In which term this replica resigned, and whom it appointed last.
     pub(super) successor: Rc<Cell<Option<(u64, ReplicaId)>>>,
 }

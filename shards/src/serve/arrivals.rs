@@ -75,8 +75,8 @@ impl<E: Env> Shard<E> {
             ClusterNews::Leader { group, leader } => self.view().set_leader(*group, *leader),
             ClusterNews::Node(NodeEvent::Up { node, .. }) => self.view().node_came(*node, E::boot_clock()),
             ClusterNews::Node(NodeEvent::Down { node, .. }) => self.view().node_went(*node),
-            // Of the groups on that shard alone.
-            ClusterNews::Node(NodeEvent::Stalled { .. } | NodeEvent::Resumed { .. }) => {}
+            // These concern the groups that are led there.
+            ClusterNews::Node(_) => {}
             ClusterNews::Clocks(note) => {
                 self.set_clocks(note.clone().unwrap_or_default());
                 self.clock().notify();

@@ -51,7 +51,7 @@ impl Process {
         let said = |event: &NodeEvent| match event {
             NodeEvent::Up { node: of, .. } => (of.0 == node).then_some(true),
             NodeEvent::Down { node: of, .. } => (of.0 == node).then_some(false),
-            NodeEvent::Stalled { .. } | NodeEvent::Resumed { .. } => None,
+            _ => None,
         };
         self.events.borrow().iter().rev().find_map(|(_, event)| said(event)).unwrap_or(false)
     }

@@ -28,9 +28,9 @@ use crate::raft::encoding::Malformed;
 use crate::raft::heartbeats::Restless;
 use crate::raft::log_store::LogStore;
 use crate::raft::messages::{
-    APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin, TRANSFER_LEADER, VOTE,
-    append, appended_bytes, chunk, readiness_bytes, snapshot_end, snapshot_reply_bytes, transfer_leader_request,
-    transfer_leader_response_bytes, vote_request, vote_response_bytes,
+    APPEND, LEADS, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, SnapshotBegin,
+    TRANSFER_LEADER, VOTE, append, appended_bytes, asked_term, chunk, leads_bytes, readiness_bytes, snapshot_end,
+    snapshot_reply_bytes, transfer_leader_request, transfer_leader_response_bytes, vote_request, vote_response_bytes,
 };
 use crate::raft::snapshot::SnapshotTransfer;
 use crate::raft::state_machine::Raft;
@@ -120,6 +120,7 @@ impl<E: Env> InboundHandler<E> {
                 transfer_leader_response_bytes::<E>(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
             }
             READY => self.on_ready(),
+            LEADS => self.on_leads(asked_term(&body).map_err(bad_frame)?).await?,
             SNAPSHOT_BEGIN => self.on_snapshot_begin(from, SnapshotBegin::read(&body).map_err(bad_frame)?).await?,
             SNAPSHOT_CHUNK => self.on_snapshot_chunk(from, &body).await?,
             SNAPSHOT_END => self.on_snapshot_end(from, snapshot_end(&body).map_err(bad_frame)?).await?,
@@ -182,6 +183,7 @@ impl<E: Env> InboundHandler<E> {
         let response = match kind {
             VOTE => self.raft.vote(request).await,
             _ if self.timer.refuses_pre_vote(from.replica) => {
+                self.pass_through_engine().await?;
                 // If this replica leads, the candidate is sent a heartbeat.
                 self.acknowledged.forget_commits(from.replica.0);
                 self.restless.note();
@@ -191,6 +193,16 @@ impl<E: Env> InboundHandler<E> {
             _ => self.raft.pre_vote(request).await,
         };
         Ok(vote_response_bytes::<E>(&response.map_err(stopped)?))
+    }
+
+    async fn on_leads(&self, term: u64) -> Result<Vec<u8>, ErrorReply> {
+        self.pass_through_engine().await?;
+        Ok(leads_bytes(self.timer.leads(term)))
+    }
+
+    /// Returns once the engine has done what it was given before: one that hangs does not lead, whatever it said last.
+    async fn pass_through_engine(&self) -> Result<(), ErrorReply> {
+        self.raft.with_raft_state(|_| ()).await.map_err(stopped)
     }
 
     fn on_ready(&self) -> Vec<u8> {

@@ -102,6 +102,27 @@ pub fn readiness(body: &[u8]) -> Result<(bool, Option<LogId>), Malformed> {
     Ok((ready, last))
 }
 
+/// The term that a replica is asked about whether it leads in it.
+pub fn asked_term(body: &[u8]) -> Result<u64, Malformed> {
+    let mut reader = Reader::new(body, "question for the leader");
+    let term = reader.u64()?;
+    reader.end()?;
+    Ok(term)
+}
+
+/// The answer to that question.
+pub fn leads_bytes(leads: bool) -> Vec<u8> {
+    vec![u8::from(leads)]
+}
+
+/// Reads that answer.
+pub fn leads(body: &[u8]) -> Result<bool, Malformed> {
+    let mut reader = Reader::new(body, "word of a leader");
+    let leads = reader.flag()?;
+    reader.end()?;
+    Ok(leads)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +149,7 @@ mod tests {
         put_vote_request::<Linux>(&mut out, &sent);
         assert_eq!(vote_request::<Linux>(&out), Ok(sent));
         assert_eq!(readiness(&readiness_bytes(true, expected)), Ok((true, expected)));
+        assert_eq!((asked_term(&7_u64.to_le_bytes()), leads(&leads_bytes(true))), (Ok(7), Ok(true)));
+        assert!(asked_term(&[7; 9]).is_err() && leads(&[2]).is_err() && leads(&[]).is_err());
     }
 }

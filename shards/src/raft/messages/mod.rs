@@ -19,6 +19,8 @@
 //! 0x9105 .. 0x9107       0 17 vote of the receiver; a higher one than the leader's ends the transfer
 //! 0x1108 ready?          0 0
 //! 0x9108 readiness       0 1 may take over (0 or 1)    1 17 last log id
+//! 0x1109 leads?          0 8 term
+//! 0x9109 leading         0 1 leads in that term, and reaches a majority (0 or 1)
 //! ```
 //! The indices of an append's entries follow that of the log id before them, from 0 if there is none. A transfer is a
 //! number that the sender draws; chunks come in order of offset, without gaps, the first behind the header.
@@ -29,10 +31,11 @@ mod snapshot;
 
 pub use append::{append, append_bytes, appended, appended_bytes, put_append};
 pub use election::{
-    put_transfer_leader_request, put_vote_request, readiness, readiness_bytes, transfer_leader_request,
-    transfer_leader_response, transfer_leader_response_bytes, vote_request, vote_response, vote_response_bytes,
+    asked_term, leads, leads_bytes, put_transfer_leader_request, put_vote_request, readiness, readiness_bytes,
+    transfer_leader_request, transfer_leader_response, transfer_leader_response_bytes, vote_request, vote_response,
+    vote_response_bytes,
 };
 pub use kahuna_protocol::kinds::{
-    APPEND, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, TRANSFER_LEADER, VOTE,
+    APPEND, LEADS, PRE_VOTE, READY, REPLY, SNAPSHOT_BEGIN, SNAPSHOT_CHUNK, SNAPSHOT_END, TRANSFER_LEADER, VOTE,
 };
 pub use snapshot::{SnapshotBegin, chunk, put_chunk_head, snapshot_end, snapshot_reply, snapshot_reply_bytes};

@@ -141,7 +141,7 @@ impl Probe {
     /// Makes a group's replica stand for election now, as the death of its leader's node does.
     pub fn campaign(&self, group: GroupId) {
         if let Some(group) = self.group(group) {
-            Sim::spawn(async move { group.replica().campaign().await });
+            Sim::spawn(async move { group.replica().elect().await });
         }
     }
 
