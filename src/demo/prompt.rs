@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::{Command, Stdio};
 
-use super::args::End;
 use super::cluster::Cluster;
+use super::end::End;
 use super::events::{Event, Events};
 use super::node::State;
 use crate::cli::table;
