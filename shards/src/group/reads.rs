@@ -12,6 +12,7 @@ use kahuna_machine::Read;
 use kahuna_protocol::meta::Tick;
 use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 
+use super::deadlines::arm;
 use super::flight::{Flight, Flights};
 use super::group::Group;
 use crate::env::Env;
@@ -59,7 +60,7 @@ impl Rounds {
 impl<E: Env> Group<E> {
     /// Queues a read at the leader.
     pub(super) fn read(self: &Rc<Self>, work: Work) {
-        self.arm(work.call.deadline);
+        arm::<E>(self, work.call.deadline);
         self.rounds.pending.borrow_mut().push(work);
         self.start_reader();
     }
@@ -72,7 +73,7 @@ impl<E: Env> Group<E> {
         // Before the clocks were judged machine time alone says what has ended.
         let clock_ms = self.cx.clock.agreed().unwrap_or_default().as_millis();
         match self.look(&work, clock_ms) {
-            Ok(outcome) => work.at(self.machine_time()).answer(outcome),
+            Ok(outcome) => work.at(self.time.machine_time()).answer(outcome),
             Err(wanted) => {
                 let text = format!("this replica has applied less than {wanted}; read at level linearizable");
                 work.refuse(ErrorCode::TimedOut, text);
@@ -93,7 +94,7 @@ impl<E: Env> Group<E> {
         let rounds = &self.rounds;
         rounds.starting.set(false);
         loop {
-            self.may_stamp().await;
+            self.time.may_stamp(&self.stopped).await;
             let works = rounds.take_pending();
             if works.is_empty() {
                 break;
@@ -117,7 +118,7 @@ impl<E: Env> Group<E> {
 
     async fn answer_round(self: &Rc<Self>, flight: &Flight) {
         // One time for the whole round: after the tick, no further record can have ended for it.
-        let clock_ms = self.time_ms();
+        let clock_ms = self.time.now_ms();
         let Some(tick) = self.answer_reads(flight, clock_ms).await else { return };
         let Some(last) = flight.latest() else { return };
         let timeout = last.saturating_sub(E::boot_clock());
@@ -150,7 +151,7 @@ impl<E: Env> Group<E> {
                 Ok(outcome) => {
                     let answer = Answer::from(outcome);
                     turn += answer.bytes() / READ_UNIT_BYTES;
-                    work.at(self.machine_time()).answer(answer);
+                    work.at(self.time.machine_time()).answer(answer);
                 }
                 Err(wanted) if wanted.millis() > clock_ms.saturating_add(max_ahead_ms) => {
                     let text = format!(
