@@ -263,7 +263,7 @@ impl<'a> Driver<'a> {
             self.map_stale |= self.links.heard(header.hlc, operation.partition);
         }
         let now = Instant::now();
-        match job.judge(operation.step, header.kind, body) {
+        match job.judge_answer(operation.step, header.kind, body) {
             Verdict::Continue => return self.send(job, slot, Operation { step: operation.step + 1, ..operation }),
             Verdict::Done => {
                 if operation.counted {

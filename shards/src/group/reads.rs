@@ -72,7 +72,7 @@ impl<E: Env> Group<E> {
         }
         // Before the clocks were judged machine time alone says what has ended.
         let clock_ms = self.cx.clock.agreed().unwrap_or_default().as_millis();
-        match self.look(&work, clock_ms) {
+        match self.read_machine(&work, clock_ms) {
             Ok(outcome) => work.at(self.time.machine_time()).answer(outcome),
             Err(wanted) => {
                 let text = format!("this replica has applied less than {wanted}; read at level linearizable");
@@ -147,7 +147,7 @@ impl<E: Env> Group<E> {
                 work.reply.refuse_full();
                 continue;
             }
-            match self.look(&work, clock_ms) {
+            match self.read_machine(&work, clock_ms) {
                 Ok(outcome) => {
                     let answer = Answer::from(outcome);
                     turn += answer.bytes() / READ_UNIT_BYTES;
@@ -169,7 +169,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Asks the machine: its answer, or the machine time that it needs first.
-    fn look(&self, work: &Work, clock_ms: u64) -> Result<Outcome, Hlc> {
+    fn read_machine(&self, work: &Work, clock_ms: u64) -> Result<Outcome, Hlc> {
         let call = &work.call;
         let request = RequestRef::access(call.kind, &call.body).expect("the body validated when it came in");
         match self.replica.machine().borrow().read(request, clock_ms, call.prelude.read) {
