@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use kahuna_client::Clock;
 use kahuna_client::core::ServerTime;
 use kahuna_client::wire::WireError;
@@ -23,7 +22,7 @@ use crate::job::{Job, Verdict};
 use crate::links::{Links, Place};
 use crate::pace::{Next, Pace};
 use crate::plan::Plan;
-use crate::report::histogram;
+use crate::tally::{Late, Tally, histogram};
 
 /// The request id of a question for the map; slots use their own numbers.
 const MAP_REQUEST: u64 = u64::MAX;
@@ -33,29 +32,6 @@ const MAP_EVERY: Duration = Duration::from_millis(200);
 const REST: Duration = Duration::from_millis(10);
 /// How far ahead a write's last moment lies, in milliseconds.
 const VALID_FOR_MS: u64 = 60_000;
-
-/// What a phase came to for one client.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    pub latencies: Histogram<u64>,
-    pub errors: BTreeMap<String, u64>,
-    pub last_answer: Option<Instant>,
-    pub late: Late,
-}
-
-/// Operations of an open loop that were due while everything in flight was under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Late {
-    pub ops: u64,
-    pub longest: Duration,
-}
-
-impl Late {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.ops += other.ops;
-        self.longest = self.longest.max(other.longest);
-    }
-}
 
 /// One operation under way.
 #[derive(Clone, Debug)]
@@ -287,7 +263,7 @@ impl<'a> Driver<'a> {
             self.map_stale |= self.links.heard(header.hlc, operation.partition);
         }
         let now = Instant::now();
-        match job.judge(operation.step, header.kind, body) {
+        match job.judge_answer(operation.step, header.kind, body) {
             Verdict::Continue => return self.send(job, slot, Operation { step: operation.step + 1, ..operation }),
             Verdict::Done => {
                 if operation.counted {

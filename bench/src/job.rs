@@ -80,7 +80,7 @@ impl Job {
     }
 
     /// What an answer of kind `kind` to the request of `step` means. Only refusals are decoded.
-    pub(crate) fn judge(self, step: u8, kind: u16, body: &[u8]) -> Verdict {
+    pub(crate) fn judge_answer(self, step: u8, kind: u16, body: &[u8]) -> Verdict {
         match (self, step, Outcome::kind_name(kind)) {
             (Self::LockCycle, 0, Some("Acquired")) => Verdict::Continue,
             (Self::Set, _, Some("Set"))

@@ -8,6 +8,7 @@ mod pace;
 mod plan;
 mod report;
 mod run;
+mod tally;
 
 pub use plan::{MAX_TIME, Plan, Stop, Workload};
 pub use report::Report;

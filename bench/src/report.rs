@@ -6,16 +6,8 @@ use hdrhistogram::Histogram;
 use kahuna_protocol::ReadLevel;
 use serde::Serialize;
 
-use crate::driver::Late;
 use crate::plan::Plan;
-
-/// An hour in nanoseconds: what takes longer counts as this.
-const LONGEST_NANOS: u64 = 3_600_000_000_000;
-
-/// Latencies in nanoseconds, to three digits.
-pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NANOS, 3).expect("the bounds are in order")
-}
+use crate::tally::Late;
 
 /// The figures of one measurement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -104,6 +96,7 @@ impl Report {
 mod tests {
     use super::*;
     use crate::plan::{Stop, Workload};
+    use crate::tally::histogram;
 
     #[test]
     fn figures_are_microseconds_to_a_tenth() {

@@ -16,11 +16,12 @@ use kahuna_protocol::key::KeyGet;
 use kahuna_protocol::meta::MapGet;
 use kahuna_protocol::{GroupId, SessionId};
 
-use crate::driver::{Driver, Late, Tally};
+use crate::driver::Driver;
 use crate::job::Job;
 use crate::pace::{Budget, Pace};
 use crate::plan::{Plan, Stop};
-use crate::report::{Report, histogram};
+use crate::report::Report;
+use crate::tally::{Late, Tally, histogram};
 
 /// How long a partition may take to be led.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use kahuna_bench::{BenchError, MAX_TIME, Plan, Report, Stop, Workload};
 
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
-use super::keys::Freshness;
+use super::freshness::Freshness;
 use super::output::{Record, print};
 
 /// What an open loop may have under way unless something else is said.

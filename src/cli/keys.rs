@@ -3,11 +3,10 @@
 use std::io::Read;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use kahuna::units::Span;
 use kahuna_client::CallOptions;
 use kahuna_client::blocking::Client;
-use kahuna_client::protocol::ReadLevel;
 use kahuna_client::protocol::key::{
     Condition, KeyAppend, KeyDelete, KeyExists, KeyExtend, KeyGet, KeyPersist, KeySet, LockGuard,
 };
@@ -16,6 +15,7 @@ use kahuna_client::protocol::limits::MAX_BODY_BYTES;
 use super::as_of::AsOf;
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
+use super::freshness::Freshness;
 use super::scan::{ScanArgs, scan};
 
 /// What can be done to keys.
@@ -125,28 +125,6 @@ pub struct ExtendArgs {
     /// How long it lives from now on
     #[arg(long)]
     ttl: Span,
-}
-
-/// What a read may show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Freshness {
-    /// Everything acknowledged before it began
-    #[default]
-    Linearizable,
-    /// The same as long as the leader's lease and the clocks' rates hold
-    Lease,
-    /// What any replica has applied
-    Stale,
-}
-
-impl From<Freshness> for ReadLevel {
-    fn from(read: Freshness) -> Self {
-        match read {
-            Freshness::Linearizable => Self::Linearizable,
-            Freshness::Lease => Self::Lease,
-            Freshness::Stale => Self::Stale,
-        }
-    }
 }
 
 /// `NAME:TOKEN`. A name may hold colons; the token is behind the last one.

@@ -14,6 +14,7 @@ mod client_args;
 mod exit;
 mod explain;
 mod file;
+mod freshness;
 mod inspect;
 mod keys;
 mod limits;

@@ -11,7 +11,7 @@ use kahuna_client::protocol::{Hlc, Outcome};
 use super::as_of::AsOf;
 use super::client_args::ClientArgs;
 use super::exit::{Exit, Failure};
-use super::keys::Freshness;
+use super::freshness::Freshness;
 use super::outcome::record;
 use super::output::{Format, Record, print, print_bytes, table};
 

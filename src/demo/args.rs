@@ -37,15 +37,6 @@ fn odd_count(text: &str) -> Result<u16, String> {
     }
 }
 
-/// How a demo ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// As asked for, or with the script's code.
-    Code(u8),
-    /// By this signal.
-    Signal(i32),
-}
-
 /// Starts the cluster, hands it to the prompt or the script, and takes everything away again.
 pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.run
@@ -78,10 +69,5 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     };
     drop(cluster);
     drop(dir);
-    // The code is the script's, or that of a signal: it has no name among ours.
-    match end? {
-        End::Code(0) => Ok(Exit::Ok),
-        End::Code(code) => std::process::exit(i32::from(code)),
-        End::Signal(signal) => std::process::exit(128 + signal),
-    }
+    Ok(end?.exit())
 }

@@ -11,8 +11,8 @@ use kahuna_client::protocol::meta::{Status, StatusGet};
 use kahuna_client::{CallOptions, Options};
 use serde_json::Value as Json;
 
-use super::args::End;
 use super::directory::DemoDir;
+use super::end::End;
 use super::events::{Event, Events};
 use super::node::{Node, State};
 use super::ports::Claim;

@@ -9,6 +9,7 @@
 mod args;
 mod cluster;
 mod directory;
+mod end;
 mod events;
 mod node;
 mod ports;

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::{Command, Stdio};
 
-use super::args::End;
 use super::cluster::Cluster;
+use super::end::End;
 use super::events::{Event, Events};
 use super::node::State;
 use crate::cli::table;
@@ -38,7 +38,7 @@ pub fn run(cluster: &mut Cluster, events: &mut Events) -> io::Result<End> {
             Event::Signal(signal) => return Ok(End::Signal(signal)),
             Event::Eof => return Ok(End::Code(0)),
             Event::ScriptEnded(_) => {}
-            Event::Line(line) => match act(&line, cluster) {
+            Event::Line(line) => match run_line(&line, cluster) {
                 Ok(true) => return Ok(End::Code(0)),
                 Ok(false) => {}
                 Err(error) => kahuna_shards::say!("{error}"),
@@ -48,7 +48,7 @@ pub fn run(cluster: &mut Cluster, events: &mut Events) -> io::Result<End> {
 }
 
 /// Does what one line says; true for the end.
-fn act(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
+fn run_line(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
     let words = match split(line) {
         Ok(words) => words,
         Err(text) => {
@@ -61,7 +61,7 @@ fn act(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
         [] => {}
         ["quit" | "exit"] => return Ok(true),
         ["help"] => write!(io::stdout(), "{HELP}")?,
-        ["nodes"] => show(cluster)?,
+        ["nodes"] => print_nodes(cluster)?,
         [verb @ ("kill" | "pause" | "resume" | "start"), number] => on_node(verb, number, cluster)?,
         ["kill" | "pause" | "resume" | "start", ..] => kahuna_shards::say!("say which node, as in `kill 2`"),
         ["serve" | "demo", ..] => kahuna_shards::say!("not from here"),
@@ -92,7 +92,7 @@ fn on_node(verb: &str, number: &str, cluster: &mut Cluster) -> io::Result<()> {
     cluster.write_nodes()
 }
 
-fn show(cluster: &mut Cluster) -> io::Result<()> {
+fn print_nodes(cluster: &mut Cluster) -> io::Result<()> {
     let statuses = cluster.status();
     let rows = cluster.nodes.iter_mut().zip(statuses).map(|(node, status)| {
         let state = match node.state() {

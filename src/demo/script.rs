@@ -9,8 +9,8 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::args::End;
 use super::cluster::Cluster;
+use super::end::End;
 use super::events::{Event, Events};
 
 /// Runs the file with sh and returns its exit code; one that a signal ended counts as 128 and the signal.

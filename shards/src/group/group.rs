@@ -10,9 +10,11 @@ use kahuna_protocol::request::Class;
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation, NodeId, Outcome, ReadLevel, ReplicaId, Request};
 
 use super::context::GroupContext;
+use super::deadlines::{Timer, Waits, arm};
 use super::forward::{Again, Forward};
 use super::proposals::Proposals;
 use super::reads::Rounds;
+use super::room::Room;
 use super::time::GroupTime;
 use crate::env::Env;
 use crate::raft::{Leader, Replica};
@@ -26,13 +28,12 @@ pub struct Group<E: Env> {
     pub(super) id: GroupId,
     pub(super) replica: Rc<Replica<E>>,
     pub(super) cx: GroupContext<E>,
-    pub(super) time: GroupTime,
+    pub(super) time: GroupTime<E>,
     pub(super) proposals: Proposals,
     pub(super) rounds: Rounds,
     /// Wait for a leader.
     pub(super) parked: RefCell<Vec<Work>>,
-    /// The deadline that the timer sleeps for; `Duration::MAX` when nothing waits.
-    pub(super) armed: Cell<Duration>,
+    timer: Timer,
     pub(super) stopped: Cell<bool>,
 }
 
@@ -41,13 +42,13 @@ impl<E: Env> Group<E> {
     pub fn new(id: GroupId, replica: Rc<Replica<E>>, cx: GroupContext<E>) -> Rc<Self> {
         let group = Rc::new(Self {
             id,
+            time: GroupTime::new(cx.clock.clone(), replica.clone()),
             replica,
-            time: GroupTime::default(),
             proposals: Proposals::new(cx.config.segment_bytes),
             cx,
             rounds: Rounds::new(),
             parked: RefCell::default(),
-            armed: Cell::new(Duration::MAX),
+            timer: Timer::new(),
             stopped: Cell::new(false),
         });
         E::spawn(group.clone().watch_leadership());
@@ -98,7 +99,7 @@ impl<E: Env> Group<E> {
             }
             Some((replica, incarnation)) => self.forward(work, incarnation, replica),
             None => {
-                self.arm(work.call.deadline);
+                arm::<E>(self, work.call.deadline);
                 self.parked.borrow_mut().push(work);
             }
         }
@@ -126,6 +127,11 @@ impl<E: Env> Group<E> {
             Some(incarnation) => self.cx.peers.node_of(incarnation),
             None => None,
         }
+    }
+
+    /// The room on the group's disks.
+    pub(super) fn room(&self) -> Room<'_, E> {
+        Room { group: self.id, replica: &self.replica, cx: &self.cx }
     }
 
     /// The replica as its node sees it.
@@ -156,5 +162,43 @@ impl<E: Env> Group<E> {
         let (work, answer) = Work::of_system(self.id, request, E::boot_clock() + timeout);
         self.serve(work);
         async move { answer.await.into_outcome() }
+    }
+}
+
+impl<E: Env> Waits for Group<E> {
+    fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    fn end_waits(&self, now: Duration) -> Option<Duration> {
+        let late = |work: &Work| work.call.deadline <= now;
+        let unproposed: Vec<_> = {
+            let mut pending = self.proposals.pending().borrow_mut();
+            let (expired, rest): (Vec<_>, Vec<_>) = pending.drain(..).partition(late);
+            pending.extend(rest);
+            let mut reads = self.rounds.pending().borrow_mut();
+            expired.into_iter().chain(reads.extract_if(.., |work| late(work))).collect()
+        };
+        let unled: Vec<_> = self.parked.borrow_mut().extract_if(.., |work| late(work)).collect();
+        let proposals = self.proposals.flights();
+        let rounds = self.rounds.flights();
+
+        unproposed.into_iter().for_each(Work::time_out);
+        for work in unled {
+            let text = format!("group {} had no leader that this node could reach; ask another node", self.id);
+            work.refuse(ErrorCode::NoLeader, text);
+        }
+        for work in proposals.iter().flat_map(|flight| flight.take_expired(now)) {
+            work.give_up("the deadline passed after the request was proposed");
+        }
+        for work in rounds.iter().flat_map(|flight| flight.take_expired(now)) {
+            work.time_out();
+        }
+
+        let waiting = self.proposals.pending().borrow().iter().map(|work| work.call.deadline).min();
+        let reading = self.rounds.pending().borrow().iter().map(|work| work.call.deadline).min();
+        let parked = self.parked.borrow().iter().map(|work| work.call.deadline).min();
+        let flying = proposals.iter().chain(&rounds).filter_map(|flight| flight.earliest()).min();
+        [waiting, reading, parked, flying].into_iter().flatten().min()
     }
 }

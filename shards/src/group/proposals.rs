@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use kahuna_protocol::Outcome;
 use kahuna_protocol::batch::{Batch, BatchBuilder};
-use kahuna_protocol::{ErrorCode, Outcome};
 
+use super::deadlines::arm;
 use super::flight::{Flight, Flights};
 use super::group::Group;
 use crate::env::Env;
@@ -107,10 +108,10 @@ impl Proposals {
 impl<E: Env> Group<E> {
     /// Queues a request that goes through the log. The group leads, or did a moment ago.
     pub(super) fn write(self: &Rc<Self>, work: Work) {
-        if let Some(refusal) = self.no_room_for(&work.call) {
+        if let Some(refusal) = self.room().refusal_of(&work.call) {
             return work.answer(refusal);
         }
-        self.arm(work.call.deadline);
+        arm::<E>(self, work.call.deadline);
         self.proposals.pending.borrow_mut().push_back(work);
         self.start_proposer();
     }
@@ -135,9 +136,9 @@ impl<E: Env> Group<E> {
         proposals.starting.set(false);
         loop {
             // What waits is still in the queue, where its deadline, a new leader and the end of the group find it.
-            self.may_stamp().await;
+            self.time.may_stamp(&self.stopped).await;
             let Some((builder, flight)) = proposals.next(E::boot_clock()) else { break };
-            let batch: Batch = builder.finish(self.stamp());
+            let batch: Batch = builder.finish(self.time.stamp());
             let bytes = batch.bytes().len();
             proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() + bytes);
             proposals.flights.insert(&flight);
@@ -158,7 +159,7 @@ impl<E: Env> Group<E> {
         match outcomes {
             Ok(outcomes) => {
                 assert_eq!(outcomes.len(), flight.len(), "a batch has one outcome per command");
-                let stamp = self.machine_time();
+                let stamp = self.time.machine_time();
                 for (index, outcome) in outcomes.into_iter().enumerate() {
                     if let Some(work) = flight.take(index) {
                         work.at(stamp).answer(outcome);
@@ -174,11 +175,5 @@ impl<E: Env> Group<E> {
     /// Another attempt for requests that were proposed and lost their batch, where that is safe.
     pub(super) fn repeat_proposed(self: &Rc<Self>, works: Vec<Work>) {
         self.again(works.into_iter().filter_map(Work::after_loss).collect());
-    }
-
-    /// Refuses what cannot wait any longer and was not proposed.
-    pub(super) fn refuse_unled(&self, work: Work) {
-        let text = format!("group {} had no leader that this node could reach; ask another node", self.id);
-        work.refuse(ErrorCode::NoLeader, text);
     }
 }

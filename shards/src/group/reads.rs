@@ -12,6 +12,7 @@ use kahuna_machine::Read;
 use kahuna_protocol::meta::Tick;
 use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 
+use super::deadlines::arm;
 use super::flight::{Flight, Flights};
 use super::group::Group;
 use crate::env::Env;
@@ -59,7 +60,7 @@ impl Rounds {
 impl<E: Env> Group<E> {
     /// Queues a read at the leader.
     pub(super) fn read(self: &Rc<Self>, work: Work) {
-        self.arm(work.call.deadline);
+        arm::<E>(self, work.call.deadline);
         self.rounds.pending.borrow_mut().push(work);
         self.start_reader();
     }
@@ -71,8 +72,8 @@ impl<E: Env> Group<E> {
         }
         // Before the clocks were judged machine time alone says what has ended.
         let clock_ms = self.cx.clock.agreed().unwrap_or_default().as_millis();
-        match self.look(&work, clock_ms) {
-            Ok(outcome) => work.at(self.machine_time()).answer(outcome),
+        match self.read_machine(&work, clock_ms) {
+            Ok(outcome) => work.at(self.time.machine_time()).answer(outcome),
             Err(wanted) => {
                 let text = format!("this replica has applied less than {wanted}; read at level linearizable");
                 work.refuse(ErrorCode::TimedOut, text);
@@ -93,7 +94,7 @@ impl<E: Env> Group<E> {
         let rounds = &self.rounds;
         rounds.starting.set(false);
         loop {
-            self.may_stamp().await;
+            self.time.may_stamp(&self.stopped).await;
             let works = rounds.take_pending();
             if works.is_empty() {
                 break;
@@ -117,7 +118,7 @@ impl<E: Env> Group<E> {
 
     async fn answer_round(self: &Rc<Self>, flight: &Flight) {
         // One time for the whole round: after the tick, no further record can have ended for it.
-        let clock_ms = self.time_ms();
+        let clock_ms = self.time.now_ms();
         let Some(tick) = self.answer_reads(flight, clock_ms).await else { return };
         let Some(last) = flight.latest() else { return };
         let timeout = last.saturating_sub(E::boot_clock());
@@ -146,11 +147,11 @@ impl<E: Env> Group<E> {
                 work.reply.refuse_full();
                 continue;
             }
-            match self.look(&work, clock_ms) {
+            match self.read_machine(&work, clock_ms) {
                 Ok(outcome) => {
                     let answer = Answer::from(outcome);
                     turn += answer.bytes() / READ_UNIT_BYTES;
-                    work.at(self.machine_time()).answer(answer);
+                    work.at(self.time.machine_time()).answer(answer);
                 }
                 Err(wanted) if wanted.millis() > clock_ms.saturating_add(max_ahead_ms) => {
                     let text = format!(
@@ -168,7 +169,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Asks the machine: its answer, or the machine time that it needs first.
-    fn look(&self, work: &Work, clock_ms: u64) -> Result<Outcome, Hlc> {
+    fn read_machine(&self, work: &Work, clock_ms: u64) -> Result<Outcome, Hlc> {
         let call = &work.call;
         let request = RequestRef::access(call.kind, &call.body).expect("the body validated when it came in");
         match self.replica.machine().borrow().read(request, clock_ms, call.prelude.read) {

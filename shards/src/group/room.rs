@@ -9,19 +9,27 @@
 //! their reserves for it.
 
 use kahuna_protocol::request::Class;
-use kahuna_protocol::{ErrorCode, ErrorReply, Incarnation};
+use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation};
 use kahuna_wal::{LogOptions, Space};
 
-use super::group::Group;
+use super::context::GroupContext;
 use crate::env::Env;
+use crate::raft::Replica;
 use crate::request::Call;
 
 /// When to repeat what a full disk refused, in milliseconds.
 const RETRY_MS: u32 = 200;
 
-impl<E: Env> Group<E> {
+/// The room on the disks of a group that is led here.
+pub(super) struct Room<'a, E: Env> {
+    pub(super) group: GroupId,
+    pub(super) replica: &'a Replica<E>,
+    pub(super) cx: &'a GroupContext<E>,
+}
+
+impl<E: Env> Room<'_, E> {
     /// Why this write must not be proposed now, if there is no room for it.
-    pub(super) fn no_room_for(&self, call: &Call) -> Option<ErrorReply> {
+    pub(super) fn refusal_of(&self, call: &Call) -> Option<ErrorReply> {
         if call.class != Class::Write {
             return None;
         }
@@ -49,7 +57,7 @@ impl<E: Env> Group<E> {
         format!(
             "the disks of {}, a majority of group {}, are full: {GOES_ON}; free {needed} bytes on each, or delete keys",
             nodes.join(" and "),
-            self.id
+            self.group
         )
     }
 }

@@ -11,12 +11,14 @@
 //! it ahead: else each change of leaders would let them drive it further.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::Hlc;
 
-use super::group::Group;
+use crate::clock::Clock;
 use crate::env::{Env, UnixNanos};
+use crate::raft::Replica;
 
 /// Of every eight nanoseconds, a group's time that is ahead runs on by one less.
 const CATCH_UP: u32 = 8;
@@ -42,33 +44,41 @@ impl Moment {
 }
 
 /// The time of a group, as long as this replica leads it.
-#[derive(Debug, Default)]
-pub(super) struct GroupTime(Cell<Option<Moment>>);
+pub(super) struct GroupTime<E: Env> {
+    clock: Rc<Clock<E>>,
+    replica: Rc<Replica<E>>,
+    last: Cell<Option<Moment>>,
+}
 
-impl<E: Env> Group<E> {
+impl<E: Env> GroupTime<E> {
+    /// The time of the group of `replica`, by `clock`.
+    pub(super) fn new(clock: Rc<Clock<E>>, replica: Rc<Replica<E>>) -> Self {
+        Self { clock, replica, last: Cell::new(None) }
+    }
+
     /// The group's time by this leader: what it stamps by, and what reads are judged by.
-    pub(super) fn time_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         let (now, term) = (E::boot_clock(), self.replica.leader().term);
         // Whoever asks has waited for the judgement. Without one, machine time alone would count.
-        let agreed = self.cx.clock.agreed().unwrap_or_default();
-        let sure = self.cx.clock.is_sure();
+        let agreed = self.clock.agreed().unwrap_or_default();
+        let sure = self.clock.is_sure();
         let begin = || Moment { term, found_at: self.replica.last_index().max(1), time: agreed, at: now };
-        let before = self.time.0.get().filter(|moment| moment.term == term);
+        let before = self.last.get().filter(|moment| moment.term == term);
         let mut moment = before.unwrap_or_else(begin).at(now, agreed, sure);
         if before.is_none() || self.replica.applied_index() < moment.found_at {
             let found_ms = self.replica.machine().borrow().time().millis();
-            let found = UnixNanos(found_ms.saturating_sub(self.cx.clock.max_ahead_ms()).saturating_mul(1_000_000));
+            let found = UnixNanos(found_ms.saturating_sub(self.clock.max_ahead_ms()).saturating_mul(1_000_000));
             moment.time = moment.time.max(found);
         } else {
             moment.found_at = 0;
         }
-        self.time.0.set(Some(moment));
+        self.last.set(Some(moment));
         moment.time.as_millis()
     }
 
     /// The stamp of a batch.
     pub(super) fn stamp(&self) -> Hlc {
-        self.cx.clock.stamp().max(Hlc::from_millis(self.time_ms()))
+        self.clock.stamp().max(Hlc::from_millis(self.now_ms()))
     }
 
     /// Machine time, for the answers that it was decided by.
@@ -77,9 +87,9 @@ impl<E: Env> Group<E> {
     }
 
     /// Returns once this replica may stamp: the clocks were judged, on a node that is alone in its cluster when it starts.
-    /// Until then its own clock may be the wrong one.
-    pub(super) async fn may_stamp(&self) {
-        self.cx.clock.wait_until(|| self.cx.clock.is_judged() || self.stopped.get()).await;
+    /// Until then its own clock may be the wrong one. Returns as well once `stopped` is set and the clock has notified.
+    pub(super) async fn may_stamp(&self, stopped: &Cell<bool>) {
+        self.clock.wait_until(|| self.clock.is_judged() || stopped.get()).await;
     }
 }
 

@@ -1,7 +1,6 @@
 //! Links that other nodes dial: let them in, hand them to the shard they wish for, pass their frames on.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kahuna_protocol::frame::{FLAG_REPLY, archive_into, encode_frame};
 use kahuna_protocol::kinds::{KIND_HELLO, LINK_KINDS};
-use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, Incarnation, NodeId, ShardId};
+use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, NodeId, ShardId};
 
 use super::dial::split;
 use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
@@ -27,67 +26,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const MAX_STRANGERS: usize = 256;
 /// No shard's part is smaller.
 const FEWEST_STRANGERS: usize = 16;
-/// Links of other nodes to one shard; one more is refused.
-const MAX_LINKS: usize = 4096;
 /// Descriptors ran out, or the like: wait before the next attempt.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
-
-/// Whose link it is: the node, its data directory, its shard.
-type Key = (NodeId, Incarnation, ShardId);
-
-/// The links that others dialled to this shard: one for each of their shards, the latest counts.
-#[derive(Default)]
-pub(super) struct Accepted {
-    /// With the serial number of the connection.
-    links: RefCell<BTreeMap<Key, (u64, Rc<Outgoing>)>>,
-    strangers: Cell<usize>,
-}
-
-impl Accepted {
-    /// False when there are too many.
-    fn insert(&self, key: Key, serial: u64, out: &Rc<Outgoing>) -> bool {
-        let mut links = self.links.borrow_mut();
-        if links.len() >= MAX_LINKS && !links.contains_key(&key) {
-            return false;
-        }
-        let before = links.insert(key, (serial, out.clone()));
-        drop(links);
-        if let Some((_, before)) = before {
-            before.close();
-        }
-        true
-    }
-
-    fn remove(&self, key: Key, serial: u64) {
-        let mut links = self.links.borrow_mut();
-        if links.get(&key).is_some_and(|(current, _)| *current == serial) {
-            links.remove(&key);
-        }
-    }
-
-    /// Closes the links of a node.
-    pub(super) fn close_node(&self, node: NodeId) {
-        let links = self.links.borrow();
-        links.iter().filter(|(key, _)| key.0 == node).for_each(|(_, (_, out))| out.close());
-    }
-
-    /// Whether a node has dialled this shard and the link stands.
-    pub(super) fn has_link_of(&self, node: NodeId) -> bool {
-        self.links.borrow().keys().any(|key| key.0 == node)
-    }
-
-    /// Closes all links.
-    pub(super) fn close_all(&self) {
-        self.links.borrow().values().for_each(|(_, out)| out.close());
-    }
-
-    /// How many links there are.
-    pub(super) fn len(&self) -> usize {
-        self.links.borrow().len()
-    }
-}
 
 /// Counts a connection that has not introduced itself.
 struct Stranger<'a>(&'a Cell<usize>);

@@ -16,6 +16,7 @@
 //!   asked decides.
 
 mod accept;
+mod accepted;
 mod addresses;
 mod call;
 mod counters;

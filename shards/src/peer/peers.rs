@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kahuna_protocol::limits::SHARD_IN_FLIGHT;
 use kahuna_protocol::{ClusterId, GroupId, Header, Hlc, Incarnation, NodeId, ShardId};
 
-use super::accept::Accepted;
+use super::accepted::Accepted;
 use super::call::Calls;
 use super::handshake::Introduction;
 use super::outgoing::Outgoing;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kahuna_protocol::frame::FrameError;
 use kahuna_protocol::{ErrorCode, ErrorReply};
 
-use super::listener::OpenConnection;
+use super::open_connection::OpenConnection;
 use super::outbox::Outbox;
 use crate::env::{Env, Net, ReadHalf, Stream};
 use crate::request::Load;

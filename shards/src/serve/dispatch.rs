@@ -1,12 +1,15 @@
-//! From a frame to the place that serves it.
+//! From a client's frame, or a command of the system, to the place that serves it.
 
+use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kahuna_protocol::frame::FrameError;
 use kahuna_protocol::request::Class;
 use kahuna_protocol::{
-    Durability, ErrorCode, ErrorReply, GroupId, Header, Incarnation, ReplicaId, RequestPrelude, RequestRef,
+    Durability, ErrorCode, ErrorReply, GroupId, Header, Incarnation, Outcome, ReplicaId, Request, RequestPrelude,
+    RequestRef,
 };
 
 use super::outbox::Outbox;
@@ -69,6 +72,21 @@ impl<E: Env> Shard<E> {
             }
         }
         Ok(())
+    }
+
+    /// Proposes a command of the system in `group`, wherever in the cluster it is led.
+    ///
+    /// The outcome is the machine's, or `Error` as for any request. Such commands are in no session: after `Unknown` the
+    /// caller looks at the state before it repeats.
+    pub fn system(
+        self: &Rc<Self>,
+        group: GroupId,
+        request: &Request,
+        timeout: Duration,
+    ) -> impl Future<Output = Outcome> + 'static {
+        let (work, answer) = Work::of_system(group, request, E::boot_clock() + timeout);
+        self.dispatch(work);
+        async move { answer.await.into_outcome() }
     }
 
     pub(super) fn overload_text(&self) -> String {

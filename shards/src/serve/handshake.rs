@@ -12,7 +12,7 @@ use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ErrorCode, ErrorReply, FrameReader};
 
 use super::connection::{discard, frame_error, serve_connection};
-use super::listener::OpenConnection;
+use super::open_connection::OpenConnection;
 use crate::admission::Admitted;
 use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
 use crate::lanes::{Control, Detached, Moved};

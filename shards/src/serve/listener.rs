@@ -6,7 +6,7 @@ use std::time::Duration;
 use kahuna_protocol::limits::SHARD_CONNECTIONS;
 
 use super::handshake::greet_client;
-use crate::admission::Admitted;
+use super::open_connection::OpenConnection;
 use crate::env::{Env, Listener, Net};
 use crate::shard::Shard;
 
@@ -33,32 +33,5 @@ pub async fn listen_to_clients<E: Env>(shard: Rc<Shard<E>>, mut listener: <E::Ne
             },
             Err(_) => E::sleep(ACCEPT_PAUSE).await,
         }
-    }
-}
-
-/// Counts one client connection while it lives.
-pub(super) struct OpenConnection<E: Env> {
-    _counted: Counted<E>,
-    admitted: Admitted,
-}
-
-impl<E: Env> OpenConnection<E> {
-    pub(super) fn count(shard: &Rc<Shard<E>>, admitted: Admitted) -> Self {
-        shard.connection_opened();
-        Self { _counted: Counted(shard.clone()), admitted }
-    }
-
-    /// The shard counts it no more; the node does, wherever it goes.
-    pub(super) fn into_admitted(self) -> Admitted {
-        self.admitted
-    }
-}
-
-/// One among the connections of a shard.
-struct Counted<E: Env>(Rc<Shard<E>>);
-
-impl<E: Env> Drop for Counted<E> {
-    fn drop(&mut self) {
-        self.0.connection_closed();
     }
 }

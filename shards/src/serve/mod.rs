@@ -18,6 +18,7 @@ mod forwarded;
 mod handshake;
 mod listener;
 mod node_requests;
+mod open_connection;
 mod outbox;
 mod system_requests;
 

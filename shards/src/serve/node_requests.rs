@@ -1,15 +1,14 @@
-//! Questions that the node answers itself: the map, its status; and commands of the system from within.
+//! Questions that the node answers itself: the map, its status.
 
-use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::meta::Status;
-use kahuna_protocol::{GroupId, Outcome, Request, RequestRef, ShardId};
+use kahuna_protocol::{Outcome, RequestRef, ShardId};
 
 use crate::env::Env;
 use crate::lanes::{Control, ShardStatus};
-use crate::request::{Reply, Work, busy};
+use crate::request::{Reply, busy};
 use crate::shard::Shard;
 
 impl<E: Env> Shard<E> {
@@ -75,21 +74,6 @@ impl<E: Env> Shard<E> {
             waiting: all.waiting,
             replicas: all.replicas,
         }
-    }
-
-    /// Proposes a command of the system in `group`, wherever in the cluster it is led.
-    ///
-    /// The outcome is the machine's, or `Error` as for any request. Such commands are in no session: after `Unknown` the
-    /// caller looks at the state before it repeats.
-    pub fn system(
-        self: &Rc<Self>,
-        group: GroupId,
-        request: &Request,
-        timeout: Duration,
-    ) -> impl Future<Output = Outcome> + 'static {
-        let (work, answer) = Work::of_system(group, request, E::boot_clock() + timeout);
-        self.dispatch(work);
-        async move { answer.await.into_outcome() }
     }
 }
 

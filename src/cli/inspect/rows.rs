@@ -54,7 +54,7 @@ impl Rows {
 }
 
 /// The last word on a file, and what the process ends with: a newer version is not damage.
-pub fn judge(is_damaged: bool, is_newer: bool) -> (Exit, &'static str) {
+pub fn judge_file(is_damaged: bool, is_newer: bool) -> (Exit, &'static str) {
     match (is_damaged, is_newer) {
         (_, true) => (Exit::HostNotFit, "newer"),
         (true, false) => (Exit::DataDamaged, "damaged"),

@@ -8,7 +8,7 @@ use kahuna_shards::raft::snapshot::{BlockView, Header, PROBE_BYTES, View};
 use super::super::exit::{Exit, Failure};
 use super::super::output::{Format, Record};
 use super::files::{Content, read_if, unreadable};
-use super::rows::{Rows, finish, judge};
+use super::rows::{Rows, finish, judge_file};
 
 #[derive(Args, Debug)]
 pub struct SnapshotArgs {
@@ -26,7 +26,7 @@ pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
     let view = View::of(&bytes);
     let mut rows = Rows::new(format, &["offset", "outcome", "kind", "packed", "bytes"], args.limit);
     view.blocks.iter().try_for_each(|block| rows.add(block_row(block)))?;
-    let (exit, outcome) = judge(view.damage.is_some(), view.is_newer);
+    let (exit, outcome) = judge_file(view.damage.is_some(), view.is_newer);
     let mut summary = Record::new(outcome)
         .field("path", args.path.display().to_string())
         .field("bytes_total", len)

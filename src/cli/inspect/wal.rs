@@ -12,7 +12,7 @@ use super::super::exit::{Exit, Failure};
 use super::super::output::{Format, Record};
 use super::detail::detail;
 use super::files::{Content, Files, read_segment, segments};
-use super::rows::{Rows, finish, judge};
+use super::rows::{Rows, finish, judge_file};
 
 /// How often a verdict of damage is looked at again: on a running node it may be a write that was half read.
 const SECOND_LOOKS: u32 = 3;
@@ -131,7 +131,7 @@ impl<'a> View<'a> {
 
     fn finish(self, verdict: Verdict) -> Result<Exit, Failure> {
         let Self { args, format, segments, rows, .. } = self;
-        let (exit, outcome) = judge(verdict.damage.is_some(), verdict.is_newer);
+        let (exit, outcome) = judge_file(verdict.damage.is_some(), verdict.is_newer);
         let mut summary = Record::new(outcome)
             .field("path", args.path.display().to_string())
             .field("batches_total", self.batches)

@@ -24,7 +24,7 @@ pub struct Judged {
 }
 
 /// Reads segments for the pure judge.
-pub struct Reader<'a, D: Disk> {
+pub struct SegmentReader<'a, D: Disk> {
     pub disk: &'a D,
     pub dir: &'a Path,
     pub identity: LogIdentity,
@@ -32,9 +32,9 @@ pub struct Reader<'a, D: Disk> {
     pub usual_bytes: u64,
 }
 
-impl<D: Disk> Reader<'_, D> {
+impl<D: Disk> SegmentReader<'_, D> {
     /// Judges the log that the `segments`, rising, hold.
-    pub async fn judge(&self, segments: &[u64]) -> Result<Judged, OpenError> {
+    pub async fn judge_segments(&self, segments: &[u64]) -> Result<Judged, OpenError> {
         let mut run = 0;
         let mut claims = None;
         let mut last_read = None;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::file_names::{generation_of, is_spare, is_unfinished, segment_of, segment_path};
-use super::judge::{Judged, Reader};
+use super::judge::{Judged, SegmentReader};
 use super::pool::Pool;
 use super::queue::Queue;
 use super::release::Release;
@@ -44,8 +44,8 @@ pub async fn open<D: Disk>(
     if files.segments.is_empty() && !options.create {
         return Err(OpenError::Missing { dir: dir.to_owned() });
     }
-    let reader = Reader { disk: &disk, dir, identity, usual_bytes: options.segment_bytes };
-    let judged = reader.judge(&files.segments).await?;
+    let reader = SegmentReader { disk: &disk, dir, identity, usual_bytes: options.segment_bytes };
+    let judged = reader.judge_segments(&files.segments).await?;
     if !found {
         disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
     }

@@ -89,16 +89,16 @@ pub struct Prefix {
 type Broken = (BTreeMap<GroupId, GroupLog>, End, Damage);
 
 /// A segment as it is found.
-enum Look<'a> {
+enum FoundSegment<'a> {
     /// With all its bytes; with zeros, and the place where the file ends, for those that are missing.
     Readable(SegmentHeader, Cow<'a, [u8]>, Option<Damage>),
     /// Nothing in it can be verified.
     Lost(Damage),
 }
 
-fn look<'a>(identity: &LogIdentity, segment: u64, bytes: &'a [u8]) -> Result<Look<'a>, Refusal> {
+fn read_segment<'a>(identity: &LogIdentity, segment: u64, bytes: &'a [u8]) -> Result<FoundSegment<'a>, Refusal> {
     let (at, why) = match check_header(identity, segment, bytes) {
-        Ok(header) => return Ok(Look::Readable(header, Cow::Borrowed(bytes), None)),
+        Ok(header) => return Ok(FoundSegment::Readable(header, Cow::Borrowed(bytes), None)),
         Err(Refusal::Corrupt { at, why }) => (at, why),
         Err(Refusal::Foreign { found, .. }) => {
             (Position { segment, offset: 0 }, format!("it belongs to another log: {found}"))
@@ -110,9 +110,9 @@ fn look<'a>(identity: &LogIdentity, segment: u64, bytes: &'a [u8]) -> Result<Loo
         Ok(header) if at.offset > 0 && header.segment_bytes <= MAX_SEGMENT_BYTES => {
             let mut padded = bytes.to_vec();
             padded.resize(usize::try_from(header.segment_bytes).unwrap_or(bytes.len()), 0);
-            Ok(Look::Readable(header, Cow::Owned(padded), Some(damage)))
+            Ok(FoundSegment::Readable(header, Cow::Owned(padded), Some(damage)))
         }
-        _ => Ok(Look::Lost(damage)),
+        _ => Ok(FoundSegment::Lost(damage)),
     }
 }
 
@@ -132,7 +132,9 @@ impl Salvage {
             Err(foreign @ Refusal::Foreign { .. }) => self.foreign = Some(foreign),
             _ => self.ours = true,
         }
-        let Look::Readable(header, bytes, _) = look(&self.identity, segment, bytes)? else { return Ok(()) };
+        let FoundSegment::Readable(header, bytes, _) = read_segment(&self.identity, segment, bytes)? else {
+            return Ok(());
+        };
         if let Some(found) = survey(&header, &bytes) {
             let claims = self.claims.get_or_insert_default();
             claims.durable = claims.durable.max(found.durable);
@@ -177,14 +179,14 @@ impl Prefix {
         if segment < self.oldest_segment {
             return Ok(());
         }
-        let (header, bytes) = match look(&self.identity, segment, bytes)? {
-            Look::Readable(header, bytes, cut) => {
+        let (header, bytes) = match read_segment(&self.identity, segment, bytes)? {
+            FoundSegment::Readable(header, bytes, cut) => {
                 if let Some(cut) = cut {
                     self.file_damage.get_or_insert(cut);
                 }
                 (header, bytes)
             }
-            Look::Lost(damage) => {
+            FoundSegment::Lost(damage) => {
                 self.file_damage.get_or_insert(damage);
                 return Ok(());
             }

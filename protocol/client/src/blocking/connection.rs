@@ -2,16 +2,20 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use super::shared::Shared;
-use crate::core::ConnectionId;
 use crate::wire::open_stream;
 
 /// How long one write may be stuck before the connection is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 64 << 10;
+
+/// What happens on a connection before its end.
+pub(super) enum Event<'a> {
+    Opened,
+    Received(&'a [u8]),
+}
 
 /// A connection as all threads see it.
 #[derive(Debug, Default)]
@@ -68,38 +72,44 @@ impl Connection {
         }
     }
 
+    /// Connects to `endpoint`, hands what happens to `on_event`, and closes the connection at its end. Gives the reason of
+    /// the end. For one thread, once.
+    pub(super) fn run(&self, endpoint: &str, connect_timeout: Duration, on_event: impl FnMut(Event<'_>)) -> String {
+        let reason = match self.read_to_end(endpoint, connect_timeout, on_event) {
+            Ok(()) => String::from("the node closed the connection"),
+            Err(error) => error.to_string(),
+        };
+        self.close();
+        reason
+    }
+
+    fn read_to_end(
+        &self,
+        endpoint: &str,
+        connect_timeout: Duration,
+        mut on_event: impl FnMut(Event<'_>),
+    ) -> io::Result<()> {
+        let stream = open_stream(endpoint, connect_timeout)?;
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        let mut reading = stream.try_clone()?;
+        if !self.establish(stream) {
+            return Ok(());
+        }
+        on_event(Event::Opened);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match reading.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => on_event(Event::Received(&buffer[..count])),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Makes the socket known; `false` when the connection was closed meanwhile.
     fn establish(&self, stream: TcpStream) -> bool {
         self.stream.set(stream).expect("a connection is made once");
         !self.out.lock().expect("no thread panics while it holds an out buffer").closed
-    }
-}
-
-/// The reader thread of one connection, from connecting to its end.
-pub(super) fn run(shared: &Arc<Shared>, id: ConnectionId, connection: &Connection, endpoint: &str) {
-    let reason = match serve(shared, id, connection, endpoint) {
-        Ok(()) => String::from("the node closed the connection"),
-        Err(error) => error.to_string(),
-    };
-    connection.close();
-    shared.with_core(|core, now| core.disconnected(id, &reason, now));
-}
-
-fn serve(shared: &Arc<Shared>, id: ConnectionId, connection: &Connection, endpoint: &str) -> io::Result<()> {
-    let stream = open_stream(endpoint, shared.connect_timeout)?;
-    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    let mut reading = stream.try_clone()?;
-    if !connection.establish(stream) {
-        return Ok(());
-    }
-    shared.with_core(|core, now| core.opened(id, now));
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match reading.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => shared.with_core(|core, now| core.received(id, &buffer[..count], now)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

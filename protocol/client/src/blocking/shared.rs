@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::connection::{self, Connection};
+use super::connection::{Connection, Event};
 use super::pending::Slot;
 use crate::core::{ConnectionId, Core, Output, RequestToken};
 use crate::{CallOptions, Clock, Now};
@@ -133,6 +133,7 @@ impl Shared {
         }
     }
 
+    /// Starts the thread of one connection, which reads it until it ends.
     fn spawn_reader(
         self: &Arc<Self>,
         id: ConnectionId,
@@ -141,7 +142,13 @@ impl Shared {
     ) -> std::io::Result<()> {
         let shared = self.clone();
         let reader = move || {
-            connection::run(&shared, id, &link, &endpoint);
+            let reason = link.run(&endpoint, shared.connect_timeout, |event| {
+                shared.with_core(|core, now| match event {
+                    Event::Opened => core.opened(id, now),
+                    Event::Received(bytes) => core.received(id, bytes, now),
+                });
+            });
+            shared.with_core(|core, now| core.disconnected(id, &reason, now));
             shared.lock().connections.remove(&id);
         };
         std::thread::Builder::new().name(String::from("kahuna-read")).spawn(reader).map(drop)

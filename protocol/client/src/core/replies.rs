@@ -179,7 +179,7 @@ impl Core {
             self.remove(token);
             return;
         }
-        let elsewhere = match tracked.judge(refusal) {
+        let elsewhere = match tracked.judge_refusal(refusal) {
             Verdict::Final(error) => {
                 self.remove(token);
                 self.outputs.push_back(Output::Done { token, result: Err(error) });

@@ -157,7 +157,7 @@ impl Tracked {
 
     /// Judges a refusal. "Not applied" speaks of one attempt only: once another one is unknown, only a recorded outcome
     /// or `Expired` (it never was and never will be applied) makes the answer certain again.
-    pub(crate) fn judge(&mut self, reply: ErrorReply) -> Verdict {
+    pub(crate) fn judge_refusal(&mut self, reply: ErrorReply) -> Verdict {
         let code = reply.code();
         let verdict = match code.advice() {
             Advice::Never if code == ErrorCode::Expired || !self.unknown => {

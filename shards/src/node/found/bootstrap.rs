@@ -68,7 +68,7 @@ impl<E: Env> Bootstrap<E> {
         let mut reported_at = Duration::ZERO;
         loop {
             let founding = match self.next() {
-                Next::Found(members) => Ok(Some(self.found(members))),
+                Next::Found(members) => Ok(Some(self.founding_of(members))),
                 Next::Adopt(peer) => self.adopt(peer).await,
                 Next::Wait(why) => Err(why),
             };
@@ -152,7 +152,7 @@ impl<E: Env> Bootstrap<E> {
         )
     }
 
-    fn found(&self, members: Vec<Replica>) -> Founding {
+    fn founding_of(&self, members: Vec<Replica>) -> Founding {
         let partitions = self.partitions.unwrap_or(DEFAULT_PARTITIONS);
         Founding { cluster: self.mint, members, partitions, settings: self.settings }
     }

@@ -69,7 +69,7 @@ impl Job {
         let machine = successor.meta_machine(old_meta.machine.time());
         records.insert(GroupId::META, self.write::<E>(disk, &successor, &machine, GroupId::META, &old_meta).await?);
         let placed = old_meta.machine.meta().is_placed();
-        let mut groups = vec![judge(GroupId::META, &meta, &old_meta)];
+        let mut groups = vec![report_group(GroupId::META, &meta, &old_meta)];
         if !placed {
             groups[0].notes.push("the range map is not there; the partitions are taken as they were made".to_owned());
         }
@@ -93,7 +93,7 @@ impl Job {
             }
             rebuilt.machine.raise_restore_epoch(restore_epoch);
             records.insert(group, self.write::<E>(disk, &successor, &rebuilt.machine, group, &rebuilt).await?);
-            groups.push(judge(group, &found, &rebuilt));
+            groups.push(report_group(group, &found, &rebuilt));
             free::<E>(rebuilt.machine.into()).await;
         }
         if let Some(target) = &self.target {
@@ -169,7 +169,7 @@ impl Job {
 }
 
 /// What is to be said of a group.
-fn judge(group: GroupId, found: &Found, rebuilt: &Rebuilt) -> GroupReport {
+fn report_group(group: GroupId, found: &Found, rebuilt: &Rebuilt) -> GroupReport {
     let lost_records = found.beyond.records;
     let last_index = rebuilt.last.map(|last| last.index);
     let known_index = rebuilt.known.max(found.known).max(last_index);
