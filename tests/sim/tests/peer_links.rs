@@ -59,6 +59,24 @@ impl Process {
 
 /// Starts node `node` under `boot`, with `handler` for what arrives.
 fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> Process {
+    let peers = make_peers(node, boot, handler);
+    let process = Process { peers: peers.clone(), events: Rc::default() };
+    let events = process.events.clone();
+    world.spawn_on(u64::from(node), async move {
+        let listener = SimNet::listen(address(node), false).expect("the address is the node's own");
+        let others = (1..=NODES).filter(|other| *other != node);
+        peers.set_addresses(
+            kahuna_shards::peer::AddressSource::Listed,
+            others.map(|other| (NodeId(other), Some(incarnation(other)), address(other).to_string())).collect(),
+        );
+        Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
+        watch_nodes(peers, false, move |event| events.borrow_mut().push((Sim::boot_clock(), event)), |_| {}).await;
+    });
+    process
+}
+
+/// The links of a node that does nothing yet.
+fn make_peers(node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> Rc<Peers<Sim>> {
     let local = LocalNode {
         node: NodeId(node),
         incarnation: incarnation(node),
@@ -72,20 +90,8 @@ fn start(world: &World, node: u32, boot: u64, handler: Rc<dyn PeerHandler>) -> P
     };
     let limits = PeerLimits::for_clients(&Limits::default());
     let peers = Peers::<Sim>::new(local, Rc::new(Clock::agreeing(250, Arc::default())), Timing::default(), limits);
-    let process = Process { peers: peers.clone(), events: Rc::default() };
     peers.set_handler(handler);
-    let events = process.events.clone();
-    world.spawn_on(u64::from(node), async move {
-        let listener = SimNet::listen(address(node), false).expect("the address is the node's own");
-        let others = (1..=NODES).filter(|other| *other != node);
-        peers.set_addresses(
-            kahuna_shards::peer::AddressSource::Listed,
-            others.map(|other| (NodeId(other), Some(incarnation(other)), address(other).to_string())).collect(),
-        );
-        Sim::spawn(listen_to_peers(peers.clone(), listener, |_, _, _| {}));
-        watch_nodes(peers, false, move |event| events.borrow_mut().push((Sim::boot_clock(), event)), |_| {}).await;
-    });
-    process
+    peers
 }
 
 /// What a caller was told.
@@ -282,6 +288,33 @@ fn calm(seed: u64) -> (World, Vec<Process>) {
         assert_eq!(process.events.borrow().len(), 4, "seed {seed}: two are up and heard, and nothing else");
     }
     (world, processes)
+}
+
+/// Claim: a node whose own pulses do not come is up, for it answers, and not heard.
+#[test]
+fn a_node_that_answers_and_sends_nothing_is_not_heard() {
+    for seed in 0..5 {
+        let world = World::new(seed);
+        let processes: Vec<_> = (1..NODES).map(|node| start(&world, node, u64::from(node), Rc::new(Nobody))).collect();
+        let mute = make_peers(NODES, 9, Rc::new(Nobody));
+        let peers = mute.clone();
+        world.spawn_on(u64::from(NODES), async move {
+            let listener = SimNet::listen(address(NODES), false).expect("the address is the node's own");
+            listen_to_peers(peers, listener, |_, _, _| {}).await;
+        });
+        world.run_for(Duration::from_secs(2));
+        for process in &processes {
+            assert!(process.sees(NODES), "seed {seed}: it answers");
+            let events = process.events.borrow();
+            let heard = |node: u32| {
+                let is_it = |event: &NodeEvent| matches!(event, NodeEvent::Heard { node: of, .. } if of.0 == node);
+                events.iter().any(|(_, event)| is_it(event))
+            };
+            let others = (1..NODES).filter(|other| NodeId(*other) != process.peers.local().node);
+            assert!(!heard(NODES) && others.into_iter().all(heard), "seed {seed}: {events:?}");
+        }
+        mute.close();
+    }
 }
 
 fn now(world: &World) -> Duration {

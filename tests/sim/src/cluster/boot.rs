@@ -11,7 +11,7 @@ use kahuna_shards::{
     config::NodeConfig,
     env::{Env, ExitCode},
     node::{
-        BootNumbers, DataDirError, ReshardError, Runner, StartError, fit_shards,
+        BootNumbers, DataDirError, ReshardError, Runner, Setup, StartError, fit_shards,
         manifest::{Manifest, ManifestError},
         open_or_format, setups,
     },
@@ -20,7 +20,7 @@ use kahuna_wal::OpenError;
 use openraft::AsyncRuntime;
 
 use super::probe::Probe;
-use crate::{Sim, SimDisk, SimRuntime};
+use crate::{Sim, SimDisk, SimRuntime, exec::current};
 
 /// Runs a node until it is told to stop and has stopped.
 pub(super) async fn run_node(disk: SimDisk, config: NodeConfig, probe: Probe, stop: flume::Receiver<()>) {
@@ -34,9 +34,10 @@ pub(super) async fn run_node(disk: SimDisk, config: NodeConfig, probe: Probe, st
     // Runners speak before they return here: nobody has to receive.
     let (listening, _listened) = mpsc::channel();
     let setups = setups::<Sim>(Arc::new(config), manifest, numbers, &listening, &stop);
-    let start = |setup| match Runner::start(setup, disk.clone()) {
-        Some(runner) => runner,
-        None => Sim::abort(ExitCode::Bug, "a shard cannot listen"),
+    let start = |setup: Setup<Sim>| {
+        let shard = setup.id.0;
+        let started = current().as_shard(shard, || Runner::start(setup, disk.clone()));
+        started.unwrap_or_else(|| Sim::abort(ExitCode::Bug, "a shard cannot listen"))
     };
     let runners: Vec<_> = setups.into_iter().map(start).collect();
     probe.set(runners.iter().map(|runner| runner.shard().clone()).collect());

@@ -145,6 +145,14 @@ impl Probe {
         }
     }
 
+    /// Transfers the leadership of a group, which is led here, to another replica; whether it was said to the others.
+    pub async fn transfer(&self, group: GroupId, to: ReplicaId) -> bool {
+        match self.group(group) {
+            Some(group) => group.replica().transfer_to(to).await.is_ok(),
+            None => false,
+        }
+    }
+
     /// What each of its shards tells clients about who leads which group; 0 for nobody.
     pub fn told_leaders(&self) -> Vec<(GroupId, NodeId)> {
         let shards = self.0.borrow();

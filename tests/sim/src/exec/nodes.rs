@@ -5,6 +5,14 @@ use kahuna_shards::env::ExitCode;
 /// A node of the simulated cluster. Tasks belong to the node that spawned them and die with it.
 pub type NodeId = u64;
 
+/// Where a task runs: what it spawns runs there too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Strand {
+    pub(super) node: NodeId,
+    /// The shard, on a node that runs several; 0 for what belongs to none.
+    pub(super) shard: u16,
+}
+
 /// The node of everything that is not part of the cluster: the test itself, its clients.
 pub const OUTSIDE: NodeId = 0;
 

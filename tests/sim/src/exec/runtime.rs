@@ -74,7 +74,7 @@ impl AsyncRuntime for SimRuntime {
     {
         let (done, joined) = LocalOneshot::pair();
         let world = current();
-        world.spawn(world.node(), async move {
+        world.spawn(async move {
             // Nobody listens when the handle was dropped: the task was detached.
             let _ = done.send(future.await);
         });

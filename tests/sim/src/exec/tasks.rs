@@ -4,6 +4,7 @@ use std::{cell::RefCell, future::Future, mem, pin::Pin, task::Waker};
 
 use super::{
     NodeId,
+    nodes::Strand,
     ready::{ReadyQueue, TaskId},
 };
 
@@ -17,7 +18,7 @@ struct Place {
 }
 
 struct Task {
-    node: NodeId,
+    strand: Strand,
     waker: Waker,
     future: Option<BoxedTask>,
 }
@@ -31,7 +32,7 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Adds a task and queues it.
-    pub(super) fn add(&self, node: NodeId, future: BoxedTask, ready: &ReadyQueue) {
+    pub(super) fn add(&self, strand: Strand, future: BoxedTask, ready: &ReadyQueue) {
         let waker = {
             let mut places = self.places.borrow_mut();
             let place = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -41,19 +42,19 @@ impl Tasks {
             let slot = &mut places[place as usize];
             slot.generation += 1;
             let waker = ready.waker(TaskId { place, generation: slot.generation });
-            slot.task = Some(Task { node, waker: waker.clone(), future: Some(future) });
+            slot.task = Some(Task { strand, waker: waker.clone(), future: Some(future) });
             waker
         };
         waker.wake();
     }
 
     /// Takes the future of a task out, to be polled; `None` if the task has ended since it was woken.
-    pub(super) fn take(&self, id: TaskId) -> Option<(NodeId, Waker, BoxedTask)> {
+    pub(super) fn take(&self, id: TaskId) -> Option<(Strand, Waker, BoxedTask)> {
         let mut places = self.places.borrow_mut();
         let place = places.get_mut(id.place as usize).filter(|place| place.generation == id.generation)?;
         let task = place.task.as_mut()?;
         let future = task.future.take()?;
-        Some((task.node, task.waker.clone(), future))
+        Some((task.strand, task.waker.clone(), future))
     }
 
     /// Puts a pending future back; drops it if its node was killed while it was polled.
@@ -90,7 +91,7 @@ impl Tasks {
             places
                 .iter_mut()
                 .enumerate()
-                .filter(|(_, place)| place.task.as_ref().is_some_and(|task| doomed(task.node)))
+                .filter(|(_, place)| place.task.as_ref().is_some_and(|task| doomed(task.strand.node)))
                 .filter_map(|(at, place)| {
                     free.push(at as u32);
                     mem::take(&mut place.task)

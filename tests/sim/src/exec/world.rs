@@ -18,7 +18,7 @@ use kahuna_shards::env::{Env, ExitCode, UnixNanos};
 use super::{
     Exit, NodeId, OUTSIDE, SimRng,
     clock::Timers,
-    nodes::WallClock,
+    nodes::{Strand, WallClock},
     ready::{ReadyQueue, TaskId},
     rng::mix,
     tasks::Tasks,
@@ -51,11 +51,12 @@ pub(crate) struct Core {
     schedule: SimRng,
     ready: ReadyQueue,
     tasks: Tasks,
-    node: Cell<NodeId>,
+    strand: Cell<Strand>,
+    polls: Cell<u64>,
     clocks: RefCell<BTreeMap<NodeId, WallClock>>,
     exits: RefCell<Vec<Exit>>,
-    /// Nodes whose tasks do not run, and those of their tasks that would.
-    paused: RefCell<BTreeMap<NodeId, Vec<Waker>>>,
+    /// Nodes, or shards of one, whose tasks do not run, and those of their tasks that would.
+    paused: RefCell<BTreeMap<(NodeId, Option<u16>), Vec<Waker>>>,
     trace: Cell<u64>,
 }
 
@@ -65,7 +66,7 @@ struct Aborting(Exit);
 impl Core {
     /// The node of the task that is being polled.
     pub(crate) fn node(&self) -> NodeId {
-        self.node.get()
+        self.strand.get().node
     }
 
     /// Folds something that happened into the trace.
@@ -73,8 +74,18 @@ impl Core {
         self.trace.set(mix(self.trace.get() ^ event).wrapping_add(self.timers.now()));
     }
 
-    pub(super) fn spawn(&self, node: NodeId, future: impl Future<Output = ()> + 'static) {
-        self.tasks.add(node, Box::pin(future), &self.ready);
+    /// Starts a task where the present one runs.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.tasks.add(self.strand.get(), Box::pin(future), &self.ready);
+    }
+
+    /// Does something as the shard `shard` of the present node: what it spawns is of that shard.
+    pub(crate) fn as_shard<T>(&self, shard: u16, act: impl FnOnce() -> T) -> T {
+        let before = self.strand.get();
+        self.strand.set(Strand { shard, ..before });
+        let done = act();
+        self.strand.set(before);
+        done
     }
 
     fn with_clock<T>(&self, use_it: impl FnOnce(&mut WallClock) -> T) -> T {
@@ -96,11 +107,12 @@ impl Core {
         resume_unwind(Box::new(Aborting(exit)))
     }
 
-    /// Polls one future on behalf of `node`; `None` if the node ended itself meanwhile.
-    fn poll<T>(&self, node: NodeId, poll: impl FnOnce() -> Poll<T>) -> Option<Poll<T>> {
-        let before = self.node.replace(node);
+    /// Polls one future on behalf of `strand`; `None` if its node ended itself meanwhile.
+    fn poll<T>(&self, strand: Strand, poll: impl FnOnce() -> Poll<T>) -> Option<Poll<T>> {
+        self.polls.set(self.polls.get() + 1);
+        let before = self.strand.replace(strand);
         let polled = catch_unwind(AssertUnwindSafe(poll));
-        self.node.set(before);
+        self.strand.set(before);
         match polled {
             Ok(polled) => Some(polled),
             Err(panic) => {
@@ -124,7 +136,7 @@ impl Core {
 
     fn kill(&self, node: NodeId) {
         self.record(mix(node));
-        let held = self.paused.borrow_mut().remove(&node);
+        let held = self.resume_all(node);
         drop(held);
         self.tasks.end_all(|of| of == node);
         self.net.forget_node(node);
@@ -132,6 +144,13 @@ impl Core {
         if let Some(clock) = self.clocks.borrow_mut().get_mut(&node) {
             clock.resync();
         }
+    }
+
+    /// Ends all pauses of a node and its shards; returns the tasks that would have run.
+    fn resume_all(&self, node: NodeId) -> Vec<Waker> {
+        let mut paused = self.paused.borrow_mut();
+        let keys: Vec<_> = paused.range((node, None)..=(node, Some(u16::MAX))).map(|(key, _)| *key).collect();
+        keys.iter().filter_map(|key| paused.remove(key)).flatten().collect()
     }
 
     /// Polls one ready task, or lets time pass; returns the root's turn as `true`.
@@ -147,14 +166,18 @@ impl Core {
             self.record(u64::MAX);
             return true;
         }
-        if let Some((node, waker, mut future)) = self.tasks.take(id) {
-            if let Some(held) = self.paused.borrow_mut().get_mut(&node) {
+        if let Some((strand, waker, mut future)) = self.tasks.take(id) {
+            let mut paused = self.paused.borrow_mut();
+            let (node, shard) = ((strand.node, None), (strand.node, Some(strand.shard)));
+            let key = if paused.contains_key(&node) { node } else { shard };
+            if let Some(held) = paused.get_mut(&key) {
                 held.push(waker);
                 self.tasks.put_back(id, future);
                 return false;
             }
+            drop(paused);
             self.record(u64::from(id.place) << 32 | u64::from(id.generation));
-            match self.poll(node, || future.as_mut().poll(&mut Context::from_waker(&waker))) {
+            match self.poll(strand, || future.as_mut().poll(&mut Context::from_waker(&waker))) {
                 Some(Poll::Pending) => self.tasks.put_back(id, future),
                 Some(Poll::Ready(())) => self.tasks.end(id),
                 None => {}
@@ -191,7 +214,8 @@ impl World {
                 schedule: SimRng::new(seed, STREAM_SCHEDULE),
                 ready: ReadyQueue::default(),
                 tasks: Tasks::default(),
-                node: Cell::new(OUTSIDE),
+                strand: Cell::new(Strand { node: OUTSIDE, shard: 0 }),
+                polls: Cell::new(0),
                 clocks: RefCell::default(),
                 exits: RefCell::default(),
                 paused: RefCell::default(),
@@ -212,8 +236,9 @@ impl World {
         waker.wake_by_ref();
         loop {
             if self.core.step()
-                && let Some(Poll::Ready(output)) =
-                    self.core.poll(OUTSIDE, || future.as_mut().poll(&mut Context::from_waker(&waker)))
+                && let Some(Poll::Ready(output)) = self
+                    .core
+                    .poll(Strand { node: OUTSIDE, shard: 0 }, || future.as_mut().poll(&mut Context::from_waker(&waker)))
             {
                 return output;
             }
@@ -227,7 +252,7 @@ impl World {
 
     /// Starts a task of `node`.
     pub fn spawn_on(&self, node: NodeId, future: impl Future<Output = ()> + 'static) {
-        self.core.spawn(node, future);
+        self.core.tasks.add(Strand { node, shard: 0 }, Box::pin(future), &self.core.ready);
     }
 
     /// Ends `node` as a kill signal does: its tasks are dropped where they stand, its sockets close. Its disk is not
@@ -240,13 +265,22 @@ impl World {
     /// Stops `node` where it stands: none of its tasks runs until [`resume`](Self::resume), while its sockets stay open and
     /// its timers run out.
     pub fn pause(&self, node: NodeId) {
-        self.core.paused.borrow_mut().entry(node).or_default();
+        self.core.paused.borrow_mut().entry((node, None)).or_default();
     }
 
-    /// Lets a paused node go on.
+    /// Stops one shard of `node` in the same way. Shard 0 also runs what belongs to none.
+    pub fn pause_shard(&self, node: NodeId, shard: u16) {
+        self.core.paused.borrow_mut().entry((node, Some(shard))).or_default();
+    }
+
+    /// Lets a paused node, or its paused shards, go on.
     pub fn resume(&self, node: NodeId) {
-        let held = self.core.paused.borrow_mut().remove(&node);
-        held.into_iter().flatten().for_each(Waker::wake);
+        self.core.resume_all(node).into_iter().for_each(Waker::wake);
+    }
+
+    /// How often a task was polled so far.
+    pub fn polls(&self) -> u64 {
+        self.core.polls.get()
     }
 
     /// The nodes that ended themselves, in order.

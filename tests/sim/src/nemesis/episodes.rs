@@ -155,6 +155,7 @@ impl<'a> Nemesis<'a> {
             | SimFault::Restart
             | SimFault::Reshard
             | SimFault::Pause
+            | SimFault::HangShard
             | SimFault::DiskFails
             | SimFault::SlowDisk
             | SimFault::ClockJump

@@ -28,6 +28,8 @@ pub enum SimFault {
     MoveAll,
     /// A process stands still and goes on.
     Pause,
+    /// One shard of a process that runs several stands still and goes on, not the one that answers pulses.
+    HangShard,
     /// Every operation of a kind fails on one disk; the process ends itself.
     DiskFails,
     /// A disk is slow.
@@ -84,7 +86,7 @@ pub enum SimFault {
 
 impl SimFault {
     /// Every kind, each with how often it is drawn in proportion to the others.
-    pub const ALL: [(Self, u64); 36] = [
+    pub const ALL: [(Self, u64); 37] = [
         (Self::Kill, 4),
         (Self::KillAll, 1),
         (Self::PowerLoss, 4),
@@ -96,6 +98,7 @@ impl SimFault {
         (Self::Move, 2),
         (Self::MoveAll, 1),
         (Self::Pause, 3),
+        (Self::HangShard, 3),
         (Self::DiskFails, 3),
         (Self::SlowDisk, 2),
         (Self::ClockJump, 2),

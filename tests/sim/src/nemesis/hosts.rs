@@ -14,6 +14,8 @@ pub(super) const STARTING_MS: (u64, u64) = (0, 60);
 /// How long an answer to strike at is waited for, and how often is looked for it.
 const ACK_LIMIT: Duration = Duration::from_secs(1);
 const ACK_LOOK: Duration = Duration::from_micros(50);
+/// How long a shard hangs, in milliseconds: its groups get other leaders after a second.
+const HANG_MS: (u64, u64) = (200, 3_000);
 /// Of a slow disk, in nanoseconds.
 const SLOW_NANOS: (u64, u64) = (5_000_000, 60_000_000);
 /// Most operations that a failing disk still carries out.
@@ -83,6 +85,16 @@ impl Nemesis<'_> {
             SimFault::Pause => {
                 self.cluster.world().pause(node);
                 self.last().await;
+                self.cluster.world().resume(node);
+            }
+            SimFault::HangShard => {
+                let shards = u64::from(self.cluster.shards(node));
+                if shards < 2 {
+                    self.give_back(node);
+                    return false;
+                }
+                self.cluster.world().pause_shard(node, self.rng.between(1, shards - 1) as u16);
+                self.pause(HANG_MS).await;
                 self.cluster.world().resume(node);
             }
             SimFault::DiskFails => self.fail_disk(node).await,

@@ -4,5 +4,6 @@
 mod failures;
 mod figure_8;
 mod partitions;
+mod rest;
 mod split_vote;
 mod stage;

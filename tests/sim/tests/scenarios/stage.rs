@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kahuna_client::{CallOptions, ClientError};
 use kahuna_protocol::key::{Condition, KeyGet, KeySet};
-use kahuna_protocol::{GroupId, Outcome, ReadLevel, Request};
+use kahuna_protocol::{GroupId, Outcome, ReadLevel, ReplicaId, Request};
 use kahuna_shards::env::Env;
 use kahuna_sim::cluster::{Cluster, GroupView, LogEntry, Shape, SimClient};
 use kahuna_sim::{NodeId, Sim, World};
@@ -103,6 +103,19 @@ impl Stage {
             everybody().filter(|two| *two > one).for_each(|two| self.world.net().reset(one, two));
         }
         self.heal();
+    }
+
+    /// The connections between two nodes break, with all that is on its way.
+    pub fn break_connections(&self, one: NodeId, two: NodeId) {
+        self.world.net().reset(one, two);
+    }
+
+    /// Has `leader` transfer its leadership to `to`, the replica of `successor`, which dies as soon as that is said.
+    pub fn kill_when_appointed(&self, leader: NodeId, successor: NodeId, to: ReplicaId) {
+        let probe = self.cluster.probe(leader).expect("it runs");
+        let said = self.world.block_on(async move { probe.transfer(GROUP, to).await });
+        assert!(said, "seed {}: the successor was there", self.world.seed());
+        self.kill(successor);
     }
 
     /// Bytes take between `least` and `most` milliseconds from now on.
