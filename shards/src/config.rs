@@ -9,8 +9,8 @@ use kahuna_protocol::{Limits, NodeId};
 
 /// Most data partitions of a cluster. Their placement is one record of the meta group's log, which half of the smallest segment
 /// must hold with five replicas of each, and their map is in every handshake with a client. A node runs all of those placed on
-/// it, and each costs time while it is idle.
-pub const MAX_PARTITIONS: u32 = 2048;
+/// it, and each takes memory, some 100 KB, while it is idle.
+pub const MAX_PARTITIONS: u32 = 4096;
 
 /// Data partitions of a fresh cluster for which nothing else is said.
 pub const DEFAULT_PARTITIONS: u32 = 16;

@@ -77,7 +77,7 @@ pub struct NodeArgs {
     /// Keep each shard on a CPU of its own [default: true if --shards is not given]
     #[arg(long, env = "KAHUNA_PIN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pin: Option<bool>,
-    /// Data partitions of a fresh cluster, at most 2048, fixed from then on [default: 16]
+    /// Data partitions of a fresh cluster, at most 4096, fixed from then on [default: 16]
     #[arg(long, env = "KAHUNA_PARTITIONS", value_name = "N")]
     pub partitions: Option<NonZeroU32>,
     /// Listen on other addresses than loopback: nothing asks for a login yet

@@ -23,7 +23,7 @@ pub struct DemoArgs {
     /// Executors per node [default: the CPUs shared out]
     #[arg(long, value_name = "N")]
     shards: Option<NonZeroU16>,
-    /// Data partitions, at most 2048
+    /// Data partitions, at most 4096
     #[arg(long, value_name = "N", default_value = "16")]
     partitions: NonZeroU32,
 }

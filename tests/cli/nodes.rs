@@ -172,5 +172,5 @@ fn a_node_inside_a_program() {
     assert!(matches!(nowhere, Err(kahuna::StartError::Peer(1, _))), "{nowhere:?}");
     let many = kahuna::Node::builder().data_dir(dir.path().join("many")).partitions(100_000).start();
     let many = many.expect_err("no cluster has as many").to_string();
-    assert!(many.contains("at most 2048"), "{many}");
+    assert!(many.contains("at most 4096"), "{many}");
 }

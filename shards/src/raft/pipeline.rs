@@ -5,11 +5,12 @@
 //! behind the first answer that is not a full success: what is in flight behind it would be refused as well.
 //!
 //! ```text
-//!   entries a ─▶ sent     commit a ─▶ held ┬─ entries b within COMMIT_LINGER ─▶ one append: entries b, commit a
-//!                                          └─ nothing comes ─────────────────▶ sent alone
+//!   entries a ─▶ sent     commit a ─▶ held ┬─ entries b before the next COMMIT_MARK ─▶ one append: entries b, commit a
+//!                                          └─ nothing comes ──────────────────────▶ sent alone
 //! ```
 //! openraft sends a request of its own for every commit. Under load the next entries carry it anyway, and the messages
-//! that this saves are half of all. openraft matches answers to requests by log id, so the answer to the append that
+//! that this saves are half of all. Those that nothing carries leave at marks of the clock, of all groups together: one write
+//! to each node, and one to wake it. openraft matches answers to requests by log id, so the answer to the append that
 //! carried a commit answers for both; what that means for leases is [`unacked`](super::unacked)'s to say.
 
 use std::future::Future;
@@ -32,14 +33,9 @@ use crate::peer::Calling;
 const MAX_REQUESTS: usize = 32;
 /// Most bytes of them; one larger append goes alone.
 const MAX_BYTES: usize = 8 << 20;
-/// How long a commit waits for entries to go with: the shortest sleep of the shard's coarse timer.
-const COMMIT_LINGER: Duration = Duration::from_millis(5);
-
-/// A commit that waits for entries to go with.
-struct Held<E: Env> {
-    request: AppendEntriesRequest<Types<E>>,
-    since: Duration,
-}
+/// A commit waits for entries to go with until the boot clock is at a multiple of this: so much later followers apply what a
+/// group that comes to rest has committed.
+const COMMIT_MARK: Duration = Duration::from_millis(50);
 
 /// The answers to `input`, in order.
 pub struct Pipeline<E: Env, S> {
@@ -49,7 +45,8 @@ pub struct Pipeline<E: Env, S> {
     in_flight: UnackedAppends<Calling<E>>,
     /// The leader's vote and the last log id that was sent; `None` before the first request.
     sent: Option<(Vote, Option<LogId>)>,
-    held: Option<Held<E>>,
+    /// A commit that waits for entries to go with.
+    held: Option<AppendEntriesRequest<Types<E>>>,
     /// Runs while something is held, and to its end when that has gone earlier: one timer, not one per commit.
     linger: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
@@ -67,27 +64,25 @@ impl<E: Env, S> Pipeline<E, S> {
 
     /// Takes a request from openraft: a mere commit is held back, anything else is sent and carries what was held.
     fn take(&mut self, request: AppendEntriesRequest<Types<E>>) {
-        let now = E::boot_clock();
-        let since = self.held.take().map_or(now, |held| held.since);
-        self.in_flight.given(last_of(&request), now);
+        self.held = None;
+        self.in_flight.given(last_of(&request), E::boot_clock());
         // What does not continue where the last request ended is a probe: its answer is waited for.
         if request.entries.is_empty() && self.sent == Some((request.vote, request.prev_log_id)) {
-            self.held = Some(Held { request, since });
+            self.held = Some(request);
         } else {
             self.send(&request);
         }
     }
 
-    /// Sends what is held once it lingered for long enough.
+    /// Sends what is held at the next mark.
     fn poll_linger(&mut self, cx: &mut Context<'_>) {
-        while let Some(held) = &self.held {
-            let linger = self.linger.get_or_insert_with(|| Box::pin(E::sleep(COMMIT_LINGER)));
+        while self.held.is_some() || self.linger.is_some() {
+            let linger = self.linger.get_or_insert_with(|| Box::pin(E::sleep(until_mark(E::boot_clock()))));
             if linger.as_mut().poll(cx).is_pending() {
                 return;
             }
             self.linger = None;
-            if E::boot_clock().saturating_sub(held.since) >= COMMIT_LINGER {
-                let Held { request, .. } = self.held.take().expect("just looked at");
+            if let Some(request) = self.held.take() {
                 self.send(&request);
             }
         }
@@ -107,7 +102,7 @@ impl<E: Env, S> Pipeline<E, S> {
             return false;
         }
         if let Some(held) = self.held.take() {
-            self.send(&held.request);
+            self.send(&held);
         }
         !self.in_flight.is_empty()
     }
@@ -155,6 +150,12 @@ where
             return Poll::Ready(Some(item));
         }
     }
+}
+
+/// How long it is from `now` to the next mark.
+fn until_mark(now: Duration) -> Duration {
+    let since = now.as_nanos() % COMMIT_MARK.as_nanos();
+    COMMIT_MARK - Duration::from_nanos(u64::try_from(since).expect("less than a mark"))
 }
 
 /// The last log id that the follower has once it took `request`.

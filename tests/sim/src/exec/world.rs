@@ -42,6 +42,9 @@ pub(crate) fn current() -> Rc<Core> {
     CURRENT.with_borrow(Clone::clone).expect("simulated code runs inside World::block_on")
 }
 
+/// A node, or one shard of it.
+type Paused = (NodeId, Option<u16>);
+
 /// What tasks can reach of their world.
 pub(crate) struct Core {
     seed: u64,
@@ -56,7 +59,7 @@ pub(crate) struct Core {
     clocks: RefCell<BTreeMap<NodeId, WallClock>>,
     exits: RefCell<Vec<Exit>>,
     /// Nodes, or shards of one, whose tasks do not run, and those of their tasks that would.
-    paused: RefCell<BTreeMap<(NodeId, Option<u16>), Vec<Waker>>>,
+    paused: RefCell<BTreeMap<Paused, Vec<Waker>>>,
     trace: Cell<u64>,
 }
 
