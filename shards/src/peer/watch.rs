@@ -65,11 +65,16 @@ pub async fn watch_nodes<E: Env>(
         if E::timeout(pause, peers.to_watch.wait()).await.is_some() || due.is_none() {
             continue;
         }
-        clocks_at = E::boot_clock() + CLOCKS_EVERY;
+        let now = E::boot_clock();
+        clocks_at = now + CLOCKS_EVERY;
         // In this order: a jump of the host's clock is judged before anything goes by it.
         E::resync_wall_clock();
         let own = wall_minus_boot::<E>();
         let first = skew.agreed().is_none();
+        if first && !is_alone && first_judgement(&peers, &skew, &mut first_heard, now).is_none_or(|due| due > now) {
+            // It jumped since it was last looked at: now there are two clocks that differ.
+            continue;
+        }
         let alarm = if is_alone {
             skew.alone(own);
             None
