@@ -75,7 +75,7 @@ impl Drop for Node {
     }
 }
 
-/// What a node is told before it starts.
+/// The configuration of a node before it starts.
 #[derive(Clone, Debug)]
 pub struct Builder {
     data_dir: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! What a node is told at its start.
+//! The configuration of a node.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -128,9 +128,9 @@ pub struct NodeConfig {
     pub peer_listen: SocketAddr,
     /// All nodes of the first cluster, this one included; empty for a cluster of one.
     pub peers: Vec<PeerSpec>,
-    /// What clients are told instead of `listen`.
+    /// The address that clients get instead of `listen`.
     pub advertise: Option<String>,
-    /// What peers are told instead of `peer_listen`.
+    /// The address that peers get instead of `peer_listen`.
     pub peer_advertise: Option<String>,
     /// How many shards (executors, logs) to run, above 0.
     pub shards: u16,

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::serve_args::NodeArgs;
 use super::signals::Watch;
 
-/// Checks the host, starts the node, waits until it was told to drain and has.
+/// Checks the host, starts the node, waits until it has drained.
 pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
     say_in_background();
     let allow_tmpfs = args.allow_tmpfs.unwrap_or(false);
@@ -23,7 +23,7 @@ pub fn run(args: NodeArgs) -> Result<Exit, Failure> {
         return Err(Failure::Other(exit_of(&findings), failed.join("\nkahuna: ")));
     }
     let internal = |error| Failure::Other(Exit::Internal, format!("cannot watch for signals: {error}"));
-    // Before the node starts: a start may wait for another process, and must end when it is told to.
+    // Before the node starts: a start may wait for another process, and must end on a signal.
     let signals = Watch::begin().map_err(internal)?;
     announce(format_args!("node {}, data in {}", config.node, config.data_dir.display()));
     let node = Arc::new(start(config).map_err(refusal)?);

@@ -235,7 +235,7 @@ fn address(flag: &str, text: &str, insecure: bool) -> Result<SocketAddr, Failure
     Ok(address)
 }
 
-/// What others are told. They cannot connect to "any address".
+/// The address that is announced. Others cannot connect to "any address".
 fn reachable(flag: &str, listen: IpAddr, advertised: Option<&str>) -> Result<Option<String>, Failure> {
     let Some(text) = advertised else {
         if listen.is_unspecified() {

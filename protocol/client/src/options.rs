@@ -1,4 +1,4 @@
-//! What a client is told at its start, and what one call may set.
+//! The configuration of a client, and what one call may set.
 
 use std::time::Duration;
 

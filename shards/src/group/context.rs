@@ -14,12 +14,12 @@ use crate::peer::Peers;
 pub struct GroupContext<E: Env> {
     /// Which shard.
     pub shard: ShardId,
-    /// What the node was told at its start.
+    /// The node's configuration.
     pub config: Rc<NodeConfig>,
     /// The stamps of what the group proposes.
     pub clock: Rc<Clock<E>>,
     /// The links to the other nodes: requests go to the one that leads.
     pub peers: Rc<Peers<E>>,
-    /// The lanes to the other shards: they are told who leads.
+    /// The lanes to the other shards, which carry news of leaders.
     pub lanes: Rc<Lanes<E>>,
 }

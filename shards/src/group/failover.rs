@@ -24,7 +24,7 @@ const LEASE_MARGIN: Duration = Duration::from_millis(1);
 const MIN_STEP: Duration = Duration::from_millis(20);
 /// Turns that are taken before openraft's own timers are left to it.
 const TURNS: usize = 12;
-/// Replicas that learn of an event before the shard's other tasks get a turn.
+/// Replicas that learn of an event before the shard's other tasks run.
 const AT_ONCE: usize = 64;
 /// Longer sleeps are rounded up by the shard's timer queue; the last stretch is slept in pieces below that.
 const FINE: Duration = Duration::from_millis(4);
@@ -62,7 +62,7 @@ impl<E: Env> Failover<E> {
         Self { peers, timing }
     }
 
-    /// Takes note of what happened to a node; `replicas` are all that the shard has. Every shard is told every event.
+    /// Takes note of what happened to a node; `replicas` are all that the shard has. Every shard gets every event.
     pub fn on_event(&self, event: NodeEvent, replicas: Vec<Rc<Replica<E>>>) {
         let (peers, timing) = (self.peers.clone(), self.timing);
         let gone = Gone::by(event, &peers, &timing);

@@ -43,7 +43,7 @@ impl<E: Env> Group<E> {
     }
 
     /// Tells all shards who leads, for the map they give to clients. False if the node of the leader's data directory is not
-    /// known yet: that is to be told later.
+    /// known yet: it is announced later.
     fn announce(&self, leader: &Leader) -> bool {
         let node = self.node_of_leader(leader);
         let (group, named) = (self.id, node.unwrap_or(NodeId(0)));

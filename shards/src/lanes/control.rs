@@ -74,7 +74,7 @@ pub enum Moved<E: Env> {
     },
 }
 
-/// What every shard is told of the cluster.
+/// News of the cluster, for every shard.
 pub enum ClusterNews {
     /// A group's leader changed, as a replica of this node sees it; node 0 for none known.
     Leader {

@@ -20,7 +20,7 @@ pub struct NodeHandle {
 }
 
 impl NodeHandle {
-    /// The node `node`, which runs `shards` until `stop` is told; `lock` is held as long.
+    /// The node `node`, which runs `shards` until `stop` receives; `lock` is held as long.
     pub(in crate::node) fn new(
         node: NodeId,
         client_address: SocketAddr,

@@ -1,4 +1,4 @@
-//! What a shard's links are told of the other nodes' addresses, source by source.
+//! The other nodes' addresses that a shard's links know, by source.
 
 use std::rc::Rc;
 

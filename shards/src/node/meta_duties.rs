@@ -5,7 +5,7 @@
 //!   own addresses differ           ─▶ UpsertNode
 //!   this node leads groups that are not marked led ─▶ SetLed for each, at once: they share an entry of the log
 //! ```
-//! Every command is safe to repeat, so each turn looks at the state and proposes what is still missing.
+//! Every command is safe to repeat, so each pass looks at the state and proposes what is still missing.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -162,7 +162,7 @@ impl<E: Env> Runner<E> {
     }
 }
 
-/// Founds or joins the cluster, on shard 0; returns once every shard was told.
+/// Founds or joins the cluster, on shard 0; returns once every shard has the news.
 async fn found_cluster<E: Env>(cx: Rc<NodeContext<E>>, mint: ClusterId) {
     let manifest = cx.manifest();
     let manifest = if manifest.founding.is_some() {
@@ -184,7 +184,7 @@ async fn found_cluster<E: Env>(cx: Rc<NodeContext<E>>, mint: ClusterId) {
     cx.shard.lanes().broadcast(|| Control::Life(LifeNews::Founded(manifest.clone())));
 }
 
-/// Shows the other nodes that the shard's tasks get their turns.
+/// Shows the other nodes that the shard's tasks are scheduled.
 async fn count_progress<E: Env>(progress: Arc<[AtomicU64]>, shard: usize) {
     loop {
         progress[shard].fetch_add(1, Ordering::Relaxed);

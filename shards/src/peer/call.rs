@@ -50,7 +50,7 @@ pub enum CallError {
     Refused(ErrorReply, Hlc),
 }
 
-/// What an answer, or its absence, is told to.
+/// Where an answer, or its absence, is delivered.
 type Answered = OneshotSender<Result<PeerReply, CallError>>;
 /// Where it is awaited.
 pub(super) type Answer = OneshotReceiver<Result<PeerReply, CallError>>;

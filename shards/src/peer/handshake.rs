@@ -14,7 +14,7 @@ use super::LocalNode;
 /// Longest payload of a handshake frame in bytes.
 pub const MAX_HANDSHAKE_BYTES: u32 = 64 << 10;
 
-/// A node of the first cluster, as a node was told.
+/// A node of the first cluster, by a node's configuration.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct ListedPeer {
@@ -46,7 +46,7 @@ pub struct Introduction {
     pub client_address: String,
     /// Where peers reach the node, `host:port`.
     pub peer_address: String,
-    /// The nodes of the first cluster as it was told, in order.
+    /// The nodes of the first cluster by its configuration, in order.
     pub peer_set: Vec<ListedPeer>,
 }
 
@@ -133,7 +133,7 @@ impl PeerHello {
     /// cluster has on record for the dialler's number.
     ///
     /// # Errors
-    /// What the dialler is told, for a person to read.
+    /// The refusal that the dialler gets, for a person to read.
     pub(super) fn judge(&self, local: &LocalNode, known: Option<Incarnation>) -> Result<u8, ErrorReply> {
         let from = &self.from;
         let version = self.max_version.min(*VERSIONS.end());

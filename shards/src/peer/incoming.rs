@@ -14,7 +14,7 @@ use crate::unread::{ReadBuffer, Unread};
 const FRAME_LIMIT: Duration = Duration::from_secs(60);
 /// What is read and thrown away at once.
 const DRAIN_BYTES: usize = 4 << 10;
-/// Frames handled before the shard's other tasks get a turn; a read counts as [`READ_COSTS`] of them.
+/// Frames handled before the shard's other tasks run; a read counts as [`READ_COSTS`] of them.
 const FRAMES_PER_TURN: usize = 64;
 /// What a full read costs, compared with a small frame.
 const READ_COSTS: usize = 8;

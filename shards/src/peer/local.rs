@@ -22,7 +22,7 @@ pub struct LocalNode {
     pub peer_address: String,
     /// The cluster, or [`ClusterId::NONE`] while the node is pending.
     pub cluster: ClusterId,
-    /// The nodes of the first cluster as this node was told, in order: (id, peer address).
+    /// The nodes of the first cluster by this node's configuration, in order: (id, peer address).
     pub peer_set: Vec<(NodeId, String)>,
 }
 

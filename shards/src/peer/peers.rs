@@ -121,7 +121,7 @@ impl<E: Env> Peers<E> {
         drop(before);
     }
 
-    /// One counter per shard that other nodes are told with every heartbeat: each shard counts its own up as it runs.
+    /// One counter per shard that every pulse carries to the other nodes: each shard counts its own up as it runs.
     pub fn set_progress(&self, progress: Arc<[AtomicU64]>) {
         self.progress.replace(progress);
     }
@@ -131,7 +131,7 @@ impl<E: Env> Peers<E> {
         self.local.borrow_mut().cluster = cluster;
     }
 
-    /// This node's own addresses, as others are told: (clients, peers). For ports that were taken after construction.
+    /// This node's own addresses, as it announces them: (clients, peers). For ports that were taken after construction.
     pub fn set_local_addresses(&self, client_address: String, peer_address: String) {
         let mut local = self.local.borrow_mut();
         local.client_address = client_address;
@@ -232,7 +232,7 @@ impl<E: Env> Peers<E> {
         self.remotes.borrow().iter().map(|remote| remote.node).collect()
     }
 
-    /// This node as others are told.
+    /// This node as it introduces itself.
     pub fn local(&self) -> LocalNode {
         self.local.borrow().clone()
     }
@@ -248,7 +248,7 @@ impl<E: Env> Peers<E> {
         remotes.iter().filter(|remote| remote.up_boot().is_some()).map(|remote| remote.node).collect()
     }
 
-    /// Takes the watcher's word on a node; every shard is told every event. A node under a new boot is dialled again at
+    /// Takes the watcher's word on a node; every shard gets every event. A node under a new boot is dialled again at
     /// once.
     pub(crate) fn on_node_event(&self, event: &NodeEvent) {
         let now = E::boot_clock();

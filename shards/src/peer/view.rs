@@ -15,7 +15,7 @@ pub struct PeerView {
     pub boot_id: u64,
     /// Its cluster; [`ClusterId::NONE`] while it is pending.
     pub cluster: ClusterId,
-    /// The nodes of the first cluster as it was told: (id, peer address).
+    /// The nodes of the first cluster by its configuration: (id, peer address).
     pub peer_set: Vec<(NodeId, String)>,
     /// Where clients reach it, `host:port`.
     pub client_address: String,

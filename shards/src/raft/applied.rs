@@ -37,7 +37,7 @@ pub struct AppliedState<E: Env> {
     listening: RefCell<Option<Listening>>,
 }
 
-/// Who is told what entries bring about.
+/// The listener to what entries bring about.
 #[derive(Clone)]
 struct Listening {
     interest: Interest,

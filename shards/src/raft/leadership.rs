@@ -71,7 +71,7 @@ impl<E: Env> Replica<E> {
         &self.timer
     }
 
-    /// A node that was away is back: replication to its replica goes on at once, and it is told who leads.
+    /// A node that was away is back: replication to its replica goes on at once, and a heartbeat names its leader.
     pub fn peer_up(&self, incarnation: Incarnation) {
         let here = self.members().into_iter().filter(|(_, member)| *member == incarnation);
         let ids: Vec<u64> = here.map(|(id, _)| id.0).collect();

@@ -178,8 +178,8 @@ impl<E: Env> ReplicaLink<E> {
         Ok(response)
     }
 
-    /// Takes down that the other replica acknowledged, to the leader of `vote`, everything up to `last`, and was told of the
-    /// commit `committed`.
+    /// Takes down that the other replica acknowledged, to the leader of `vote`, everything up to `last`, in
+    /// answer to a message with the commit `committed`.
     pub fn acknowledge(&self, vote: Vote, last: Option<LogId>, committed: Option<LogId>) {
         self.acknowledged.note(self.prelude.to.0, vote, last, committed, E::boot_clock());
     }

@@ -20,7 +20,7 @@ use openraft::{LogIdOptionExt, OptionalSend, RaftLogReader};
 
 use super::encoding::{Malformed, Reader, entry_meta, entry_payload, log_id_bytes, stored_entry, vote_bytes};
 use super::entries::Entries;
-use super::snapshot::Turn;
+use super::snapshot::TimeSlice;
 use super::types::{Entry, LogId, Payload, StoredMembership, Types, Vote};
 use crate::env::{Env, ExitCode};
 
@@ -221,9 +221,9 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         self.shared.log.release();
         let shared = self.shared.clone();
         E::spawn(async move {
-            let mut turn = Turn::<E>::begin();
+            let mut slice = TimeSlice::<E>::begin();
             while shared.entries.borrow_mut().free_purged() {
-                turn.step().await;
+                slice.step().await;
             }
         });
         Ok(())

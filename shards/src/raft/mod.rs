@@ -21,7 +21,7 @@
 //! **Who lives.** A group sends nothing when it has nothing to say. The pulses of the nodes tell that a leader lives: `belief`,
 //! and the `election_timer` that runs without one. What may be lost is repeated by `heartbeats` until it is acknowledged.
 //!
-//! **What is told when.** An entry counts for a majority only when the log told that it is durable; an outcome is told
+//! **When answers leave.** An entry counts for a majority only when the log reports it durable; an outcome is answered
 //! only when the entry is committed and applied here; a read is answered only behind a ReadIndex that began after it.
 
 mod applied;

@@ -171,7 +171,9 @@ impl<E: Env> Replica<E> {
     /// that are up as soon as its gate is open. The election timer is left for what comes then.
     async fn begin(self: Rc<Self>) {
         self.timer.hold();
-        E::sleep(self.gate.left::<E>()).await;
+        while self.gate.is_closed::<E>() {
+            E::sleep(self.gate.left::<E>()).await;
+        }
         let before = self.voters().into_iter().take_while(|(id, _)| *id != self.id);
         let place = before.filter(|(_, member)| self.links.peers.is_reachable(*member)).count();
         let turn = self.links.timing.election_max * u32::try_from(place).unwrap_or(u32::MAX);

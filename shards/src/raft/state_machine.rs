@@ -11,7 +11,7 @@ use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 
 use super::applied::AppliedState;
-use super::snapshot::{Builder, Snapshot, SnapshotData, Turn};
+use super::snapshot::{Builder, Snapshot, SnapshotData, TimeSlice};
 use super::types::{LogId, SnapshotMeta, StoredMembership, Types};
 use crate::env::Env;
 
@@ -33,16 +33,16 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     where
         S: Stream<Item = io::Result<EntryResponder<Types<E>>>> + Unpin + OptionalSend,
     {
-        let mut turn = Turn::<E>::begin();
+        let mut slice = TimeSlice::<E>::begin();
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
             let outcomes = self.0.apply(&entry);
             if let Some(responder) = responder {
                 responder.send(outcomes);
             }
-            if turn.is_over() {
+            if slice.is_over() {
                 self.0.announce();
-                turn.step().await;
+                slice.step().await;
             }
         }
         self.0.announce();

@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// What a request is told when `end` ends it.
+    /// The error of a request that `end` ends.
     fn told(call: Call, end: impl FnOnce(Work)) -> Result<Outcome, ErrorCode> {
         let (reply, answer) = Reply::to_task();
         end(Work { call, reply });

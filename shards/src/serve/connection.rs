@@ -1,7 +1,7 @@
 //! A client's connection: one task reads and dispatches, one gathers the answers and writes them.
 //!
 //! What a client can cost is bounded: unanswered requests by count and bytes (then `Busy`), unread answers by bytes (then
-//! its requests are no longer read), half a frame by size and time, and its share of the shard by a yield after each turn.
+//! its requests are no longer read), half a frame by size and time, and its share of the shard by a yield after each scheduling slice.
 //! Unread answers and half frames are bounded over all connections of the shard, too ([`crate::budget`]).
 
 use std::rc::Rc;

@@ -20,7 +20,7 @@ use crate::request::for_itself;
 /// Whether the node `from` may have `request` proposed in `group`. `meta` is what the meta group's replica here has applied.
 ///
 /// # Errors
-/// What the node is told: `BadRequest` for what no node in order sends, `NotReady` for what cannot be judged yet.
+/// The refusal: `BadRequest` for what no node in order sends, `NotReady` for what cannot be judged yet.
 pub(super) fn check(
     from: PeerIdentity,
     group: GroupId,

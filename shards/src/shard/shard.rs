@@ -105,7 +105,7 @@ impl<E: Env> Shard<E> {
         self.incarnation
     }
 
-    /// What the node was told at its start.
+    /// The node's configuration.
     pub fn config(&self) -> &Rc<NodeConfig> {
         &self.config
     }

@@ -99,7 +99,7 @@ impl<D: Disk> Log<D> {
         self.shared.state().failed.clone()
     }
 
-    /// How much room the log has, as far as it was told by the disk.
+    /// How much room the log has, as far as the disk has shown.
     pub fn space(&self) -> Space {
         self.shared.state().space()
     }

@@ -56,7 +56,7 @@ pub struct State<D: Disk> {
     pub sealed: bool,
     /// The batches that are on their way to the disk, in order.
     pub in_flight: VecDeque<InFlight>,
-    /// Those who wait for a batch in flight or in the queue, or whose batch is durable and who are about to be told.
+    /// Those who wait for a batch in flight or in the queue, or whose batch is durable and who are about to be called back.
     pub waiters: Waiters,
     pub release: Release,
     /// Files that may be reused, and what is known of the room on the disk.

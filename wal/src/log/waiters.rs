@@ -1,4 +1,4 @@
-//! Those who wait for their records, in the order of the appends: who came first is told first.
+//! Those who wait for their records, in the order of the appends: the first is called back first.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use crate::LogError;
 /// Whom to tell about the end of an append.
 pub type OnDurable = Box<dyn FnOnce(Result<(), LogError>)>;
 
-/// A line of callbacks. Those at its front may be durable already, and are about to be told.
+/// A line of callbacks. Those at its front may be durable already, and are about to be called back.
 #[derive(Default)]
 pub struct Waiters {
     line: VecDeque<OnDurable>,

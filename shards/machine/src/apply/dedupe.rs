@@ -19,7 +19,7 @@ use crate::state::{Answer, Session, State};
 
 /// The most acknowledged answers that one command drops.
 const MAX_ACKNOWLEDGED: usize = 256;
-/// What a client is told to wait while there is no room for its session or its answer.
+/// The retry pause of a client while there is no room for its session or its answer.
 const OVERLOADED_RETRY_MS: u32 = 1_000;
 
 /// The recorded answer of a command that was applied before.

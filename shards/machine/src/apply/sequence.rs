@@ -19,7 +19,7 @@ const DRAW_KEPT_MS: u64 = 600_000;
 /// The most draws under idempotency keys that a partition keeps at once. None is dropped early: further ones are
 /// refused.
 const MAX_DRAWS: usize = 1 << 20;
-/// What a client is told to wait while there are that many.
+/// The retry pause of a client while there are that many.
 const OVERLOADED_RETRY_MS: u32 = 1_000;
 
 /// Makes a sequence where none is.

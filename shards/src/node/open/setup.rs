@@ -18,7 +18,7 @@ use crate::node::manifest::Manifest;
 pub struct Setup<E: Env> {
     /// Which shard.
     pub id: ShardId,
-    /// What the node was told.
+    /// The node's configuration.
     pub config: Arc<NodeConfig>,
     /// What the data directory is.
     pub manifest: Arc<Manifest>,
@@ -26,7 +26,7 @@ pub struct Setup<E: Env> {
     pub boot_id: u64,
     /// The cluster id that this node would mint.
     pub mint: ClusterId,
-    /// Where clients and peers reach this node, as the others shall be told.
+    /// Where clients and peers reach this node, as it is announced to the others.
     pub info: NodeInfo,
     /// The lanes to the other shards.
     pub lanes: LaneEnds<E>,

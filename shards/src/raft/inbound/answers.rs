@@ -83,7 +83,7 @@ impl Acknowledged {
         self.0.borrow().get(&follower).filter(|progress| progress.vote == vote).copied()
     }
 
-    /// The node of `follower` was away: what it was told of commits counts no more.
+    /// The node of `follower` was away: the commits that it knew count no more.
     pub fn forget_commits(&self, follower: u64) {
         if let Some(progress) = self.0.borrow_mut().get_mut(&follower) {
             progress.committed = None;

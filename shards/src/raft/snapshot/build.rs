@@ -12,7 +12,7 @@ use super::data::{Snapshot, SnapshotData};
 use super::fault::SnapshotFault;
 use super::header::{Header, file_name};
 use super::keeper::SnapshotKeeper;
-use super::turn::Turn;
+use super::time_slice::TimeSlice;
 use super::writer::Writer;
 use crate::env::Env;
 use crate::raft::types::{SnapshotMeta, Types};
@@ -66,13 +66,13 @@ pub async fn write_file<E: Env>(
     let file = disk.open(path, OpenMode::CreateDirect).await.map_err(SnapshotFault::io(path))?;
     let mut writer = Writer::new(file);
     let mut blocks = frozen.into_blocks();
-    let mut turn = Turn::<E>::begin();
+    let mut slice = TimeSlice::<E>::begin();
     let mut written = writer.push(&header.encode()).await;
     while written.is_ok()
         && let Some(block) = blocks.next()
     {
         written = writer.push(&block).await;
-        turn.step().await;
+        slice.step().await;
     }
     free::<E>(blocks.into()).await;
     written.map_err(SnapshotFault::io(path))?;
@@ -99,8 +99,8 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
 
 /// Frees what nobody needs any more, in small steps.
 pub async fn free<E: Env>(mut remains: Remains) {
-    let mut turn = Turn::<E>::begin();
+    let mut slice = TimeSlice::<E>::begin();
     while remains.step() {
-        turn.step().await;
+        slice.step().await;
     }
 }

@@ -12,7 +12,7 @@ use super::data::SnapshotData;
 use super::fault::SnapshotFault;
 use super::header::{Header, file_name};
 use super::read::blocks;
-use super::turn::Turn;
+use super::time_slice::TimeSlice;
 use super::writer::Writer;
 use crate::env::Env;
 use crate::raft::messages::SnapshotBegin;
@@ -86,12 +86,12 @@ impl<E: Env> IncomingSnapshot<E> {
             return Err(self.out_of_place(format!("a chunk at {offset}, where {next} is next")));
         }
         let mut taken = 0;
-        let mut turn = Turn::<E>::begin();
+        let mut slice = TimeSlice::<E>::begin();
         for block in blocks(bytes) {
             taken = block.end;
             let Some(block) = bytes.get(block) else { break };
             self.restore.push_block(block).map_err(SnapshotFault::block(&self.path))?;
-            turn.step().await;
+            slice.step().await;
         }
         if taken != bytes.len() {
             return Err(self.out_of_place(format!("the chunk at {offset} ends within a block")));

@@ -8,7 +8,7 @@
 //! The file before its pointer, the pointer before the purge: wherever a crash falls, the pointer names a whole file and
 //! the log holds everything behind it. A file that is found damaged is set aside under the ending `.damaged`: see
 //! [`SnapshotKeeper::restore`] and [`SnapshotKeeper::report_damage`]. Work goes block
-//! by block in short turns, so that no other group of the shard waits for a large one. Where the disk is full, the
+//! by block in short scheduling slices, so that no other group of the shard waits for a large one. Where the disk is full, the
 //! half-made file goes and another attempt follows later: see `shortage`.
 //!
 //! The file (a format), little endian:
@@ -33,8 +33,8 @@ mod keeper;
 mod read;
 mod send;
 mod shortage;
+mod time_slice;
 mod transfer;
-mod turn;
 mod writer;
 
 pub use build::{Builder, free, write_file};
@@ -48,5 +48,5 @@ pub use inspect::{BlockView, View};
 pub use keeper::SnapshotKeeper;
 pub use read::{BlockReader, load};
 pub use send::send_snapshot;
+pub use time_slice::TimeSlice;
 pub use transfer::SnapshotTransfer;
-pub use turn::Turn;

@@ -10,11 +10,11 @@ use kahuna_wal::{AlignedBuf, DiskFile};
 
 use super::fault::SnapshotFault;
 use super::file::SnapshotFile;
-use super::turn::Turn;
+use super::time_slice::TimeSlice;
 use crate::env::Env;
 use crate::raft::eager::Eager;
 
-/// Read at once, and sent at once: two blocks, as most are. Whoever takes one in does so in one turn.
+/// Read at once, and sent at once: two blocks, as most are. Whoever takes one in does so in one scheduling slice.
 const READ_BYTES: usize = 144 << 10;
 
 /// A read that has begun.
@@ -98,18 +98,18 @@ pub fn blocks(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// Builds the machine that a snapshot holds, in short turns.
+/// Builds the machine that a snapshot holds, in short scheduling slices.
 ///
 /// # Errors
 /// When the file is damaged or cannot be read.
 pub async fn load<E: Env>(snapshot: &SnapshotFile<E>) -> Result<Machine, SnapshotFault> {
     let mut reader = BlockReader::new(snapshot);
     let mut restore = Restore::new();
-    let mut turn = Turn::<E>::begin();
+    let mut slice = TimeSlice::<E>::begin();
     while let Some((_, bytes)) = reader.next().await? {
         for block in blocks(bytes) {
             restore.push_block(&bytes[block]).map_err(SnapshotFault::block(&snapshot.path))?;
-            turn.step().await;
+            slice.step().await;
         }
     }
     restore.finish().map_err(SnapshotFault::block(&snapshot.path))

@@ -1,4 +1,4 @@
-//! Long work in short turns.
+//! Long work in short scheduling slices.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::env::Env;
 /// kernel's completions, so that one after every step would cost more than the steps.
 const LIMIT: Duration = Duration::from_micros(100);
 
-/// The turn of one task.
-pub struct Turn<E> {
+/// The scheduling slice of one task.
+pub struct TimeSlice<E> {
     began: Duration,
     env: PhantomData<E>,
 }
 
-impl<E: Env> Turn<E> {
+impl<E: Env> TimeSlice<E> {
     /// Begins now.
     pub fn begin() -> Self {
         Self { began: E::boot_clock(), env: PhantomData }
