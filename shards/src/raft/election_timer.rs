@@ -176,13 +176,12 @@ impl<E: Env> ElectionTimer<E> {
     async fn wait(&self, time: Duration) {
         let mut until = E::boot_clock() + time;
         loop {
-            let now = E::boot_clock();
-            let left = until.max(self.patient_until.get()).saturating_sub(now);
+            let left = until.max(self.patient_until.get()).saturating_sub(E::boot_clock());
             if left.is_zero() || !self.should_run() {
                 return;
             }
             if E::timeout(left, self.disturbed.wait()).await.is_some() {
-                until = until.min(now + self.draw());
+                until = until.min(E::boot_clock() + self.draw());
             }
         }
     }
