@@ -37,8 +37,8 @@ async fn a_voter_forgets_its_lease(dir: &std::path::Path) -> bool {
 
     let mut lease_ran = false;
     loop {
-        candidate.replica.elect().await;
-        voter.replica.elect().await;
+        candidate.replica.timer().elect().await;
+        voter.replica.timer().elect().await;
         Linux::sleep(Duration::from_millis(2)).await;
         let another = candidate.replica.leader().leading || voter.replica.leader().leading;
         if leader.replica.lease_read().await.is_err() {

@@ -175,7 +175,7 @@ impl Stage {
             Step::Wait(tens) => Sim::sleep(Duration::from_millis(10 * u64::from(*tens))).await,
             Step::Campaign => {
                 let replica = self.replica.clone();
-                Sim::spawn(async move { replica.elect().await });
+                Sim::spawn(async move { replica.timer().elect().await });
             }
             Step::Propose => {
                 let proposed = self.replica.propose(self.batch());

@@ -130,7 +130,7 @@ impl<E: Env> TakeOver<E> {
                 // A term that moved on since the last round is an election under way: it gets its time.
                 let resting = now.term == std::mem::replace(seen, now).term;
                 if resting && is_turn(round, replica.group(), &live(&self.peers, replica), replica.id()) {
-                    replica.campaign().await;
+                    replica.timer().campaign().await;
                 }
             }
             E::sleep(step).await;

@@ -1,13 +1,13 @@
 //! Whether a replica believes in a leader: then its election timer is off, and nobody else gets a pre-vote of it.
 //!
 //! ```text
-//!   a voter leads, by a committed vote ────────┐
-//!   a message of it came, in this term ────────┼──▶ believed
-//!   its node is up under the boot of that one ─┤
-//!   its shard there goes on ───────────────────┤
-//!   it has not resigned ───────────────────────┘
+//!   a voter leads, by a committed vote ────────────────┐
+//!   a message of it came, in this term ────────────────┼──▶ believed
+//!   its node's pulses come, under the boot of that one ┤
+//!   its shard there goes on ───────────────────────────┤
+//!   it has not resigned ───────────────────────────────┘
 //! ```
-//! A leader lives as long as its node does, and its shard there: the pulses of two nodes tell of it, so a group that has
+//! A leader lives as long as its node does, and its shard there: the pulses of its node tell of it, so a group that has
 //! nothing to say sends nothing. A leader that lost its leadership while its node lives on campaigns by itself, and those
 //! who believe in it give it their pre-votes.
 
@@ -35,8 +35,8 @@ pub struct Belief {
     pub votes: bool,
     /// What was heard last.
     pub heard: Option<Heard>,
-    /// The boot under which the leader's node is up, if its shard there goes on.
-    pub up: Option<u64>,
+    /// The boot under which pulses of the leader's node come, if its shard there goes on.
+    pub pulsing: Option<u64>,
     /// The last term whose leader is known to have resigned.
     pub resigned: Option<u64>,
 }
@@ -46,8 +46,8 @@ impl Belief {
     pub fn holds(&self) -> bool {
         let is_another = self.leader.replica.is_some_and(|leader| leader != self.own);
         let heard = self.heard.filter(|heard| heard.term == self.leader.term);
-        let is_up = heard.is_some_and(|heard| self.up == Some(heard.boot));
-        is_another && self.votes && is_up && !self.has_resigned()
+        let lives = heard.is_some_and(|heard| self.pulsing == Some(heard.boot));
+        is_another && self.votes && lives && !self.has_resigned()
     }
 
     /// Whether the leader of this term gave its leadership up.
@@ -69,7 +69,7 @@ mod tests {
         let leader =
             Leader { term: TERM, replica: Some(ReplicaId(2)), incarnation: Some(Incarnation(20)), leading: false };
         let heard = Some(Heard { term: TERM, boot: BOOT });
-        Belief { own: ReplicaId(1), leader, votes: true, heard, up: Some(BOOT), resigned: Some(TERM - 1) }
+        Belief { own: ReplicaId(1), leader, votes: true, heard, pulsing: Some(BOOT), resigned: Some(TERM - 1) }
     }
 
     /// Claim: each of the conditions is needed.
@@ -88,8 +88,8 @@ mod tests {
             |it| it.heard = None,
             |it| it.heard = Some(Heard { term: TERM - 1, boot: BOOT }),
             |it| it.heard = Some(Heard { term: TERM, boot: BOOT + 1 }),
-            |it| it.up = None,
-            |it| it.up = Some(BOOT + 1),
+            |it| it.pulsing = None,
+            |it| it.pulsing = Some(BOOT + 1),
             |it| it.resigned = Some(TERM),
         ];
         for (at, change) in unbelieved.into_iter().enumerate() {

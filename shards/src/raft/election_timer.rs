@@ -16,10 +16,10 @@ use openraft::rt::WatchReceiver as _;
 use super::belief::{Belief, Heard};
 use super::boot_gate::BootGate;
 use super::campaigns::Campaigns;
-use super::leadership::leader_of;
+use super::leadership::{Leader, leader_of};
 use super::link::ReplicaLinks;
 use super::state_machine::Raft;
-use super::types::ServerMetrics;
+use super::types::{Member, ServerMetrics};
 use crate::config::Timing;
 use crate::env::Env;
 use crate::env::local::Signal;
@@ -45,6 +45,8 @@ pub struct ElectionTimer<E: Env> {
     disturbed: Signal,
     /// A question to the leader is under way, or was a moment ago.
     asks: Cell<bool>,
+    /// The replica was shut down.
+    stopped: Cell<bool>,
 }
 
 impl<E: Env> ElectionTimer<E> {
@@ -64,7 +66,39 @@ impl<E: Env> ElectionTimer<E> {
             runs: Cell::new(false),
             disturbed: Signal::default(),
             asks: Cell::new(false),
+            stopped: Cell::new(false),
         })
+    }
+
+    /// Sees to it that the group gets a leader after a start: its voters campaign one after the other, the first of those
+    /// that are up as soon as its gate is open. The timer is left for what comes then.
+    pub async fn start(self: Rc<Self>) {
+        self.hold();
+        while self.gate.is_closed::<E>() {
+            E::sleep(self.gate.left::<E>()).await;
+        }
+        E::sleep(self.links.timing.election_max * self.live_voters_before()).await;
+        if self.is_voter() {
+            self.campaign().await;
+        }
+        self.let_go();
+    }
+
+    /// Campaigns as soon as the shard's other campaigns let it, unless it believes in a leader by then.
+    pub async fn campaign(&self) {
+        self.campaigns.admit().await;
+        if !self.believes() {
+            self.elect().await;
+        }
+    }
+
+    /// Campaigns now, with a pre-vote, unless it leads or the boot gate holds.
+    pub async fn elect(&self) {
+        if !self.gate.is_closed::<E>() {
+            // Behind a closed gate its own vote would be the first that forgets the lease. A replica that was shut down does
+            // not campaign.
+            drop(self.raft.trigger().elect(true).await);
+        }
     }
 
     /// Reviews the timer at every change of term, leader or membership, until the replica is shut down.
@@ -74,6 +108,8 @@ impl<E: Env> ElectionTimer<E> {
             drop(server.borrow_and_update());
             self.review();
         }
+        self.stopped.set(true);
+        self.disturbed.notify();
     }
 
     /// Whether the replica believes in a leader.
@@ -125,7 +161,7 @@ impl<E: Env> ElectionTimer<E> {
         }
         let refuses = belief.holds() && belief.leader.replica != Some(candidate);
         if refuses && !self.asks.replace(true) {
-            E::spawn(self.clone().ask_leader(belief));
+            E::spawn(self.clone().ask_leader(belief.leader));
         }
         refuses
     }
@@ -148,7 +184,7 @@ impl<E: Env> ElectionTimer<E> {
     fn should_run(&self) -> bool {
         let belief = self.belief();
         let may_campaign = !belief.leader.leading && self.is_voter() && !self.gate.is_closed::<E>();
-        may_campaign && !belief.holds() && self.holders.get() == 0
+        may_campaign && !belief.holds() && self.holders.get() == 0 && !self.stopped.get()
     }
 
     async fn run(self: Rc<Self>) {
@@ -159,13 +195,8 @@ impl<E: Env> ElectionTimer<E> {
                 self.runs.set(false);
                 return;
             }
-            self.campaigns.admit().await;
             let term = self.belief().leader.term;
-            // With a pre-vote. The only error is that the replica was shut down.
-            if !self.should_run() || self.raft.trigger().elect(true).await.is_err() {
-                self.runs.set(false);
-                return;
-            }
+            self.campaign().await;
             E::sleep(self.links.timing.heartbeat).await;
             let changed = self.belief().leader.term != term;
             doublings = if changed { 0 } else { MOST_DOUBLINGS.min(doublings + 1) };
@@ -187,12 +218,13 @@ impl<E: Env> ElectionTimer<E> {
     }
 
     /// Asks the leader that is believed in whether it leads.
-    async fn ask_leader(self: Rc<Self>, belief: Belief) {
-        let Some(leader) = belief.leader.replica else { return self.asks.set(false) };
-        let member = self.server.borrow_watched().membership_config.get_node(&leader.0).copied();
-        let Some(member) = member else { return self.asks.set(false) };
-        if !matches!(self.links.link(leader.0, &member).leads(belief.leader.term).await, Ok(true)) {
-            self.doubt(leader);
+    async fn ask_leader(self: Rc<Self>, leader: Leader) {
+        let Leader { term, replica: Some(replica), incarnation: Some(incarnation), .. } = leader else {
+            unreachable!("who is believed in is known")
+        };
+        let link = self.links.link(replica.0, &Member { incarnation });
+        if !matches!(link.leads(term).await, Ok(true)) {
+            self.doubt(replica);
         }
         E::sleep(self.links.timing.election_max).await;
         self.asks.set(false);
@@ -216,9 +248,19 @@ impl<E: Env> ElectionTimer<E> {
             leader,
             votes: leader.replica.is_some_and(votes),
             heard: self.heard.get(),
-            up: leader.incarnation.and_then(|incarnation| peers.heard_boot_of(incarnation, *group)),
+            pulsing: leader.incarnation.and_then(|incarnation| peers.heard_boot_of(incarnation, *group)),
             resigned: self.resigned.get(),
         }
+    }
+
+    /// How many voters that are up come before this one: ids are minted in the order of placement.
+    fn live_voters_before(&self) -> u32 {
+        let stored = self.server.borrow_watched().membership_config.clone();
+        let before = stored.voter_ids().take_while(|voter| *voter != self.links.from.0);
+        let is_live = |voter: &u64| {
+            stored.get_node(voter).is_some_and(|member| self.links.peers.is_reachable(member.incarnation))
+        };
+        u32::try_from(before.filter(is_live).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether it may be elected, as openraft judges it.

@@ -2,8 +2,8 @@
 //!
 //! A group has *settled* when every entry of its leader's log is applied here, and every member whose node is up has
 //! acknowledged the end of the log and that all of it is committed, has room on its disk, and is waited for by no read.
-//! Until then it is *restless*: a member that has acknowledged nothing for two heartbeat intervals is sent a heartbeat. So
-//! what was lost on the way is repeated, and entries that flow need no heartbeats beside them.
+//! Until then it is *restless*: once such a member has acknowledged nothing for two heartbeat intervals, all are sent a
+//! heartbeat. So what was lost on the way is repeated, and entries that flow need no heartbeats beside them.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -96,8 +96,8 @@ impl<E: Env> Restless<E> {
     }
 }
 
-/// Whether the group of `replica` is restless; sends a heartbeat if a member has acknowledged nothing for two
-/// intervals: a commit may wait that long for entries to go with.
+/// Whether the group of `replica` is restless; sends heartbeats if a member that should has acknowledged nothing for two
+/// intervals: a commit waits for entries to go with for up to one.
 fn is_restless<E: Env>(replica: &Replica<E>, every: Duration) -> bool {
     if !replica.leader().leading {
         return false;

@@ -49,24 +49,7 @@ impl<E: Env> Replica<E> {
         }
     }
 
-    /// Campaigns as soon as the shard's other campaigns let it, unless it knows of a leader by then or the boot gate holds.
-    pub async fn campaign(&self) {
-        self.campaigns.admit().await;
-        if !self.timer.believes() {
-            self.elect().await;
-        }
-    }
-
-    /// Campaigns now, unless it leads or the boot gate holds.
-    pub async fn elect(&self) {
-        if !self.gate.is_closed::<E>() {
-            // With a pre-vote. Behind a closed gate its own vote would be the first that forgets the lease. A replica that was
-            // shut down does not campaign.
-            drop(self.raft.trigger().elect(true).await);
-        }
-    }
-
-    /// The election timer.
+    /// When it campaigns, and whether it believes in a leader.
     pub fn timer(&self) -> &Rc<ElectionTimer<E>> {
         &self.timer
     }

@@ -125,6 +125,11 @@ impl<E: Env> ReplicaLink<E> {
         self.prelude.to.0
     }
 
+    /// The heartbeat interval.
+    pub fn heartbeat(&self) -> Duration {
+        self.timing.heartbeat
+    }
+
     /// What the lease allows for, see [`Timing::lease_margin`].
     pub fn lease_margin(&self) -> Duration {
         self.timing.lease_margin()

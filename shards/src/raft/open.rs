@@ -127,8 +127,9 @@ impl<E: Env> Replica<E> {
         let raft = raft.map_err(|fatal| OpenError::Raft { group, why: fatal.to_string() })?;
         let compaction = Rc::new(Compaction::new(applied.clone(), log.clone(), cx.snapshot_log_bytes));
         E::spawn(compaction.clone().run(raft.clone()));
-        let timer = ElectionTimer::new(raft.clone(), links(), gate, cx.campaigns.clone());
+        let timer = ElectionTimer::new(raft.clone(), links(), gate, cx.campaigns);
         E::spawn(timer.clone().follow_changes());
+        E::spawn(timer.clone().start());
         let (links, server) = (links(), raft.server_metrics());
         let inbound = Rc::new(InboundHandler {
             group,
@@ -151,37 +152,17 @@ impl<E: Env> Replica<E> {
             raft,
             log,
             applied,
-            gate,
             server,
             inbound,
             compaction,
             full_disks,
             links,
             timer,
-            campaigns: cx.campaigns,
             reads: Rc::default(),
             successor: Rc::default(),
         });
         restless.set_replica(&replica);
-        E::spawn(replica.clone().begin());
         Ok(replica)
-    }
-
-    /// Sees to it that the group gets a leader after a start: its voters campaign one after the other, the first of those
-    /// that are up as soon as its gate is open. The election timer is left for what comes then.
-    async fn begin(self: Rc<Self>) {
-        self.timer.hold();
-        while self.gate.is_closed::<E>() {
-            E::sleep(self.gate.left::<E>()).await;
-        }
-        let before = self.voters().into_iter().take_while(|(id, _)| *id != self.id);
-        let place = before.filter(|(_, member)| self.links.peers.is_reachable(*member)).count();
-        let turn = self.links.timing.election_max * u32::try_from(place).unwrap_or(u32::MAX);
-        E::sleep(turn).await;
-        if self.voters().iter().any(|(id, _)| *id == self.id) {
-            self.campaign().await;
-        }
-        self.timer.let_go();
     }
 }
 

@@ -33,8 +33,8 @@ use crate::peer::Calling;
 const MAX_REQUESTS: usize = 32;
 /// Most bytes of them; one larger append goes alone.
 const MAX_BYTES: usize = 8 << 20;
-/// A commit waits for entries to go with until the boot clock is at a multiple of this: so much later followers apply what a
-/// group that comes to rest has committed.
+/// A commit waits for entries to go with until the boot clock is at a multiple of this, or of the heartbeat interval if that is
+/// shorter: so much later followers apply what a group that comes to rest has committed.
 const COMMIT_MARK: Duration = Duration::from_millis(50);
 
 /// The answers to `input`, in order.
@@ -76,8 +76,9 @@ impl<E: Env, S> Pipeline<E, S> {
 
     /// Sends what is held at the next mark.
     fn poll_linger(&mut self, cx: &mut Context<'_>) {
+        let mark = COMMIT_MARK.min(self.link.heartbeat());
         while self.held.is_some() || self.linger.is_some() {
-            let linger = self.linger.get_or_insert_with(|| Box::pin(E::sleep(until_mark(E::boot_clock()))));
+            let linger = self.linger.get_or_insert_with(|| Box::pin(E::sleep(until_mark(E::boot_clock(), mark))));
             if linger.as_mut().poll(cx).is_pending() {
                 return;
             }
@@ -152,10 +153,10 @@ where
     }
 }
 
-/// How long it is from `now` to the next mark.
-fn until_mark(now: Duration) -> Duration {
-    let since = now.as_nanos() % COMMIT_MARK.as_nanos();
-    COMMIT_MARK - Duration::from_nanos(u64::try_from(since).expect("less than a mark"))
+/// How long it is from `now` to the next multiple of `mark`.
+fn until_mark(now: Duration, mark: Duration) -> Duration {
+    let since = now.as_nanos() % mark.as_nanos();
+    mark - Duration::from_nanos(u64::try_from(since).expect("less than a mark"))
 }
 
 /// The last log id that the follower has once it took `request`.

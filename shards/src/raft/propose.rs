@@ -73,8 +73,11 @@ impl<E: Env> Replica<E> {
     fn read(&self, policy: LinearizerOption) -> impl Future<Output = Result<(), ReadError>> + use<E> {
         let (raft, reads) = (self.raft.clone(), self.reads.clone());
         Eager::new(async move {
-            let _until_confirmed = Counted::new(reads);
-            match raft.get_read_linearizer(policy).await {
+            let confirmed = {
+                let _waits = Counted::new(reads);
+                raft.get_read_linearizer(policy).await
+            };
+            match confirmed {
                 Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                     Err(ReadError::NotLeader(forward.leader_node.map(|member| member.incarnation)))

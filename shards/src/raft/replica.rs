@@ -14,8 +14,6 @@ use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use openraft::rt::WatchReceiver as _;
 
 use super::applied::AppliedState;
-use super::boot_gate::BootGate;
-use super::campaigns::Campaigns;
 use super::compaction::Compaction;
 use super::election_timer::ElectionTimer;
 use super::error::InitializeError;
@@ -34,14 +32,12 @@ pub struct Replica<E: Env> {
     pub(super) raft: Raft<E>,
     pub(super) log: LogStore<E>,
     pub(super) applied: Rc<AppliedState<E>>,
-    pub(super) gate: BootGate,
     pub(super) server: ServerMetrics<E>,
     pub(super) inbound: Rc<InboundHandler<E>>,
     pub(super) compaction: Rc<Compaction<E>>,
     pub(super) full_disks: Rc<FullDisks>,
     pub(super) links: ReplicaLinks<E>,
     pub(super) timer: Rc<ElectionTimer<E>>,
-    pub(super) campaigns: Rc<Campaigns<E>>,
     /// Reads that wait for a majority to confirm this leader.
     pub(super) reads: Rc<Cell<u32>>,
     /// In which term this replica resigned, and whom it appointed last.
@@ -82,7 +78,7 @@ impl<E: Env> Replica<E> {
         let members: BTreeMap<u64, Member> = members.iter().map(member).collect();
         match self.raft.initialize(members).await {
             Ok(()) => {
-                self.campaign().await;
+                self.timer.campaign().await;
                 Ok(())
             }
             Err(RaftError::APIError(RaftInitializeError::NotAllowed(_))) => Ok(()),

@@ -54,9 +54,9 @@ pub struct InboundHandler<E: Env> {
     pub gate: BootGate,
     /// Learns of the leader's messages.
     pub timer: Rc<ElectionTimer<E>>,
-    /// What this replica's followers have acknowledged, and whether it has to repeat something to them.
+    /// What this replica's followers have acknowledged, if it leads.
     pub acknowledged: Rc<Acknowledged>,
-    /// See `acknowledged`.
+    /// Whether it has to repeat something to them.
     pub restless: Rc<Restless<E>>,
     /// The shard's peer links, which bound what is unanswered.
     pub peers: Rc<Peers<E>>,

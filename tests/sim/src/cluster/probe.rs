@@ -141,7 +141,7 @@ impl Probe {
     /// Makes a group's replica stand for election now, as the death of its leader's node does.
     pub fn campaign(&self, group: GroupId) {
         if let Some(group) = self.group(group) {
-            Sim::spawn(async move { group.replica().elect().await });
+            Sim::spawn(async move { group.replica().timer().elect().await });
         }
     }
 
@@ -151,6 +151,18 @@ impl Probe {
             Some(group) => group.replica().transfer_to(to).await.is_ok(),
             None => false,
         }
+    }
+
+    /// Makes a group's replica doubt that `leader` leads, as another node's word does.
+    pub fn doubt(&self, group: GroupId, leader: ReplicaId) {
+        if let Some(group) = self.group(group) {
+            group.replica().timer().doubt(leader);
+        }
+    }
+
+    /// Whether a group's replica believes in a leader.
+    pub fn believes(&self, group: GroupId) -> bool {
+        self.group(group).is_some_and(|group| group.replica().timer().believes())
     }
 
     /// What each of its shards tells clients about who leads which group; 0 for nobody.

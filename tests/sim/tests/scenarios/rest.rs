@@ -90,6 +90,39 @@ fn a_follower_that_is_back_hears_of_a_leader_at_rest() {
     }
 }
 
+/// Claim: a follower that doubts a leader at rest hears of it again, and disturbs nobody.
+#[test]
+fn a_follower_that_doubts_hears_of_its_leader() {
+    for seed in 1..=6 {
+        let stage = Stage::new(seed, 3);
+        let leader = stage.leader_among(&[1, 2, 3]);
+        let (term, follower) = (stage.term(leader), stage.other_nodes(&[leader])[0]);
+        stage.run_for(5_000);
+        assert!(stage.believes(follower), "seed {seed}: nothing was tested");
+        stage.doubt(follower, leader);
+        assert!(!stage.believes(follower), "seed {seed}: nothing was tested");
+        stage.until("believed again", || stage.believes(follower));
+        assert_eq!((stage.leads(leader), stage.term(leader)), (true, term), "seed {seed}: it disturbs nobody");
+    }
+}
+
+/// Claim: who believes in a leader that has lost its majority learns so, and lets another one be elected.
+/// Method: of five nodes one is dead; the leader reaches one follower alone, without which the others are no majority.
+#[test]
+fn a_leader_without_a_majority_is_protected_by_nobody() {
+    for seed in 1..=6 {
+        let stage = Stage::new(seed, 5);
+        let old = stage.leader_among(&[1, 2, 3, 4, 5]);
+        let [believer, two, three, dead] = stage.other_nodes(&[old])[..] else { unreachable!("five nodes") };
+        let term = stage.term(old);
+        stage.run_for(5_000);
+        stage.kill(dead);
+        stage.partition(&[&[old], &[two, three]]);
+        let leads_anew = |node: &NodeId| stage.leads(*node) && stage.term(*node) > term;
+        stage.until("led in a later term", || [believer, two, three].iter().any(leads_anew));
+    }
+}
+
 /// Claim: a leader that resigned says so until another one leads; else who did not hear it would believe in it for ever.
 /// Method: the successor dies as soon as it is appointed, and the third one is cut off from the leader meanwhile.
 #[test]

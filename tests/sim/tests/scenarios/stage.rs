@@ -118,6 +118,17 @@ impl Stage {
         self.kill(successor);
     }
 
+    /// Makes the replica on `node` doubt that the one on `leader` leads.
+    pub fn doubt(&self, node: NodeId, leader: NodeId) {
+        let (probe, leader) = (self.cluster.probe(node).expect("it runs"), self.view(leader).expect("it runs").replica);
+        self.world.block_on(async move { probe.doubt(GROUP, leader) });
+    }
+
+    /// Whether the replica on `node` believes in a leader.
+    pub fn believes(&self, node: NodeId) -> bool {
+        self.cluster.probe(node).is_some_and(|probe| probe.believes(GROUP))
+    }
+
     /// Bytes take between `least` and `most` milliseconds from now on.
     pub fn slow_network(&self, least: u64, most: u64) {
         self.world.net().set_delay_nanos(least * 1_000_000, most * 1_000_000);
