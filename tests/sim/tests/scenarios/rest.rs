@@ -48,7 +48,8 @@ fn groups_at_rest_cost_nothing() {
     assert!(many < few + 500, "{few} polls with two groups, {many} with 66");
 }
 
-/// Claim: a follower that missed that the last entry is committed is told again, though nothing follows that entry.
+/// Claim: a follower that missed that the last entry is committed is told again, though nothing follows that entry. openraft does
+/// so as well when it opens its next stream, by no promise of its own.
 /// Method: what the leader sends is held up once the follower has acknowledged the entry, and lost with its connection.
 #[test]
 fn a_commit_that_was_lost_is_told_again() {
