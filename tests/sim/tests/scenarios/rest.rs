@@ -40,7 +40,7 @@ fn polls_at_rest(partitions: u32) -> u64 {
     world.polls() - before
 }
 
-/// Claim: what a cluster does at rest does not depend on how many groups it has.
+/// Claim: how often tasks run at rest does not depend on how many groups there are.
 #[test]
 fn groups_at_rest_cost_nothing() {
     let (few, many) = (polls_at_rest(2), polls_at_rest(66));
