@@ -20,7 +20,8 @@ const AT_ONCE: usize = 32;
 /// The restless groups of a shard.
 pub struct Heartbeats<E: Env> {
     every: Duration,
-    restless: RefCell<Vec<Rc<Restless<E>>>>,
+    /// A group that was closed meanwhile leaves by itself.
+    restless: RefCell<Vec<Weak<Restless<E>>>>,
     runs: Cell<bool>,
 }
 
@@ -30,7 +31,7 @@ impl<E: Env> Heartbeats<E> {
         Rc::new(Self { every, restless: RefCell::default(), runs: Cell::new(false) })
     }
 
-    fn add(self: &Rc<Self>, group: Rc<Restless<E>>) {
+    fn add(self: &Rc<Self>, group: Weak<Restless<E>>) {
         self.restless.borrow_mut().push(group);
         if !self.runs.replace(true) {
             E::spawn(self.clone().run());
@@ -44,10 +45,11 @@ impl<E: Env> Heartbeats<E> {
                 if at % AT_ONCE == AT_ONCE - 1 {
                     E::yield_now().await;
                 }
-                if group.is_restless(self.every) {
+                let Some(open) = group.upgrade() else { continue };
+                if open.is_restless(self.every) {
                     self.restless.borrow_mut().push(group);
                 } else {
-                    group.listed.set(false);
+                    open.listed.set(false);
                 }
             }
             if self.restless.borrow().is_empty() {
@@ -81,7 +83,7 @@ impl<E: Env> Restless<E> {
     /// Puts the group on the list: something was sent, or has to be.
     pub fn note(self: &Rc<Self>) {
         if !self.listed.replace(true) {
-            self.heartbeats.add(self.clone());
+            self.heartbeats.add(Rc::downgrade(self));
         }
     }
 

@@ -13,6 +13,8 @@ const PARTITIONS: u32 = 12;
 /// Shards of node 1.
 const SHARDS: u16 = 2;
 const STEP: Duration = Duration::from_millis(50);
+/// How long a node looks at one step of a replacement.
+const STEP_LIMIT: Duration = Duration::from_secs(1);
 /// Longer than whatever comes about by itself.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -124,27 +126,32 @@ fn a_replacement_without_a_quorum_holds_up_no_other() {
         let manifest = Manifest::read(&disk, data_dir).await.expect("it can be read").expect("it was formatted");
         (0..SHARDS).map(ShardId).for_each(|shard| disk.remove_tree(&manifest.log_dir(data_dir, shard)));
     });
-    // Their leader is node 2, and each shard begins with the lowest; of the first one a second replica is gone.
+    // Their leader is node 2, and each shard begins with the lowest.
     let others = |stuck: GroupId| {
         let of_other_shard = move |group: &GroupId| group.shard(SHARDS) != stuck.shard(SHARDS);
         (1..=PARTITIONS).map(GroupId).filter(of_other_shard).collect::<Vec<_>>()
     };
     let stuck = (1..=PARTITIONS).map(GroupId).find(|group| leads(&cluster, 2, *group)).expect("some are led by node 2");
-    let probe = cluster.probe(3).expect("it runs");
-    world.block_on(async move { probe.end_replica(stuck).await });
     cluster.start_with_shards(1, SHARDS);
     let meta = || cluster.probe(2).and_then(|probe| probe.meta()).expect("the meta group runs");
     let is_pending = |meta: &kahuna_machine::Meta, group: GroupId| {
         meta.replacements().any(|replacement| replacement.group == group && !replacement.finished)
     };
-    eventually(&cluster, "the one is asked for", || is_pending(&meta(), stuck));
+    let asked_for = (0..LIMIT.as_millis()).any(|_| {
+        world.run_for(Duration::from_millis(1));
+        is_pending(&meta(), stuck)
+    });
+    assert!(asked_for, "nobody asks for {stuck}");
+    // The second replica goes while the leader's lease holds: the leader begins a step, and the step does not end.
+    let probe = cluster.probe(3).expect("it runs");
+    world.block_on(async move { probe.end_replica(stuck).await });
     let others = others(stuck);
     let finished = || {
         let meta = meta();
         let of_others = meta.replacements().filter(|it| it.finished && others.contains(&it.group));
         of_others.count()
     };
-    world.run_for(Duration::from_secs(3));
+    world.run_for(STEP_LIMIT);
     assert_eq!(finished(), others.len(), "{:?}", meta());
     assert!(is_pending(&meta(), stuck));
     assert_eq!(world.exits(), []);
