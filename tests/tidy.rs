@@ -196,6 +196,17 @@ fn the_executor_is_named_in_one_module() {
     }
 }
 
+/// What another thread may wake is awaited in one way: see `Env::across_threads`.
+#[test]
+fn what_other_threads_wake_is_awaited_across_threads() {
+    let is_wrong = |line: &String| !line.contains("across_threads(");
+    let wrong =
+        lines_with("shards/src", &["recv_async(", "into_recv_async(", "send_async("]).into_iter().filter(is_wrong);
+    // Both ends of these belong to one thread.
+    let wrong: Vec<_> = wrong.filter(|line| !line.contains("shards/src/lanes/exchange.rs")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn every_crate_has_a_readme_that_is_its_front_page() {
     for dir in ["protocol", "protocol/client", "wal", "shards", "shards/machine", "bench", "bench/micro", "tests/sim"] {

@@ -12,10 +12,13 @@ use std::{
 };
 
 use kahuna_shards::{
-    env::{Env, ExitCode, Listener, Net, ReadHalf, Socket, Stream, WriteHalf, local::LocalOneshot},
+    env::{
+        Env, ExitCode, Listener, Net, ReadHalf, Socket, Stream, WriteHalf,
+        local::{LocalOneshot, behind_ready_tasks},
+    },
     linux::{self, Linux, Runtime, ShardOptions, Tcp, spawn_shard},
 };
-use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode, UringDisk};
+use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
 use openraft::AsyncRuntime;
 use openraft_rt::testing::Suite;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -125,6 +128,105 @@ fn who_yields_keeps_neither_timers_nor_sockets_waiting() {
 }
 
 #[test]
+fn tasks_that_keep_each_other_busy_hold_up_neither_timers_nor_sockets() {
+    on_shard(async || {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let done = Rc::new(Cell::new(false));
+        for _ in 0..3 {
+            let done = done.clone();
+            Linux::spawn(async move {
+                while !done.get() {
+                    behind_ready_tasks().await;
+                }
+            });
+        }
+        let mut client = Tcp::connect(addr, LIMIT).await.expect("open");
+        let mut server = listener.accept().await.expect("open");
+        for round in 0..100_u64 {
+            client.write_all(&round.to_le_bytes()).await.expect("open");
+            let mut buf = [0; 8];
+            assert_eq!(server.read(&mut buf).await.expect("open"), 8);
+            Linux::sleep(Duration::from_micros(100)).await;
+        }
+        Linux::sleep(Duration::from_millis(20)).await;
+        done.set(true);
+    });
+}
+
+/// The end may have come before the bytes ahead of it were read: nothing is reported after it.
+#[test]
+fn an_end_right_behind_the_last_bytes_is_read() {
+    on_shard(async || {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        for waits_before in [false, true] {
+            let (ends, end) = flume::bounded::<()>(0);
+            let client = std::thread::spawn(move || {
+                let mut client = std::net::TcpStream::connect(addr).expect("somebody listens");
+                client.write_all(b"first").expect("open");
+                let _ = end.recv();
+                client.write_all(b"last").expect("open");
+                client.shutdown(Shutdown::Write).expect("open");
+                client
+            });
+            let mut server = listener.accept().await.expect("a connection");
+            let mut buf = [0; 64];
+            assert_eq!(server.read(&mut buf).await.expect("open"), 5);
+            if waits_before {
+                // The socket is watched from here on.
+                assert!(Linux::timeout(Duration::from_millis(1), server.read(&mut buf)).await.is_none());
+            }
+            drop(ends);
+            let client = client.join().expect("it writes");
+            assert_eq!(server.read(&mut buf).await.expect("open"), 4);
+            assert_eq!(server.read(&mut buf).await.expect("open"), 0, "the end");
+            assert_eq!(server.read(&mut buf).await.expect("open"), 0, "and again");
+            drop(client);
+        }
+    });
+}
+
+#[test]
+fn no_wake_up_of_another_thread_is_lost() {
+    const ROUNDS: u32 = 20_000;
+    let (to_second, from_first) = flume::unbounded::<u32>();
+    let (to_first, from_second) = flume::unbounded::<u32>();
+    let answering = spawn_shard(ShardOptions::new(1), move || async move {
+        while let Ok(number) = Linux::across_threads(from_first.recv_async()).await {
+            // Now and then the other shard is asleep when it is answered, and this one when it is asked.
+            if number % 64 == 0 {
+                Linux::sleep(Duration::from_micros(u64::from(number % 7) * 20)).await;
+            }
+            if to_first.send(number).is_err() {
+                break;
+            }
+        }
+    })
+    .expect("a shard");
+    on_shard(async move || {
+        for number in 0..ROUNDS {
+            to_second.send(number).expect("the other shard runs");
+            loop {
+                // What is given up while it is being woken wakes nobody else, and loses nothing.
+                let answer = Linux::across_threads(from_second.recv_async());
+                let answer = Linux::timeout(Duration::from_micros(u64::from(number % 5) * 10), answer).await;
+                if let Some(answer) = answer {
+                    assert_eq!(answer.expect("the other shard runs"), number);
+                    break;
+                }
+                if number % 2 == 0 {
+                    let answer = Linux::across_threads(from_second.recv_async()).await;
+                    assert_eq!(answer.expect("the other shard runs"), number);
+                    break;
+                }
+            }
+        }
+    });
+    answering.join();
+}
+
+#[test]
 fn bytes_go_both_ways_through_split_connections() {
     on_shard(async || {
         let mut listener = Tcp::listen(any_port(), false).expect("a free port");
@@ -186,7 +288,7 @@ fn a_connection_moves_to_another_shard() {
     })
     .expect("a shard");
     let second = spawn_shard(ShardOptions::new(1), move || async move {
-        let (detached, mut unread) = taken.recv_async().await.expect("a connection");
+        let (detached, mut unread) = Linux::across_threads(taken.recv_async()).await.expect("a connection");
         let mut stream = Tcp::adopt(detached).expect("a socket");
         let mut buf = [0; 64];
         while unread.len() < 11 {
@@ -250,8 +352,7 @@ fn the_disk_is_driven_by_the_executor() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("file");
     on_shard(async move || {
-        let disk = UringDisk::new(64).expect("a ring");
-        Linux::spawn(linux::drive_disk(disk.clone()));
+        let disk = linux::disk();
         let file = disk.open(&path, OpenMode::CreateDirect).await.expect("created");
         let mut buf = AlignedBuf::zeroed(4096);
         for block in 0..64_u64 {

@@ -265,8 +265,12 @@ fn half_frames_of_other_nodes_hold_no_more_than_the_shard_allows_and_whole_ones_
             let (half, stay) = (half.clone(), stay.clone());
             Linux::spawn(async move {
                 let send = wire.send(&half);
-                let _ = futures_util::future::select(std::pin::pin!(send), std::pin::pin!(stay.recv_async())).await;
-                let _ = stay.recv_async().await;
+                let _ = futures_util::future::select(
+                    std::pin::pin!(send),
+                    std::pin::pin!(Linux::across_threads(stay.recv_async())),
+                )
+                .await;
+                let _ = Linux::across_threads(stay.recv_async()).await;
             });
         }
         until("half frames are held", || second.unread_bytes() > most / 2).await;

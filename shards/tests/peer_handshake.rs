@@ -355,11 +355,11 @@ fn a_link_goes_to_the_shard_that_owns_the_group() {
             address_in.send_async(bound).await.expect("the test waits");
             let adopting = peers.clone();
             Linux::spawn(async move {
-                while let Ok((connection, read)) = outlet.recv_async().await {
+                while let Ok((connection, read)) = Linux::across_threads(outlet.recv_async()).await {
                     adopting.adopt(connection, read);
                 }
             });
-            let _ = stop.recv_async().await;
+            let _ = Linux::across_threads(stop.recv_async()).await;
             let groups: Vec<u32> = echo.seen.borrow().iter().map(|(_, prelude, _)| prelude.group.0).collect();
             (groups, peers.accepted_links())
         })

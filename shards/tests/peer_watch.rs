@@ -141,7 +141,7 @@ fn a_shard_that_did_not_run_does_not_blame_the_others() {
                 .await;
             }
         };
-        futures_util::future::select(Box::pin(answering), stop.into_recv_async()).await;
+        futures_util::future::select(Box::pin(answering), Linux::across_threads(stop.into_recv_async())).await;
     })
     .expect("a shard");
     let address = address.recv().expect("the shard listens");
@@ -152,7 +152,7 @@ fn a_shard_that_did_not_run_does_not_blame_the_others() {
         saw(&events, &[up(1002)]).await;
         for _ in 0..3 {
             while asked.try_recv().is_ok() {}
-            asked.recv_async().await.expect("node 2 runs");
+            Linux::across_threads(asked.recv_async()).await.expect("node 2 runs");
             // As if the machine had been suspended. The answer comes meanwhile.
             let from = Linux::boot_clock();
             while Linux::boot_clock() - from < Duration::from_millis(700) {

@@ -14,7 +14,6 @@ use kahuna_shards::raft::messages::{
 };
 use kahuna_shards::raft::snapshot::{BlockReader, SnapshotFile};
 use kahuna_shards::raft::types::Vote;
-use kahuna_wal::UringDisk;
 use raft_support::{
     Node, Options, leader_among, members, newest_snapshot, noise, on_shard, sender, snapshot_dir, start, try_start,
 };
@@ -42,8 +41,7 @@ async fn parts(dir: &Path) -> Parts {
     let hash = node.hash();
     node.stop().await;
     let file = std::fs::read_dir(snapshot_dir(dir, 1)).expect("it is there").next().expect("one file");
-    let disk = UringDisk::new(8).expect("the host allows io_uring");
-    Linux::spawn(kahuna_shards::linux::drive_disk(disk.clone()));
+    let disk = kahuna_shards::linux::disk();
     let file = SnapshotFile::<Linux>::open(&disk, &file.expect("readable").path()).await.expect("a snapshot");
     let mut reader = BlockReader::new(&file);
     let mut chunks = Vec::new();

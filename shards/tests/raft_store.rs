@@ -8,10 +8,10 @@ use kahuna_protocol::GroupId;
 use kahuna_protocol::meta::Settings;
 use kahuna_shards::clock::Clock;
 use kahuna_shards::env::{Env, ExitCode};
-use kahuna_shards::linux::{Linux, ShardOptions, drive_disk, spawn_shard};
+use kahuna_shards::linux::{Linux, ShardOptions, spawn_shard};
 use kahuna_shards::raft::types::Types;
 use kahuna_shards::raft::{AppliedContext, AppliedState, LogStore, StateMachine};
-use kahuna_wal::{Disk, GroupLog, Log, LogIdentity, LogOptions, UringDisk};
+use kahuna_wal::{Disk, GroupLog, Log, LogIdentity, LogOptions};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
@@ -27,8 +27,7 @@ impl StoreBuilder<Types<Linux>, LogStore<Linux>, StateMachine<Linux>> for Builde
     async fn build(&self) -> Result<((), LogStore<Linux>, StateMachine<Linux>), StorageError<Types<Linux>>> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir.join(number.to_string());
-        let disk = UringDisk::new(16).expect("the host allows io_uring");
-        Linux::spawn(drive_disk(disk.clone()));
+        let disk = kahuna_shards::linux::disk();
         let identity = LogIdentity { cluster: [1; 16], incarnation: 2, shard: 3 };
         let log = Log::open(disk.clone(), &dir.join("log"), identity, LogOptions::small()).await;
         let (log, recovered) = log.expect("a fresh directory");

@@ -228,7 +228,7 @@ fn unled(limits: Limits) -> (Served, flume::Sender<()>) {
     let mut served = serve(2, limits, move |all| async move {
         open_groups(&all, path, 1, Settings::default()).await;
         Linux::spawn(async move {
-            if released.recv_async().await.is_ok() {
+            if Linux::across_threads(released.recv_async()).await.is_ok() {
                 lead(&all).await;
             }
         });
@@ -405,9 +405,9 @@ fn a_node_says_that_it_serves_once_its_groups_are_led() {
         }
         let shards = all.clone();
         Linux::spawn(async move {
-            let _ = begun.recv_async().await;
+            let _ = Linux::across_threads(begun.recv_async()).await;
             open_groups(&shards, path, 4, Settings::default()).await;
-            let _ = begun.recv_async().await;
+            let _ = Linux::across_threads(begun.recv_async()).await;
             lead(&shards).await;
         });
     });

@@ -20,4 +20,4 @@ pub use identity::LogIdentity;
 pub use log::{Appended, Log, LogStats, Space};
 pub use options::LogOptions;
 pub use recovery::{GroupLog, LogEntry, Recovered, RecoveryReport};
-pub use uring::{UringDisk, UringFile, block_on, wait_for_writers};
+pub use uring::{Ring, UringDisk, UringFile, Watch, block_on, wait_for_writers};

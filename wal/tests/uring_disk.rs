@@ -114,7 +114,7 @@ fn a_dropped_opening_leaves_no_descriptor() {
         let mut opening = Box::pin(ring.open(&path, OpenMode::Read));
         poll_fn(|context| Poll::Ready(opening.as_mut().poll(context).is_ready())).await;
         while ring.in_flight() > 0 {
-            ring.drain();
+            ring.look();
         }
         assert_eq!(descriptors(&path), 1);
         drop(opening);
@@ -195,24 +195,6 @@ fn errors_are_those_of_the_system() {
         assert_eq!(ring.rename(&odd, &file).await.expect_err("no name").kind(), ErrorKind::InvalidInput);
     });
     assert_eq!(std::fs::read(&file).expect("a file"), b"here");
-}
-
-#[test]
-fn completions_ring_the_eventfd_and_drain_wakes() {
-    let (dir, ring) = (temp_dir(), disk());
-    let file = block_on(&ring, ring.open(&dir.path().join("file"), OpenMode::CreateDirect)).expect("created");
-    let before = ring.in_flight();
-    let mut count = [0; 8];
-    rustix::io::read(ring.event_fd(), &mut count).expect("the eventfd counts");
-    assert_eq!(u64::from_ne_bytes(count), 1, "the opening");
-    let mut write = Box::pin(file.write_at(0, AlignedBuf::zeroed(4096), Durability::Durable));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    if write.as_mut().poll(&mut context).is_pending() {
-        assert_eq!(ring.in_flight(), before + 1);
-        rustix::io::read(ring.event_fd(), &mut count).expect("the eventfd counts");
-        assert_eq!((u64::from_ne_bytes(count), ring.drain()), (1, 1));
-    }
-    assert!(write.as_mut().poll(&mut context).is_ready());
 }
 
 /// The reserve is still being made when the log closes: no file of it stays open behind the end, under an operation whose

@@ -82,6 +82,12 @@ pub trait Env: 'static + Sized {
     /// Lets the shard's other ready tasks run, and what has arrived from outside be seen, before this one goes on.
     fn yield_now() -> impl Future<Output = ()>;
 
+    /// `future`, which another thread may wake: the receiving end of a channel between shards, for one. Any other future of a
+    /// shard is woken by the shard's own tasks, clock, disk and connections only.
+    fn across_threads<F: Future>(future: F) -> impl Future<Output = F::Output> {
+        future
+    }
+
     /// Ends the process at once with `code`; `message` says on stderr what, where, and what to do next. No destructor runs,
     /// nothing more is written or sent: half a node is worse than none.
     fn abort(code: ExitCode, message: &str) -> !;

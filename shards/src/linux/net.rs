@@ -1,30 +1,28 @@
 //! TCP.
 //!
-//! The executor's stream does the waiting; the system calls of the fast path are a `recv` that is tried before any
-//! waiting and one gathering `sendmsg` per batch. A poll for readability that was armed early costs nothing more when the
-//! next bytes come.
+//! Sockets never block: reads, writes and accepts are tried first, and the shard's ring watches a socket that had nothing. It
+//! reports each change once, so a read that takes less than it could have taken knows, without another call, that nothing is
+//! left. A batch leaves in one gathering `sendmsg`.
 
 use std::{
-    cell::RefCell,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
-    pin::Pin,
+    os::fd::{AsFd, OwnedFd},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::io::{AsyncRead, AsyncWrite};
+use kahuna_wal::{Ring, Watch};
 use openraft::AsyncRuntime;
 use rustix::{
-    io::{Errno, FdFlags, fcntl_setfd},
-    net::{SendAncillaryBuffer, SendFlags, sendmsg},
+    io::Errno,
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with, recv, sendmsg},
 };
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
-use super::Runtime;
+use super::{Runtime, reactor};
 use crate::env::{Listener, Net, ReadHalf, Socket, Stream, Timeout, WriteHalf};
 
 /// Connections that may wait for `accept`.
@@ -43,6 +41,11 @@ const UNSENT_BYTES: u32 = 128 << 10;
 /// The kernel's limit of slices per gathering write (IOV_MAX).
 const MAX_SLICES: usize = 1024;
 
+/// Something to read or to accept; the other end will send no more.
+const READABLE: i16 = libc::POLLIN | libc::POLLRDHUP;
+/// No change will come after these.
+const CLOSED: i16 = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+
 /// [`Net`] over TCP sockets.
 #[derive(Debug, Clone, Copy)]
 pub struct Tcp;
@@ -53,7 +56,7 @@ impl Net for Tcp {
     type Detached = OwnedFd;
 
     fn listen(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         // A restarted node gets its port back although old connections are in TIME_WAIT.
         socket.set_reuse_address(true)?;
         if shared {
@@ -65,22 +68,28 @@ impl Net for Tcp {
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         let local = local_addr(&socket)?;
-        // SAFETY: the descriptor is ours and is given away.
-        let listener = unsafe { glommio::net::TcpListener::from_raw_fd(socket.into_raw_fd()) };
-        Ok(TcpListener { listener, local })
+        Ok(TcpListener { socket: Readable::new(Rc::new(socket.into())), local })
     }
 
     async fn connect(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-        let connected = Timeout::new(glommio::net::TcpStream::connect(addr), Runtime::sleep(limit)).await;
-        match connected {
-            Ok(stream) => TcpStream::new(stream?),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        let connected = match socket.connect(&addr.into()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
+            done => done.map(|()| true)?,
+        };
+        let fd = Rc::new(OwnedFd::from(socket));
+        if !connected {
+            let waited = Timeout::new(writable(&fd), Runtime::sleep(limit)).await;
+            waited.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            if let Some(refused) = SockRef::from(&fd).take_error()? {
+                return Err(refused);
+            }
         }
+        TcpStream::new(fd)
     }
 
     fn adopt(detached: OwnedFd) -> io::Result<TcpStream> {
-        // SAFETY: the descriptor is ours and is given away.
-        TcpStream::new(unsafe { glommio::net::TcpStream::from_raw_fd(detached.into_raw_fd()) })
+        TcpStream::new(Rc::new(detached))
     }
 }
 
@@ -88,10 +97,69 @@ fn local_addr(socket: &RawSocket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
+/// A socket, and what is known of its readiness: it is tried until it has nothing, and watched from then on.
+struct Readable {
+    fd: Rc<OwnedFd>,
+    ring: Rc<Ring>,
+    watch: Option<Watch>,
+    /// There may be something.
+    is_ready: bool,
+    /// No change will be reported any more: the end is there, or behind what is there.
+    is_closed: bool,
+}
+
+impl Readable {
+    fn new(fd: Rc<OwnedFd>) -> Self {
+        let ring = reactor::current().ring().clone();
+        Self { fd, ring, watch: None, is_ready: true, is_closed: false }
+    }
+
+    /// Nothing is left, unless nothing would be reported.
+    fn is_drained(&mut self) {
+        self.is_ready = self.is_closed;
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_ready {
+            let watch = self.watch.get_or_insert_with(|| self.ring.watch(&self.fd, READABLE));
+            let (events, goes_on) = ready!(watch.poll_events(cx))?;
+            if !goes_on {
+                self.watch = None;
+            }
+            self.is_ready = true;
+            self.is_closed |= events & CLOSED != 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Repeats `attempt` until it neither is interrupted nor finds nothing.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&OwnedFd) -> Result<T, Errno>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.poll_ready(cx))?;
+            match attempt(&self.fd) {
+                // The end that was reported is read, not waited for: there is something, or there will be an event.
+                Err(Errno::AGAIN) => self.is_ready = false,
+                Err(Errno::INTR) => {}
+                done => return Poll::Ready(done.map_err(io::Error::from)),
+            }
+        }
+    }
+}
+
+/// Ends once `fd` takes bytes, or cannot any more.
+async fn writable(fd: &Rc<OwnedFd>) -> io::Result<()> {
+    // A watch of its own for each wait: what is reported is how things are now.
+    let mut watch = reactor::current().ring().watch(fd, libc::POLLOUT);
+    poll_fn(|cx| watch.poll_events(cx)).await.map(drop)
+}
+
 /// A listening socket.
-#[derive(Debug)]
 pub struct TcpListener {
-    listener: glommio::net::TcpListener,
+    socket: Readable,
     local: SocketAddr,
 }
 
@@ -99,10 +167,9 @@ impl Listener for TcpListener {
     type Stream = TcpStream;
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
-        let stream = self.listener.accept().await?;
-        let stream = TcpStream::new(stream)?;
-        fcntl_setfd(stream.0.borrow().fd(), FdFlags::CLOEXEC)?;
-        Ok(stream)
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let accepted = poll_fn(|cx| self.socket.poll(cx, |fd| accept_with(fd, flags))).await?;
+        TcpStream::new(Rc::new(accepted))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -110,104 +177,76 @@ impl Listener for TcpListener {
     }
 }
 
-/// What both directions share. It is borrowed within one poll only.
-#[derive(Debug)]
-struct Shared {
-    stream: glommio::net::TcpStream,
-}
-
-impl Shared {
-    fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the stream owns the descriptor and lives as long as the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.stream.as_raw_fd()) }
+fn poll_read(socket: &mut Readable, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    if buf.is_empty() {
+        return Poll::Ready(Ok(0));
     }
-}
-
-type Handle = Rc<RefCell<Shared>>;
-
-fn poll_read(handle: &Handle, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-    Pin::new(&mut handle.borrow_mut().stream).poll_read(cx, buf)
-}
-
-fn poll_write(handle: &Handle, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-    Pin::new(&mut handle.borrow_mut().stream).poll_write(cx, buf)
-}
-
-/// One gathering write of as much as the socket takes now; waits for room through the executor if it takes nothing.
-fn poll_write_vectored(handle: &Handle, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    let sent = {
-        let shared = handle.borrow();
-        let bufs = &bufs[..bufs.len().min(MAX_SLICES)];
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        sendmsg(shared.fd(), bufs, &mut SendAncillaryBuffer::default(), flags)
-    };
-    match sent {
-        Ok(bytes) => Poll::Ready(Ok(bytes)),
-        Err(Errno::AGAIN) => {
-            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
-            poll_write(handle, cx, first)
-        }
-        Err(Errno::INTR) => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-        Err(error) => Poll::Ready(Err(error.into())),
+    let read = ready!(socket.poll(cx, |fd| recv(fd, &mut *buf, RecvFlags::DONTWAIT).map(|(read, _)| read)))?;
+    if (1..buf.len()).contains(&read) {
+        socket.is_drained();
     }
+    Poll::Ready(Ok(read))
 }
 
-fn nothing_taken(bytes: usize) -> io::Result<usize> {
-    if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) }
-}
-
-async fn write_all(handle: &Handle, mut buf: &[u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        let taken = nothing_taken(poll_fn(|cx| poll_write(handle, cx, buf)).await?)?;
-        buf = &buf[taken..];
-    }
-    Ok(())
-}
-
-async fn write_vectored_all(handle: &Handle, mut bufs: &mut [IoSlice<'_>]) -> io::Result<()> {
+/// Writes until nothing is left, as much at a time as the socket takes.
+async fn write_vectored_all(fd: &Rc<OwnedFd>, mut bufs: &mut [IoSlice<'_>]) -> io::Result<()> {
     // Skips what is empty at the front, so that "nothing left" is "no slice left".
     IoSlice::advance_slices(&mut bufs, 0);
     while !bufs.is_empty() {
-        let taken = nothing_taken(poll_fn(|cx| poll_write_vectored(handle, cx, bufs)).await?)?;
-        IoSlice::advance_slices(&mut bufs, taken);
+        let most = bufs.len().min(MAX_SLICES);
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match sendmsg(fd, &bufs[..most], &mut SendAncillaryBuffer::default(), flags) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => IoSlice::advance_slices(&mut bufs, taken),
+            Err(Errno::AGAIN) => writable(fd).await?,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
 
-fn peer_addr(handle: &Handle) -> io::Result<SocketAddr> {
-    let addr = SockRef::from(&handle.borrow().fd()).peer_addr()?;
-    addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+async fn write_all(fd: &Rc<OwnedFd>, buf: &[u8]) -> io::Result<()> {
+    write_vectored_all(fd, &mut [IoSlice::new(buf)]).await
 }
 
-fn shutdown(handle: &Handle, how: Shutdown) -> io::Result<()> {
-    SockRef::from(&handle.borrow().fd()).shutdown(how)
+fn peer_addr(fd: &OwnedFd) -> io::Result<SocketAddr> {
+    SockRef::from(fd).peer_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// A connection.
-#[derive(Debug)]
-pub struct TcpStream(Handle);
+pub struct TcpStream(Readable);
 
 /// The direction towards us.
-#[derive(Debug)]
-pub struct TcpReadHalf(Handle);
+pub struct TcpReadHalf(Readable);
 
 /// The direction away from us.
-#[derive(Debug)]
-pub struct TcpWriteHalf(Handle);
+pub struct TcpWriteHalf(Rc<OwnedFd>);
 
 impl TcpStream {
-    fn new(stream: glommio::net::TcpStream) -> io::Result<Self> {
-        let shared = Shared { stream };
-        let fd = shared.fd();
+    fn new(fd: Rc<OwnedFd>) -> io::Result<Self> {
         let socket = SockRef::from(&fd);
         socket.set_tcp_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_EVERY).with_retries(PROBES);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-        Ok(Self(Rc::new(RefCell::new(shared))))
+        Ok(Self(Readable::new(fd)))
+    }
+
+    fn fd(&self) -> &Rc<OwnedFd> {
+        &self.0.fd
+    }
+}
+
+impl TcpReadHalf {
+    fn fd(&self) -> &Rc<OwnedFd> {
+        &self.0.fd
+    }
+}
+
+impl TcpWriteHalf {
+    fn fd(&self) -> &Rc<OwnedFd> {
+        &self.0
     }
 }
 
@@ -217,12 +256,13 @@ impl Stream for TcpStream {
     type Detached = OwnedFd;
 
     fn split(self) -> (TcpReadHalf, TcpWriteHalf) {
-        (TcpReadHalf(self.0.clone()), TcpWriteHalf(self.0))
+        let fd = self.fd().clone();
+        (TcpReadHalf(self.0), TcpWriteHalf(fd))
     }
 
     fn detach(self) -> io::Result<OwnedFd> {
-        // The executor closes its own descriptor when its last operation on it is gone; the duplicate keeps the connection.
-        self.0.borrow().fd().as_fd().try_clone_to_owned()
+        // The ring closes its own descriptor when its last operation on it is gone; the duplicate keeps the connection.
+        self.fd().as_fd().try_clone_to_owned()
     }
 }
 
@@ -230,11 +270,11 @@ macro_rules! socket {
     ($($handle:ty),*) => {$(
         impl Socket for $handle {
             fn peer_addr(&self) -> io::Result<SocketAddr> {
-                peer_addr(&self.0)
+                peer_addr(self.fd())
             }
 
             fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-                shutdown(&self.0, how)
+                SockRef::from(self.fd()).shutdown(how)
             }
         }
     )*};
@@ -246,7 +286,7 @@ macro_rules! read_half {
     ($($handle:ty),*) => {$(
         impl ReadHalf for $handle {
             fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-                poll_read(&self.0, cx, buf)
+                poll_read(&mut self.0, cx, buf)
             }
         }
     )*};
@@ -258,11 +298,11 @@ macro_rules! write_half {
     ($($handle:ty),*) => {$(
         impl WriteHalf for $handle {
             fn write_all(&mut self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
-                write_all(&self.0, buf)
+                write_all(self.fd(), buf)
             }
 
             fn write_vectored_all(&mut self, bufs: &mut [IoSlice<'_>]) -> impl Future<Output = io::Result<()>> {
-                write_vectored_all(&self.0, bufs)
+                write_vectored_all(self.fd(), bufs)
             }
         }
     )*};

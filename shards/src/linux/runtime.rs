@@ -3,8 +3,8 @@
 use std::{
     fmt,
     future::Future,
-    os::unix::net::UnixStream,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,14 +12,17 @@ use std::{
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, task::JoinHandle};
 use openraft::{AsyncRuntime, Instant, rt::OptionalSend};
 
-use super::{BootClock, Sleep, timers::Timers, yield_ticker};
+use super::{
+    BootClock, Sleep,
+    reactor::{Reactor, counted},
+};
 use crate::env::{
     ClockInstant, Elapsed, Timeout,
     local::{LocalMpsc, LocalMutex, LocalOneshot, LocalWatch},
 };
 
-/// Buffers that each executor registers with the kernel, counted against RLIMIT_MEMLOCK. All our file I/O is on a ring of
-/// its own, so the least the executor accepts is enough.
+/// Buffers that each executor registers with the kernel, counted against RLIMIT_MEMLOCK. All I/O is on our own ring, so the
+/// least the executor accepts is enough.
 pub(super) const IO_MEMORY_BYTES: usize = 64 << 10;
 
 /// openraft's view of an executor. Its functions act on the executor that runs on the calling thread; a value of this type
@@ -52,20 +55,15 @@ impl<T> Future for Join<T> {
     }
 }
 
-/// Runs `future`, the thread's timer queue and its ticker on `executor` until the future ends.
-pub(super) fn run<T>(executor: &LocalExecutor, ended: UnixStream, future: impl Future<Output = T>) -> T {
-    let (timers, timer_driver) = Timers::install();
-    let (ticker, ticker_driver) = yield_ticker::install(ended);
-    let output = executor.run(async move {
-        let drivers = [glommio::spawn_local(timer_driver), glommio::spawn_local(ticker_driver)];
-        let output = future.await;
-        for driver in drivers {
-            driver.cancel().await;
-        }
+/// Runs `future` on `executor` until it ends; `reactor` waits for whatever its tasks wait for.
+pub(super) fn run<T>(executor: &LocalExecutor, reactor: &Rc<Reactor>, future: impl Future<Output = T>) -> T {
+    let _installed = reactor.install();
+    executor.run(async {
+        let driver = glommio::spawn_local(reactor.clone().drive());
+        let output = counted(future).await;
+        driver.cancel().await;
         output
-    });
-    drop((timers, ticker));
-    output
+    })
 }
 
 impl AsyncRuntime for Runtime {
@@ -86,7 +84,7 @@ impl AsyncRuntime for Runtime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        Join(glommio::spawn_local(future).detach())
+        Join(glommio::spawn_local(counted(future)).detach())
     }
 
     fn sleep(duration: Duration) -> Sleep {
@@ -125,7 +123,8 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        let ended = yield_ticker::ended_socket().expect("this process may open another socket");
-        run(&self.executor, ended, future)
+        let reactor =
+            Reactor::new(Duration::ZERO).expect("this host has io_uring, and this process may open another file");
+        run(&self.executor, &reactor, future)
     }
 }

@@ -11,12 +11,12 @@ use std::{
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use super::{abort::exit_now, runtime, runtime::IO_MEMORY_BYTES, yield_ticker};
+use super::{abort::exit_now, reactor::Reactor, runtime, runtime::IO_MEMORY_BYTES};
 use crate::env::{ExitCode, say_panic};
 
-/// When a busy executor is preempted to look for completions: practically never. Should this timer fire between its
-/// arming and the first task, which takes no more than a busy host, the executor parks with ready tasks in its queue; with
-/// 1 ms, one connection's echo stood still for seconds. Nobody needs it: see [`yield_ticker`].
+/// When a busy executor is preempted to look at its own rings: practically never, for nothing happens there. Should this timer
+/// fire between its arming and the first task, which takes no more than a busy host, the executor parks with ready tasks in
+/// its queue.
 const PREEMPT: Duration = Duration::from_secs(3600);
 
 /// How to start a shard.
@@ -97,16 +97,15 @@ where
         let placement = options.cpu.map_or(Placement::Unbound, Placement::Fixed);
         let made = LocalExecutorBuilder::new(placement)
             .io_memory(options.io_memory.max(IO_MEMORY_BYTES))
-            .spin_before_park(options.spin)
             .preempt_timer(PREEMPT)
             .make()
             .map_err(io::Error::from)
-            .and_then(|executor| Ok((executor, yield_ticker::ended_socket()?)));
+            .and_then(|executor| Ok((executor, Reactor::new(options.spin)?)));
         // The starting thread waits for this message; if it is gone, so is everybody who could care.
         match made {
-            Ok((executor, ended)) => {
+            Ok((executor, reactor)) => {
                 let _ = ready.send(Ok(()));
-                Some(runtime::run(&executor, ended, async move { start().await }))
+                Some(runtime::run(&executor, &reactor, async move { start().await }))
             }
             Err(error) => {
                 let _ = ready.send(Err(error));

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{BootClock, Runtime, Tcp, abort, clock, yield_ticker};
+use super::{BootClock, Runtime, Tcp, abort, clock, door, reactor};
 use crate::env::{Clock, Env, ExitCode, UnixNanos};
 
 /// Linux: glommio, io_uring, sockets, the kernel's clocks.
@@ -33,15 +33,19 @@ impl Env for Linux {
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) {
-        glommio::spawn_local(future).detach();
+        glommio::spawn_local(reactor::counted(future)).detach();
     }
 
     fn sleep(duration: Duration) -> impl Future<Output = ()> {
         <Runtime as openraft::AsyncRuntime>::sleep(duration)
     }
 
-    fn yield_now() -> impl Future<Output = ()> {
-        yield_ticker::yield_now()
+    async fn yield_now() {
+        reactor::current().yield_now().await;
+    }
+
+    fn across_threads<F: Future>(future: F) -> impl Future<Output = F::Output> {
+        door::across_threads(future)
     }
 
     fn abort(code: ExitCode, message: &str) -> ! {

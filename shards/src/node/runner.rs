@@ -112,7 +112,7 @@ impl<E: Env> Runner<E> {
             E::spawn(found_cluster(cx, mint));
             let lanes = runner.cx.shard.lanes().clone();
             E::spawn(async move {
-                if stop.recv_async().await.is_ok() {
+                if E::across_threads(stop.recv_async()).await.is_ok() {
                     lanes.broadcast(|| Control::Life(LifeNews::Stop));
                 }
             });

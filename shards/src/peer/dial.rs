@@ -267,7 +267,7 @@ async fn resolve<E: Env>(address: &str) -> io::Result<Vec<SocketAddr>> {
         let _ = found.send(name.to_socket_addrs().map(Vec::from_iter));
         drop(asking);
     })?;
-    match E::timeout(HANDSHAKE_LIMIT, answer.recv_async()).await {
+    match E::timeout(HANDSHAKE_LIMIT, E::across_threads(answer.recv_async())).await {
         Some(found) => found.map_err(io::Error::other)?,
         None => Err(io::ErrorKind::TimedOut.into()),
     }

@@ -27,7 +27,7 @@ impl<E: Env> Shard<E> {
         let Outlet { requests, replies, control } = outlet;
         let shard = self.clone();
         E::spawn(async move {
-            while let Ok(batch) = requests.recv_async().await {
+            while let Ok(batch) = E::across_threads(requests.recv_async()).await {
                 for request in batch {
                     let work = shard.lanes().receive(request);
                     shard.serve_here(work);
@@ -36,11 +36,11 @@ impl<E: Env> Shard<E> {
         });
         let shard = self.clone();
         E::spawn(async move {
-            while let Ok(batch) = replies.recv_async().await {
+            while let Ok(batch) = E::across_threads(replies.recv_async()).await {
                 batch.into_iter().for_each(|reply| shard.lanes().deliver(reply));
             }
         });
-        while let Ok(message) = control.recv_async().await {
+        while let Ok(message) = E::across_threads(control.recv_async()).await {
             if !self.on_control(message, &handler) {
                 break;
             }

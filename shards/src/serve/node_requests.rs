@@ -39,7 +39,7 @@ impl<E: Env> Shard<E> {
         (0..self.shards()).for_each(|to| self.lanes().control(ShardId(to), Control::Status(asker.clone())));
         drop(asker);
         let mut all = ShardStatus::default();
-        while let Ok(part) = answers.recv_async().await {
+        while let Ok(part) = E::across_threads(answers.recv_async()).await {
             all.replicas.extend(part.replicas);
             all.log_flushes += part.log_flushes;
             all.log_bytes += part.log_bytes;

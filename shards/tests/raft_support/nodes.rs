@@ -20,7 +20,7 @@ use kahuna_protocol::{
 use kahuna_shards::clock::Clock;
 use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode, Listener, Net};
-use kahuna_shards::linux::{Linux, ShardOptions, Tcp, drive_disk, spawn_shard};
+use kahuna_shards::linux::{Linux, ShardOptions, Tcp, spawn_shard};
 use kahuna_shards::peer::{
     AddressSource, LocalNode, PeerHandler, PeerIdentity, PeerLimits, PeerReplier, Peers, listen_to_peers,
 };
@@ -176,8 +176,7 @@ pub async fn try_start(dir: &Path, number: u32, options: Options) -> Result<Node
     let address = listener.local_addr().expect("it listens").to_string();
     peers.set_local_addresses(address.clone(), address.clone());
 
-    let disk = UringDisk::new(32).expect("the host allows io_uring");
-    Linux::spawn(drive_disk(disk.clone()));
+    let disk = kahuna_shards::linux::disk();
     let identity = LogIdentity { cluster: [7; 16], incarnation: incarnation(number).0, shard: 0 };
     let options_log = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
     let (log, mut recovered) =
@@ -207,7 +206,7 @@ pub async fn try_start(dir: &Path, number: u32, options: Options) -> Result<Node
         Err(error) => {
             // Nobody else may open the log before this one has ended.
             log.close();
-            writer.recv_async().await.expect("it ends");
+            Linux::across_threads(writer.recv_async()).await.expect("it ends");
             return Err(error);
         }
     };
@@ -250,7 +249,7 @@ impl Node {
         self.peers.close();
         self.log.close();
         let writer = self.writer.take().expect("stopped once");
-        writer.recv_async().await.expect("the log ends");
+        Linux::across_threads(writer.recv_async()).await.expect("the log ends");
     }
 
     /// Sets a key, and says its revision.

@@ -9,7 +9,7 @@ use kahuna_protocol::meta::{Map, Settings};
 use kahuna_protocol::{GroupId, RangeMap, ReplicaId};
 use kahuna_shards::env::Env;
 use kahuna_shards::group::Group;
-use kahuna_shards::linux::{Linux, drive_disk};
+use kahuna_shards::linux::Linux;
 use kahuna_shards::raft::{Heartbeats, Replica, ReplicaContext};
 use kahuna_shards::shard::Shard;
 use kahuna_wal::{GroupLog, Log, LogIdentity, LogOptions, UringDisk};
@@ -19,8 +19,7 @@ use super::INCARNATION;
 /// Opens the groups `1..=partitions`, each with its one replica, on the shards that own them. They lead nothing before
 /// [`Replica::initialize`].
 pub async fn open_groups(shards: &[Rc<Shard<Linux>>], dir: PathBuf, partitions: u32, settings: Settings) {
-    let disk = UringDisk::new(64).expect("this host has io_uring");
-    Linux::spawn(drive_disk(disk.clone()));
+    let disk = kahuna_shards::linux::disk();
     let ranges = RangeMap::even(partitions);
     for shard in shards {
         let identity = LogIdentity { cluster: [1; 16], incarnation: INCARNATION.0, shard: shard.id().0 };

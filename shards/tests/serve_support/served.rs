@@ -106,7 +106,7 @@ where
         let listener = Tcp::listen(config.listen, false).expect("a free port");
         listening.send(listener.local_addr().expect("bound")).expect("the test waits for the address");
         Linux::spawn(listen_to_clients(all[0].clone(), listener));
-        let _ = stopped.recv_async().await;
+        let _ = Linux::across_threads(stopped.recv_async()).await;
     };
     let thread = spawn_shard(ShardOptions::new(0), start).expect("this host runs shards");
     let address = address.recv_timeout(PATIENCE).expect("the shards listen");
@@ -122,7 +122,7 @@ pub struct Gauged(flume::Receiver<flume::Sender<usize>>);
 impl Gauged {
     /// Answers until nobody asks any more.
     pub async fn answer(self, number: impl Fn() -> usize) {
-        while let Ok(asker) = self.0.recv_async().await {
+        while let Ok(asker) = Linux::across_threads(self.0.recv_async()).await {
             // Whoever asked waits.
             let _ = asker.send(number());
         }

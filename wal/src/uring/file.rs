@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -26,20 +26,23 @@ pub struct UringDisk {
 }
 
 impl UringDisk {
-    /// Sets up a ring with room for `entries` submissions (rounded up to a power of two). Fails with the system's error
-    /// where io_uring is forbidden or memory may not be locked.
+    /// A disk with a ring of its own, with room for `entries` submissions, which [`block_on`](super::block_on) drives.
+    ///
+    /// # Errors
+    /// As [`Ring::new`].
     pub fn new(entries: u32) -> io::Result<Self> {
-        Ok(Self { ring: Rc::new(Ring::new(entries)?) })
+        Ok(Self::on(&Ring::new(entries)?))
     }
 
-    /// An eventfd that counts completions. When a read of it returns, call [`UringDisk::drain`].
-    pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.ring.event_fd()
+    /// A disk on the ring of whoever drives it.
+    pub fn on(ring: &Rc<Ring>) -> Self {
+        Self { ring: ring.clone() }
     }
 
-    /// Takes every completion there is and wakes the futures that wait for one. Returns how many there were.
-    pub fn drain(&self) -> usize {
-        self.ring.drain()
+    /// Submits what was asked for, takes every completion there is and wakes the futures that wait for one. Returns how many
+    /// there were.
+    pub fn look(&self) -> usize {
+        self.ring.look()
     }
 
     /// Operations that were submitted and have not ended.
@@ -49,7 +52,7 @@ impl UringDisk {
 
     /// Blocks this thread until at least one operation ended, then drains. Never returns when nothing is in flight.
     pub(super) fn wait(&self) -> io::Result<usize> {
-        self.ring.wait()
+        self.ring.wait(None)
     }
 
     async fn open_dir(&self, dir: &Path) -> io::Result<UringFile> {

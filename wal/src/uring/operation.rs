@@ -1,11 +1,14 @@
 //! Operations in flight: a slab that owns what the kernel may still touch.
 
 use std::ffi::CString;
+use std::io;
+use std::mem;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use super::descriptor::Descriptor;
+use super::names::outcome;
 use crate::AlignedBuf;
 
 /// What an operation is about; stays until the kernel is done.
@@ -21,6 +24,8 @@ pub enum Target {
     Opening(CString),
     /// A descriptor that is the kernel's now.
     Closing,
+    /// A socket that is watched: the answers are sets of events.
+    Socket(Rc<OwnedFd>),
 }
 
 /// One operation, from submission until its future took the answer. Dropping it may drop the last handle of a file, which
@@ -36,12 +41,21 @@ pub struct Operation {
     waker: Option<Waker>,
     /// Nobody asks for the answer: the slot is freed when the kernel is done.
     abandoned: bool,
+    /// Events of a watched socket that nobody has taken.
+    events: i16,
 }
 
 impl Operation {
     /// The kernel's result, once it ended: a count, or a negative errno.
     pub fn result(&self) -> i32 {
         self.result.expect("it ended")
+    }
+
+    fn wake_later(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(old) => old.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
     }
 }
 
@@ -56,7 +70,7 @@ pub struct Operations {
 impl Operations {
     /// Registers an operation that is about to be submitted.
     pub fn insert(&mut self, target: Target, buf: Option<AlignedBuf>) -> usize {
-        let operation = Operation { result: None, buf, opened: None, target, waker: None, abandoned: false };
+        let operation = Operation { result: None, buf, opened: None, target, waker: None, abandoned: false, events: 0 };
         self.in_flight += 1;
         match self.free.pop() {
             Some(slot) => {
@@ -89,25 +103,51 @@ impl Operations {
         (waker, gone)
     }
 
+    /// The kernel has an answer of `slot`, and not the last one. Returns whom to wake.
+    pub fn report(&mut self, slot: usize, events: i32) -> Option<Waker> {
+        let operation = self.get(slot);
+        // Bits of `poll(2)`: the rest of them fit as well.
+        operation.events |= events as i16;
+        operation.waker.take()
+    }
+
+    /// The events of the watched socket of `slot`, and whether more are reported; or `waker` is woken later.
+    pub fn poll_events(&mut self, slot: usize, waker: &Waker) -> Poll<io::Result<(i16, bool)>> {
+        let operation = self.get(slot);
+        let events = mem::take(&mut operation.events);
+        match operation.result {
+            Some(result) => Poll::Ready(outcome(result).map(|last| (events | last as i16, false))),
+            None if events != 0 => Poll::Ready(Ok((events, true))),
+            None => {
+                operation.wake_later(waker);
+                Poll::Pending
+            }
+        }
+    }
+
     /// The operation of `slot` and its removal if it ended; or `None`, then `waker` is woken later.
     pub fn poll(&mut self, slot: usize, waker: &Waker) -> Option<Operation> {
         let operation = self.get(slot);
         if operation.result.is_some() {
             return Some(self.remove(slot));
         }
-        match &mut operation.waker {
-            Some(old) => old.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
+        operation.wake_later(waker);
         None
     }
 
-    /// Nobody will ask for the answer of `slot`. Returns the operation if it has ended.
-    pub fn abandon(&mut self, slot: usize) -> Option<Operation> {
+    /// Nobody will ask for the answer of `slot`. Returns the operation if it has ended, and its waker: both to be dropped where
+    /// nothing is borrowed.
+    #[must_use]
+    pub fn abandon(&mut self, slot: usize) -> (Option<Operation>, Option<Waker>) {
         let operation = self.get(slot);
         operation.abandoned = true;
-        operation.waker = None;
-        operation.result.is_some().then(|| self.remove(slot))
+        let waker = operation.waker.take();
+        (operation.result.is_some().then(|| self.remove(slot)), waker)
+    }
+
+    /// Nobody is woken any more.
+    pub fn take_wakers(&mut self) -> Vec<Waker> {
+        self.slots.iter_mut().flatten().filter_map(|operation| operation.waker.take()).collect()
     }
 
     /// Operations the kernel still works on.

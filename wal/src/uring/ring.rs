@@ -1,51 +1,63 @@
 //! The ring itself: submission, completion, and its end.
+//!
+//! Entries gather in the submission queue until the thread looks for completions or waits for one: one system call submits
+//! everything that its tasks asked for, and takes what has completed.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use io_uring::{IoUring, opcode, squeue, types};
-use rustix::event::{EventfdFlags, eventfd};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::descriptor::{CloseLater, Descriptor};
 use super::operation::{Operation, Operations, Target};
 use crate::AlignedBuf;
 
-/// One io_uring with its eventfd. Lives on one thread; shared by the disk, its files and their futures.
+/// Entries that end others: nobody needs their own answers.
+const UNANSWERED: u64 = u64::MAX;
+
+/// One io_uring, of one thread: everything that the thread waits for. The disk, its files and their futures share it, and
+/// whoever watches sockets.
 pub struct Ring {
     uring: RefCell<IoUring>,
     operations: RefCell<Operations>,
-    event: OwnedFd,
 }
 
 impl Ring {
-    pub fn new(entries: u32) -> io::Result<Self> {
-        let uring = IoUring::builder().setup_clamp().build(entries)?;
-        // Blocking mode: a read of it through another io_uring waits for the count instead of failing with EAGAIN.
-        let event = eventfd(0, EventfdFlags::CLOEXEC)?;
-        uring.submitter().register_eventfd(event.as_raw_fd())?;
-        Ok(Self { uring: RefCell::new(uring), operations: RefCell::default(), event })
+    /// Sets up a ring with room for `entries` submissions (rounded up to a power of two). Only the calling thread may use it.
+    ///
+    /// # Errors
+    /// The system's error where io_uring is forbidden or memory may not be locked.
+    pub fn new(entries: u32) -> io::Result<Rc<Self>> {
+        let mut builder = IoUring::builder();
+        builder.setup_clamp();
+        // The kernel does its part of a completion when this thread asks for completions, and does not interrupt it.
+        let deferring = builder.clone().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().build(entries);
+        let uring = match deferring {
+            // Linux before 6.1.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(entries)?,
+            built => built?,
+        };
+        Ok(Rc::new(Self { uring: RefCell::new(uring), operations: RefCell::default() }))
     }
 
-    pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
-    }
-
+    /// Operations that were asked for and have not ended.
     pub fn in_flight(&self) -> usize {
         self.operations.borrow().in_flight()
     }
 
-    /// Submits one operation on `file`; `entry` builds it from the buffer's memory (null without a buffer).
+    /// Begins one operation on `file`; `entry` builds it from the buffer's memory (null without a buffer).
     ///
     /// # Safety
     /// The entry may name no memory except that of the buffer it was given, within its length, and no descriptor except
     /// that of `file`.
-    pub unsafe fn submit(
+    pub(super) unsafe fn submit(
         self: &Rc<Self>,
         file: &Rc<Descriptor>,
         buf: Option<AlignedBuf>,
@@ -64,29 +76,30 @@ impl Ring {
         // SAFETY: `operations` keeps the buffer's heap memory and the file until the completion of this slot was seen, and
         // the caller promised that the entry names nothing else.
         unsafe { self.start(slot, entry(memory, len)) }
+        InFlight { ring: self.clone(), slot: Some(slot) }
     }
 
-    /// Submits one operation on names.
+    /// Begins one operation on names.
     ///
     /// # Safety
     /// The entry may name no memory except that of `target`'s paths.
-    pub unsafe fn submit_named(self: &Rc<Self>, target: Target, entry: squeue::Entry) -> InFlight {
+    pub(super) unsafe fn submit_named(self: &Rc<Self>, target: Target, entry: squeue::Entry) -> InFlight {
         let slot = self.operations.borrow_mut().insert(target, None);
         // SAFETY: `operations` keeps the paths' heap memory until the completion of this slot was seen.
         unsafe { self.start(slot, entry) }
+        InFlight { ring: self.clone(), slot: Some(slot) }
     }
 
-    /// Hands `entry` to the kernel as the operation of `slot`.
+    /// Queues `entry` for the kernel as the operation of `slot`.
     ///
     /// # Safety
     /// What the entry points to belongs to that operation.
-    unsafe fn start(self: &Rc<Self>, slot: usize, entry: squeue::Entry) -> InFlight {
+    unsafe fn start(&self, slot: usize, entry: squeue::Entry) {
         // SAFETY: the caller's promise.
         if let Err(error) = unsafe { self.push(&entry.user_data(slot as u64)) } {
             let refusal = -error.raw_os_error().unwrap_or(libc::EIO);
             drop(self.operations.borrow_mut().complete(slot, refusal));
         }
-        InFlight { ring: self.clone(), slot: Some(slot) }
     }
 
     /// # Safety
@@ -99,40 +112,113 @@ impl Ring {
             // SAFETY: as above.
             unsafe { uring.submission().push(entry) }.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
         }
-        // The entry cannot be taken back. If the kernel is short of something it stays queued, and the next submission or
-        // `drain` hands it over.
-        submit_retrying(&uring, 0).expect("a ring that was set up takes submissions");
         Ok(())
     }
 
-    /// Takes every completion there is and wakes the futures that wait for one. Returns how many there were.
-    pub fn drain(&self) -> usize {
-        let mut drained = 0;
+    /// Watches `socket` for `events` (of `poll(2)`). Each change is reported once, so whoever watches reads until nothing is
+    /// left before it waits.
+    pub fn watch(self: &Rc<Self>, socket: &Rc<OwnedFd>, events: i16) -> Watch {
+        let slot = self.operations.borrow_mut().insert(Target::Socket(socket.clone()), None);
+        let fd = types::Fd(socket.as_raw_fd());
+        // Not negative: bits of `poll(2)`.
+        let entry = opcode::PollAdd::new(fd, events as u32).multi(true).build();
+        // SAFETY: the entry names no memory, and `operations` keeps the socket.
+        unsafe { self.start(slot, entry) }
+        Watch { ring: self.clone(), slot }
+    }
+
+    /// Submits what was asked for, takes every completion there is and wakes the futures that wait for one. Returns how many
+    /// there were.
+    pub fn look(&self) -> usize {
+        let mut taken = 0;
         loop {
             let completion = {
                 let mut uring = self.uring.borrow_mut();
-                if !uring.submission().is_empty() {
+                if uring.completion().is_empty() && has_work(&mut uring) {
                     // An error repeats at the next call; meanwhile completions make room.
                     let _ = submit_retrying(&uring, 0);
                 }
                 uring.completion().next()
             };
-            let Some(completion) = completion else { return drained };
-            let slot = completion.user_data() as usize;
-            let (waker, gone) = self.operations.borrow_mut().complete(slot, completion.result());
-            drained += 1;
-            drop(gone);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            let Some(completion) = completion else { return taken };
+            taken += 1;
+            self.take(&completion);
         }
     }
 
-    /// Blocks until at least one operation in flight has ended, then drains.
-    pub fn wait(&self) -> io::Result<usize> {
-        submit_retrying(&self.uring.borrow(), 1)?;
-        Ok(self.drain())
+    /// Whether [`look`](Self::look) would find something without waiting.
+    pub fn has_completions(&self) -> bool {
+        let mut uring = self.uring.borrow_mut();
+        !uring.completion().is_empty() || uring.submission().taskrun()
     }
+
+    fn take(&self, completion: &cqueue::Entry) {
+        if completion.user_data() == UNANSWERED {
+            return;
+        }
+        let (slot, result) = (completion.user_data() as usize, completion.result());
+        let (waker, gone) = if cqueue::more(completion.flags()) {
+            (self.operations.borrow_mut().report(slot, result), None)
+        } else {
+            self.operations.borrow_mut().complete(slot, result)
+        };
+        drop(gone);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Submits what was asked for and blocks the thread until a completion is there, or until `limit` is over if there is one;
+    /// then as [`look`](Self::look).
+    ///
+    /// # Errors
+    /// What the system said about the ring; a time limit that is over is none.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<usize> {
+        {
+            let uring = self.uring.borrow();
+            match limit {
+                None => _ = submit_retrying(&uring, 1)?,
+                Some(limit) => {
+                    let limit = types::Timespec::from(limit);
+                    match uring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&limit)) {
+                        Err(error) if is_passing(&error) => {}
+                        done => _ = done?,
+                    }
+                }
+            }
+        }
+        Ok(self.look())
+    }
+
+    /// Lets go of everybody who waits for an operation. For the end of an executor, whose tasks their own wakers keep.
+    pub fn forget_waiting(&self) {
+        let waiting = self.operations.borrow_mut().take_wakers();
+        // The wakers hold tasks, whose destructors may come back here: nothing is borrowed.
+        drop(waiting);
+    }
+
+    /// Ends the watch of `slot`: its answer is taken by nobody.
+    fn unwatch(&self, slot: usize) {
+        let (ended, waker) = self.operations.borrow_mut().abandon(slot);
+        if ended.is_none() {
+            // Not `PollRemove`: it fails while an event is on its way.
+            let end = opcode::AsyncCancel::new(slot as u64).build().user_data(UNANSWERED);
+            // SAFETY: the entry names no memory. A queue that stays full is that of a ring that cannot be used.
+            let _ = unsafe { self.push(&end) };
+        }
+        drop((ended, waker));
+    }
+}
+
+/// Whether the kernel has entries to take, or work of its own to do, before it shows more completions.
+fn has_work(uring: &mut IoUring) -> bool {
+    let submission = uring.submission();
+    !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+}
+
+/// Errors of a submission or a wait that pass by themselves or when completions are taken, and the end of a time limit.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN))
 }
 
 impl CloseLater for Ring {
@@ -142,10 +228,14 @@ impl CloseLater for Ring {
         // SAFETY: the entry names no memory.
         let taken = unsafe { self.push(&close.flags(squeue::Flags::ASYNC).user_data(slot as u64)) };
         let mut operations = self.operations.borrow_mut();
-        operations.abandon(slot);
+        // Nobody waits for it yet, and a file's descriptor is not in it.
+        let _ = operations.abandon(slot);
         match taken {
-            // The kernel's now.
-            Ok(()) => _ = fd.into_raw_fd(),
+            // The kernel's now. Others wait for the file's lock: it is not left to the next look.
+            Ok(()) => {
+                _ = fd.into_raw_fd();
+                let _ = submit_retrying(&self.uring.borrow(), 0);
+            }
             Err(_) => _ = operations.complete(slot, -libc::EBUSY),
         }
     }
@@ -165,7 +255,7 @@ fn submit_retrying(uring: &IoUring, want: usize) -> io::Result<usize> {
 impl Drop for Ring {
     fn drop(&mut self) {
         while self.in_flight() > 0 {
-            if self.wait().is_err() {
+            if self.wait(None).is_err() {
                 // The kernel may still write into the buffers: leaking them is the only safe end.
                 mem::forget(mem::take(&mut *self.operations.borrow_mut()));
                 return;
@@ -199,8 +289,31 @@ impl Future for InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            let gone = self.ring.operations.borrow_mut().abandon(slot);
-            drop(gone);
+            let (gone, waker) = self.ring.operations.borrow_mut().abandon(slot);
+            drop((gone, waker));
         }
+    }
+}
+
+/// A socket that is watched. Dropping it ends the watch; the descriptor stays open until the kernel has let go of it.
+pub struct Watch {
+    ring: Rc<Ring>,
+    slot: usize,
+}
+
+impl Watch {
+    /// The events since the last call that had some, and whether more are reported: if not, the watch has ended. Wakes the
+    /// task of the latest call.
+    ///
+    /// # Errors
+    /// Why the kernel does not watch the socket.
+    pub fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(i16, bool)>> {
+        self.ring.operations.borrow_mut().poll_events(self.slot, context.waker())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ring.unwatch(self.slot);
     }
 }

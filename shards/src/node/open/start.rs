@@ -17,7 +17,7 @@ use super::setup::{BootNumbers, Setup, files_of, setups};
 use crate::admission::FEWEST_CLIENTS;
 use crate::config::{MAX_PARTITIONS, NodeConfig};
 use crate::env::{Env, say_in_background};
-use crate::linux::{Linux, ShardOptions, drive_disk, set_wall_clock_offset_ms, spawn_shard};
+use crate::linux::{self, Linux, ShardOptions, set_wall_clock_offset_ms, spawn_shard};
 use crate::node::handle::NodeHandle;
 use crate::node::lock::DirLock;
 use crate::node::manifest::Manifest;
@@ -84,16 +84,7 @@ fn raise_open_files() -> Option<u64> {
 }
 
 async fn run_shard(setup: Setup<Linux>) {
-    let disk = match UringDisk::new(RING_ENTRIES) {
-        Ok(disk) => disk,
-        Err(error) => {
-            // The starting thread waits for this; if it is gone, the process ends.
-            let _ = setup.listening.send(Err(error));
-            return;
-        }
-    };
-    Linux::spawn(drive_disk(disk.clone()));
-    if let Some(runner) = Runner::<Linux>::start(setup, disk) {
+    if let Some(runner) = Runner::<Linux>::start(setup, linux::disk()) {
         runner.run().await;
     }
 }

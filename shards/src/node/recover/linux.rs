@@ -11,8 +11,7 @@ use super::group::snapshot_dirs;
 use super::job::{Job, Mint};
 use super::report::Report;
 use super::switch::{Left, Names};
-use crate::env::Env;
-use crate::linux::{Linux, ShardOptions, drive_disk, spawn_shard};
+use crate::linux::{self, Linux, ShardOptions, spawn_shard};
 use crate::node::lock::DirLock;
 use crate::node::manifest::{MANIFEST, MANIFEST_COPY, Manifest};
 use crate::node::open::{DataDirError, say_held};
@@ -116,10 +115,6 @@ fn read_manifest(dir: &Path, node: Option<NodeId>) -> Result<Manifest, RecoverEr
 
 /// Runs on an executor of its own: snapshots are read and written as a shard does it.
 fn run(job: Job) -> Result<Report, RecoverError> {
-    let shard = spawn_shard(ShardOptions::new(0), move || async move {
-        let disk = UringDisk::new(RING_ENTRIES).map_err(RecoverError::Shard)?;
-        Linux::spawn(drive_disk(disk.clone()));
-        job.run::<Linux>(&disk).await
-    });
+    let shard = spawn_shard(ShardOptions::new(0), move || async move { job.run::<Linux>(&linux::disk()).await });
     shard.map_err(RecoverError::Shard)?.join()
 }

@@ -71,7 +71,7 @@ pub async fn report_loss<E: Env>(cx: &NodeContext<E>, log_of: Option<ShardId>, w
     crate::say!("shard {}: {why}. The other nodes feed {what} again, each under a new replica", cx.shard.id());
     let (counted, count) = flume::bounded(1);
     cx.shard.lanes().control(ShardId(0), Control::Life(LifeNews::Lost { log_of, counted }));
-    match count.recv_async().await {
+    match E::across_threads(count.recv_async()).await {
         Ok(manifest) => manifest,
         // Shard 0 stopped: so does this one, and the next start finds the loss again.
         Err(_) => std::future::pending().await,

@@ -10,7 +10,7 @@ use kahuna_protocol::{ClusterId, GroupId, Incarnation, Limits, NodeId, ReplicaId
 use kahuna_shards::clock::Clock;
 use kahuna_shards::config::Timing;
 use kahuna_shards::env::{Env, ExitCode};
-use kahuna_shards::linux::{Linux, drive_disk};
+use kahuna_shards::linux::Linux;
 use kahuna_shards::peer::{LocalNode, PeerLimits, Peers};
 use kahuna_shards::raft::{Heartbeats, Replica, ReplicaContext};
 use kahuna_wal::{Log, LogIdentity, LogOptions, UringDisk};
@@ -50,8 +50,7 @@ impl Node {
         };
         let timing = Timing::default();
         let peers = Peers::new(local, clock.clone(), timing, PeerLimits::for_clients(&Limits::default()));
-        let disk = UringDisk::new(256).expect("the host allows io_uring");
-        Linux::spawn(drive_disk(disk.clone()));
+        let disk = kahuna_shards::linux::disk();
         let identity = LogIdentity { cluster: [7; 16], incarnation: incarnation.0, shard: 0 };
         let opened = Log::open(disk.clone(), &dir.join("log"), identity, LogOptions::default()).await;
         let (log, mut recovered) = opened.expect("a log of our own");
