@@ -3,6 +3,7 @@
 mod acknowledged;
 mod driver;
 mod job;
+mod knee;
 mod links;
 mod pace;
 mod plan;
@@ -10,6 +11,7 @@ mod report;
 mod run;
 mod tally;
 
+pub use knee::{Knee, Load, knee};
 pub use plan::{MAX_TIME, Plan, Stop, Workload};
 pub use report::Report;
 pub use run::{BenchError, run};

@@ -75,8 +75,8 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e9;
 pub const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
 
 impl Plan {
-    /// Why nobody can measure that; `None` if one can.
-    pub(crate) fn contradiction(&self) -> Option<String> {
+    /// Why nobody can measure that; `None` if one can. [`run`](crate::run) asks, too.
+    pub fn contradiction(&self) -> Option<String> {
         let Self { in_flight, connections, value_bytes, keys, .. } = *self;
         if in_flight == 0 || connections == 0 || keys == 0 {
             return Some("in-flight, connections and keys must be above 0".to_owned());

@@ -1,5 +1,7 @@
 //! `bench`.
 
+use serde_json::Value as Json;
+
 use super::support::{Ended, Node, kahuna};
 
 /// Claim: the fields of the JSON output are there, and every workload runs without errors.
@@ -46,6 +48,11 @@ fn contradictions_are_refused() {
     assert_eq!(node.run("bench set --connections 2 --in-flight 1").code, 2);
     assert_eq!(node.run("bench set --ops 1 --seconds 1").code, 2);
     assert_eq!(node.run("bench set --seconds -1").code, 2);
+    assert_eq!(node.run("bench set --connections 1,2 --in-flight 2").code, 2);
+    assert_eq!(node.run("bench set --sweep --rate 10").code, 2);
+    assert_eq!(node.run("bench set --sweep --in-flight 0").code, 2);
+    assert_eq!(node.run("bench set --sweep --connections 0,1 --in-flight 2").code, 2);
+    assert_eq!(node.run("bench set --sweep --connections 1,4 --in-flight 2").code, 2);
 }
 
 /// Claim: what no machine can do is a usage error that names the bound, before anybody is asked.
@@ -86,4 +93,40 @@ fn a_rate_is_kept_or_said_not_to_be() {
         assert!(ended.err.contains("was not kept") && ended.err.contains("--in-flight"), "{ended:?}");
     }
     assert_eq!(node.expect("bench set --ops 10", 0, "measured").get("late_ops"), None, "a closed loop has no schedule");
+}
+
+/// Claim: a sweep shows one point for each load, load doubling from the number of connections on, and the knee of each number
+/// of connections, in every format.
+#[test]
+fn a_sweep_shows_its_points_and_knees() {
+    let node = Node::start();
+    let sweep = "bench set --sweep --connections 1,2 --in-flight 6 --ops 50 --keys 50";
+    let points = [(1, 1), (1, 2), (1, 4), (1, 6), (2, 2), (2, 4), (2, 6)];
+    let json = node.expect(sweep, 0, "swept");
+    let load = |point: &Json| (point["connections"].as_u64(), point["in_flight"].as_u64());
+    let loads = points.map(|(connections, in_flight)| (Some(connections), Some(in_flight)));
+    let measured = json["points"].as_array().expect("points");
+    assert_eq!(measured.iter().map(load).collect::<Vec<_>>(), loads, "{json}");
+    assert!(measured.iter().all(|point| point["ops"] == 50 && point["errors"] == 0), "{json}");
+    let knees = json["knees"].as_array().expect("knees");
+    assert_eq!(knees.iter().map(|knee| knee["connections"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2)], "{json}");
+    for knee in knees {
+        assert!(loads.contains(&load(knee)) && knee["is_passed"].is_boolean(), "{json}");
+    }
+
+    let lines = node.run(&format!("{sweep} -o jsonl"));
+    let lines = lines.text().lines().map(|line| serde_json::from_str::<Json>(line).expect("an object a line"));
+    let (points_told, knees_told): (Vec<Json>, Vec<Json>) = lines.partition(|line| line["outcome"] == "measured");
+    assert_eq!(points_told.iter().map(load).collect::<Vec<_>>(), loads);
+    assert!(knees_told.len() == 2 && knees_told.iter().all(|line| line["outcome"] == "knee"), "{knees_told:?}");
+
+    let table = node.run(&format!("{sweep} -o table"));
+    let rows: Vec<Vec<&str>> = table.text().lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((table.code, rows.len()), (0, 1 + points.len()), "{table:?}");
+    assert_eq!(rows[0][..6], ["connections", "in_flight", "ops_per_s", "p50_us", "p99_us", "p999_us"]);
+    for connections in ["1", "2"] {
+        let knees =
+            rows.iter().filter(|row| row[0] == connections && row.last().is_some_and(|it| it.starts_with("knee")));
+        assert_eq!(knees.count(), 1, "{table:?}");
+    }
 }
