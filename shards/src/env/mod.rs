@@ -14,6 +14,7 @@
 mod exit;
 mod instant;
 pub mod local;
+mod marks;
 mod net;
 mod say;
 mod timeout;
@@ -21,6 +22,7 @@ mod world;
 
 pub use exit::ExitCode;
 pub use instant::{Clock, ClockInstant};
+pub use marks::until_mark;
 pub use net::{Listener, Net, ReadHalf, Socket, Stream, WriteHalf};
 pub use say::{announce, flush_said, say, say_in_background, say_panic};
 pub use timeout::{Elapsed, Timeout};

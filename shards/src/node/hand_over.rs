@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use kahuna_protocol::{Incarnation, ReplicaId};
+use kahuna_machine::Meta;
+use kahuna_protocol::{GroupId, Incarnation, ReplicaId};
 use kahuna_wal::Space;
 
 use super::context::NodeContext;
@@ -30,8 +31,12 @@ pub async fn prefer_leaders<E: Env>(cx: Rc<NodeContext<E>>) {
             give_away(&cx, &groups).await;
             continue;
         }
+        let Some(meta) = cx.meta() else { continue };
         for group in &groups {
-            let preferred = placed_first(&cx, group);
+            let preferred = placed_first(&meta, group.id());
+            if !group.replica().leader().leading || preferred == Some(cx.shard.incarnation()) {
+                continue;
+            }
             let settled = |incarnation| {
                 let node = cx.shard.peers().node_of(incarnation);
                 let since = node.and_then(|node| cx.shard.view().alive_since(node));
@@ -74,10 +79,8 @@ async fn hand_over<E: Env>(cx: &NodeContext<E>, group: &Rc<Group<E>>, fits: impl
 }
 
 /// Where a group is placed first: there it shall be led.
-fn placed_first<E: Env>(cx: &NodeContext<E>, group: &Group<E>) -> Option<Incarnation> {
-    let meta = cx.meta()?;
-    let first = meta.placement(group.id())?.replicas.first()?;
-    Some(first.incarnation)
+fn placed_first(meta: &Meta, group: GroupId) -> Option<Incarnation> {
+    meta.placement(group)?.replicas.first().map(|first| first.incarnation)
 }
 
 /// The other live voters of a group that this node leads. Whether one is caught up the transfer itself finds out.

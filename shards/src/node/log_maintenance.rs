@@ -7,7 +7,7 @@ use kahuna_protocol::GroupId;
 use kahuna_wal::{Log, Space};
 
 use super::context::NodeContext;
-use crate::env::Env;
+use crate::env::{Env, until_mark};
 
 /// Between two looks at the log's idleness and at the groups that pin it.
 const MAINTAIN_EVERY: Duration = Duration::from_millis(100);
@@ -18,14 +18,21 @@ const SHORT_LAG: u64 = 1;
 /// for a snapshot.
 pub async fn run_log_maintenance<E: Env>(cx: Rc<NodeContext<E>>, log: Log<E::Disk>) {
     let mut space = Space::Plenty;
+    // Bytes written by the last look at which no group pinned an old segment: before more are, none does.
+    let mut settled = None;
     while !cx.is_stopping() {
-        E::sleep(MAINTAIN_EVERY).await;
+        E::sleep(until_mark(E::boot_clock(), MAINTAIN_EVERY)).await;
         log.seal_if_idle();
         log.retry_allocation();
         let now = log.space();
         if now != space {
             report_space(&cx, now, &log.refusal());
             space = now;
+            settled = None;
+        }
+        let written = log.stats().bytes;
+        if settled == Some(written) {
+            continue;
         }
         let pinned = log.pinned();
         let newest = pinned.iter().map(|(_, segment)| *segment).max().unwrap_or(0);
@@ -33,12 +40,10 @@ pub async fn run_log_maintenance<E: Env>(cx: Rc<NodeContext<E>>, log: Log<E::Dis
             Space::Plenty => segments_before_snapshots(&cx, pinned.len() as u64),
             Space::Reserve | Space::Exhausted => SHORT_LAG,
         };
-        for (group, segment) in pinned {
-            if segment + lag < newest
-                && let Some(group) = cx.shard.group(GroupId(group))
-            {
-                group.replica().request_snapshot();
-            }
+        let old: Vec<_> = pinned.into_iter().filter(|(_, segment)| segment + lag < newest).collect();
+        settled = old.is_empty().then_some(written);
+        for group in old.into_iter().filter_map(|(group, _)| cx.shard.group(GroupId(group))) {
+            group.replica().request_snapshot();
         }
     }
 }

@@ -29,7 +29,7 @@ use super::repair::LossCounter;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::env::local::Signal;
-use crate::env::{Env, Listener, Net};
+use crate::env::{Env, Listener, Net, until_mark};
 use crate::group::{Failover, RAFT_KINDS};
 use crate::lanes::{ClusterNews, Control, Detached, Lanes, LifeNews, Moved};
 use crate::peer::{
@@ -188,7 +188,7 @@ async fn found_cluster<E: Env>(cx: Rc<NodeContext<E>>, mint: ClusterId) {
 async fn count_progress<E: Env>(progress: Arc<[AtomicU64]>, shard: usize) {
     loop {
         progress[shard].fetch_add(1, Ordering::Relaxed);
-        E::sleep(PROGRESS_EVERY).await;
+        E::sleep(until_mark(E::boot_clock(), PROGRESS_EVERY)).await;
     }
 }
 

@@ -21,7 +21,7 @@ use super::remote::Remote;
 use super::skew::{Offset, Skew};
 use super::{CallError, NodeEvent, PeerReply, Peers};
 use crate::clock::{minus_boot, wall_minus_boot};
-use crate::env::{Env, UnixNanos};
+use crate::env::{Env, UnixNanos, until_mark};
 
 /// Between two judgements of the clocks.
 const CLOCKS_EVERY: Duration = Duration::from_secs(1);
@@ -171,7 +171,8 @@ impl<E: Env> Watcher<E> {
             self.on_answer(answer, asked_at, now);
             self.judge_pulses(now);
             if !again {
-                let pause = (asked_at + heartbeat).saturating_sub(E::boot_clock());
+                // All nodes are asked at once, while they answer in time.
+                let pause = until_mark(E::boot_clock(), heartbeat).min((asked_at + heartbeat).saturating_sub(now));
                 E::timeout(pause, self.remote.disturbed.wait()).await;
             }
         }

@@ -26,7 +26,7 @@ use super::link::ReplicaLink;
 use super::messages::append_bytes;
 use super::types::{LogId, Types, Vote};
 use super::unacked::{UnackedAppend, UnackedAppends};
-use crate::env::Env;
+use crate::env::{Env, until_mark};
 use crate::peer::Calling;
 
 /// Most unanswered appends of one follower.
@@ -151,12 +151,6 @@ where
             return Poll::Ready(Some(item));
         }
     }
-}
-
-/// How long it is from `now` to the next multiple of `mark`.
-fn until_mark(now: Duration, mark: Duration) -> Duration {
-    let since = now.as_nanos() % mark.as_nanos();
-    mark - Duration::from_nanos(u64::try_from(since).expect("less than a mark"))
 }
 
 /// The last log id that the follower has once it took `request`.

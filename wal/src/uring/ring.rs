@@ -130,16 +130,21 @@ impl Ring {
     /// Submits what was asked for, takes every completion there is and wakes the futures that wait for one. Returns how many
     /// there were.
     pub fn look(&self) -> usize {
+        {
+            let mut uring = self.uring.borrow_mut();
+            if has_work(&mut uring) {
+                // An error repeats at the next call; meanwhile completions make room.
+                let _ = submit_retrying(&uring, 0);
+            }
+        }
+        self.take_all()
+    }
+
+    /// Takes the completions that the kernel shows now: more are shown by the next call of it only.
+    fn take_all(&self) -> usize {
         let mut taken = 0;
         loop {
-            let completion = {
-                let mut uring = self.uring.borrow_mut();
-                if uring.completion().is_empty() && has_work(&mut uring) {
-                    // An error repeats at the next call; meanwhile completions make room.
-                    let _ = submit_retrying(&uring, 0);
-                }
-                uring.completion().next()
-            };
+            let completion = self.uring.borrow_mut().completion().next();
             let Some(completion) = completion else { return taken };
             taken += 1;
             self.take(&completion);
@@ -187,7 +192,7 @@ impl Ring {
                 }
             }
         }
-        Ok(self.look())
+        Ok(self.take_all())
     }
 
     /// Lets go of everybody who waits for an operation. For the end of an executor, whose tasks their own wakers keep.

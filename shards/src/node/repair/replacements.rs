@@ -11,7 +11,7 @@ use std::time::Duration;
 use kahuna_protocol::meta::{FinishReplacement, Replacement};
 use kahuna_protocol::{GroupId, Outcome, ReplicaId};
 
-use crate::env::Env;
+use crate::env::{Env, until_mark};
 use crate::group::Group;
 use crate::node::context::NodeContext;
 use crate::raft::Step;
@@ -27,7 +27,7 @@ pub async fn carry_out_replacements<E: Env>(cx: Rc<NodeContext<E>>) {
     let under_way = Rc::<RefCell<BTreeSet<(GroupId, ReplicaId)>>>::default();
     let mut pause = IDLE_LOOK_EVERY;
     while !cx.is_stopping() {
-        E::sleep(std::mem::replace(&mut pause, IDLE_LOOK_EVERY)).await;
+        E::sleep(until_mark(E::boot_clock(), std::mem::replace(&mut pause, IDLE_LOOK_EVERY))).await;
         let Some(meta) = cx.meta() else { continue };
         for replacement in meta.replacements().filter(|replacement| !replacement.finished) {
             let Some(group) = cx.shard.group(replacement.group) else { continue };
