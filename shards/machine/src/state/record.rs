@@ -6,7 +6,7 @@ use std::rc::Rc;
 use kahuna_protocol::{Kind, Position};
 
 use super::record_kind::{RecordKind, read_position};
-use super::table::{BadItem, Items, Restoring, Table, behind, put_last};
+use super::table::{BadItem, Items, Restoring, SharedMap, Table, behind, put_last};
 use super::version::{self, Version};
 use super::{Floors, Key, Lock, Sequence, State};
 use crate::codec::{Reader, Writer};
@@ -125,13 +125,18 @@ impl Table for Records {
     type Place = RecordPlace;
     type Making = OpenKey;
 
-    fn write(state: &State, place: Option<&RecordPlace>, block: &mut Items<'_>) -> Option<RecordPlace> {
+    fn write(
+        rows: &SharedMap<Position, Record>,
+        place: Option<&RecordPlace>,
+        block: &mut Items<'_>,
+    ) -> Option<RecordPlace> {
         if let Some(RecordPlace { position, version: Some(version) }) = place
-            && let Some(version) = state.key(position).and_then(|key| write_versions(key, *version, block))
+            && let Some(version) =
+                rows.get(position).and_then(Key::of).and_then(|key| write_versions(key, *version, block))
         {
             return Some(RecordPlace { position: position.clone(), version: Some(version) });
         }
-        for (position, record) in behind(&state.rows.records, place.map(|place| &place.position)) {
+        for (position, record) in behind(rows, place.map(|place| &place.position)) {
             block.put(|writer| record.write(position, writer));
             if let Record::Key(key) = record
                 && let Some(version) = write_versions(key, 0, block)
