@@ -28,7 +28,7 @@ pub enum StartError {
     Host(Vec<String>),
     /// The node refused.
     #[error(transparent)]
-    Node(#[from] node::StartError),
+    Node(#[from] node::NodeStartError),
 }
 
 /// A running node. Dropped, it drains and stops.
