@@ -17,7 +17,7 @@ pub enum LogOpenError {
         operation: &'static str,
         /// On which file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// Error that the operation returned.
         source: io::Error,
     },
     /// Bytes that were durable are damaged: replaying further would lose acknowledged records.
@@ -45,7 +45,7 @@ pub enum LogOpenError {
     NewerFormat {
         /// The segment file that says so.
         file: PathBuf,
-        /// Its format version.
+        /// Format version in the segment's header.
         found: u32,
         /// The newest version this program reads.
         supported: u32,
@@ -76,7 +76,7 @@ pub enum LogError {
         operation: &'static str,
         /// On which file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error that the operation returned; shared, because every waiting append gets a copy.
         source: Arc<io::Error>,
     },
     /// The log was closed before; nothing was appended.

@@ -55,7 +55,7 @@ impl<E: Env> Group<E> {
         group
     }
 
-    /// The group.
+    /// Id of the group, the same on all nodes.
     pub fn id(&self) -> GroupId {
         self.id
     }

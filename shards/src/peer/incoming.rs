@@ -84,7 +84,6 @@ impl<R: ReadHalf> IncomingFrames<R> {
         }
     }
 
-    /// The direction itself.
     pub(super) fn into_half(self) -> R {
         self.arriving.into_half()
     }

@@ -31,7 +31,7 @@ impl Core {
         self.remove(token);
     }
 
-    /// The adapter connected.
+    /// The adapter connected what an `Open` asked for; the core answers with a hello.
     pub fn opened(&mut self, connection: ConnectionId, now: Now) {
         self.greet(connection, now);
     }

@@ -10,7 +10,7 @@ use crate::codec::Reader;
 
 const TAG: u8 = 2;
 
-/// A recorded answer.
+/// Recorded answer to a client's command, for repeats of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Of the request's kind and body.

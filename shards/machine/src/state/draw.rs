@@ -19,9 +19,9 @@ pub type DrawKey = (Position, Bytes);
 pub struct Draw {
     /// The sequence's incarnation then; the key means nothing in another one.
     pub incarnation: u64,
-    /// The first value.
+    /// First value drawn.
     pub start: i64,
-    /// The last value.
+    /// Last value drawn, included.
     pub end: i64,
     /// How many.
     pub count: u64,

@@ -27,7 +27,7 @@ pub struct State {
 }
 
 impl State {
-    /// An empty partition.
+    /// State of a partition before its first command.
     pub fn new(settings: Settings, range: Range) -> Self {
         Self {
             settings,

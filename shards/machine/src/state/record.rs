@@ -24,7 +24,7 @@ pub trait InRecord: RecordKind {
 /// All kinds of records, and how the state is asked for one.
 macro_rules! records {
     ($( $(#[$meta:meta])* $Kind:ident $get:ident; )+) => {
-        /// A record.
+        /// Record of any kind, behind a pointer that snapshots share.
         #[derive(Clone, Debug)]
         pub enum Record { $( $(#[$meta])* $Kind(Rc<$Kind>), )+ }
 
@@ -85,9 +85,9 @@ macro_rules! records {
 records! {
     /// A key with its versions.
     Key key;
-    /// A lock.
+    /// Holder and token of a lock.
     Lock lock;
-    /// A sequence.
+    /// Last value and step of a sequence.
     Sequence sequence;
 }
 

@@ -25,7 +25,6 @@ pub enum BadItem {
 pub trait Table {
     /// What rows are ordered by.
     type Key: Ord + Clone + Debug;
-    /// A row.
     type Row: Clone + Debug;
     /// What is due of the rows, in the order of its time: computed from them, so never in a snapshot and never cloned.
     type Due: Default + Debug;

@@ -29,7 +29,7 @@ pub enum NodeStartError {
          `sudo prlimit --pid $$ --nofile={needed}:{needed}` in this shell"
     )]
     OpenFiles {
-        /// Of the process.
+        /// Soft limit (`RLIMIT_NOFILE`) of the process.
         limit: u64,
         /// By the node, with some clients.
         needed: u64,
@@ -43,7 +43,7 @@ pub enum NodeStartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}; free the port or choose another one")]
     Listen {
-        /// The address.
+        /// Address of `--listen` or `--peer-listen`.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,

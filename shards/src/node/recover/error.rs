@@ -33,7 +33,7 @@ pub enum RecoverError {
     /// The new log cannot be written.
     #[error("cannot write the new log: {0}")]
     Write(#[from] LogError),
-    /// The system refused.
+    /// The system refused an operation on a file.
     #[error("{path}: {source}")]
     Io {
         /// On which file or directory.

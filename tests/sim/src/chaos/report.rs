@@ -30,7 +30,7 @@ pub struct ChaosReport {
     pub nodes: usize,
     /// Client processes.
     pub clients: u64,
-    /// The verdict.
+    /// Verdict of the checker on the whole history.
     pub outcome: Verdict,
     /// Operations that were answered.
     pub acks: u64,

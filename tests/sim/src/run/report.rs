@@ -20,7 +20,7 @@ const MIN_FAULTS: u64 = 3;
 pub struct RunReport {
     /// What it began with.
     pub seed: u64,
-    /// The verdict.
+    /// Verdict of the checker on the whole history.
     pub outcome: Verdict,
     /// A hash over everything that happened, in hex: equal for equal runs.
     pub trace: String,
