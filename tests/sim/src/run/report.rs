@@ -52,6 +52,10 @@ pub struct RunReport {
     pub reads_back: u64,
     /// Writes that were refused because they carried another token than that of the lock.
     pub fenced_writes: u64,
+    /// Reads that showed what several appends left.
+    pub appended_values: u64,
+    /// Answers that a key exists.
+    pub existences: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// The same, one by one.
