@@ -26,9 +26,9 @@ pub enum StartError {
     /// The host cannot run it; every trouble found, one a line.
     #[error("{}", .0.join("\n"))]
     Host(Vec<String>),
-    /// The node refused.
+    /// The host was fit, but the node did not start.
     #[error(transparent)]
-    Node(#[from] node::StartError),
+    Node(#[from] node::NodeStartError),
 }
 
 /// A running node. Dropped, it drains and stops.

@@ -37,7 +37,7 @@ impl Default for BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An empty batch.
+    /// A builder without commands; the header is filled in by [`finish`](Self::finish).
     pub fn new() -> Self {
         Self { bytes: vec![0; BATCH_HEADER_BYTES], count: 0 }
     }
@@ -85,7 +85,7 @@ impl Batch {
         Self(bytes)
     }
 
-    /// The encoded form.
+    /// Header and commands as they stand in a log entry.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
@@ -129,7 +129,7 @@ impl Batch {
 /// One command in a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
-    /// The request kind.
+    /// Frame kind of the request.
     pub kind: u16,
     /// [`COMMAND_RECLAIM`].
     pub flags: u16,
@@ -141,7 +141,7 @@ pub struct Command<'a> {
     pub acknowledged: u64,
     /// Unix milliseconds after which it must not be applied.
     pub valid_until_ms: u64,
-    /// The archived body.
+    /// Archived request, not validated here.
     pub body: &'a [u8],
 }
 

@@ -99,7 +99,7 @@ errors! {
     24 NotLeader "not_leader" NotApplied Unsaid OtherNode,
     /// The partition does not own the name any more: read the map again.
     25 Moved "moved" NotApplied Unsaid OtherNode,
-    /// The node drains.
+    /// The node stops soon and takes no further requests.
     26 Draining "draining" NotApplied Unsaid OtherNode,
     /// The deadline passed before anything was proposed.
     27 TimedOut "timed_out" NotApplied Unsaid SameNode,

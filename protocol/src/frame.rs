@@ -83,7 +83,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The encoded length.
+    /// Encoded length; every frame begins with these bytes.
     pub const BYTES: usize = 32;
 
     /// Reads and checks a header; `None` while fewer than [`Header::BYTES`] bytes are there.

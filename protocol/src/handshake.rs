@@ -15,7 +15,7 @@ pub const ANY_SHARD: ShardId = ShardId(u16::MAX);
 pub struct Hello {
     /// The lowest protocol version the client speaks.
     pub min_version: u8,
-    /// The highest.
+    /// The highest one, `min_version` or above.
     pub max_version: u8,
     /// The shard that shall serve this connection, or [`ANY_SHARD`].
     pub shard: ShardId,
@@ -35,7 +35,7 @@ pub struct Welcome {
     pub node: NodeId,
     /// The shard that serves this connection.
     pub shard: ShardId,
-    /// The cluster.
+    /// Cluster of the node; all zero while the node is pending.
     pub cluster: ClusterId,
     /// What the node accepts.
     pub limits: Limits,

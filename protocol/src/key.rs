@@ -12,9 +12,9 @@ use crate::{Limits, Position};
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockGuard {
-    /// The lock's name.
+    /// Name of the lock, 1 to 1,024 bytes.
     pub name: Vec<u8>,
-    /// The grant's token.
+    /// Fencing token of the grant that must be current.
     pub token: u64,
 }
 
@@ -60,9 +60,9 @@ impl ArchivedCondition {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeySet {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
-    /// Its new value.
+    /// The whole new value, at most `max_value_bytes`; empty is a value.
     pub value: Vec<u8>,
     /// How long it lives, in milliseconds, above 0; without one an earlier ttl is cleared.
     pub ttl_ms: Option<u64>,
@@ -87,7 +87,7 @@ impl ArchivedKeySet {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyGet {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
     /// The revision wanted; the newest one if absent.
     pub revision: Option<u64>,
@@ -106,7 +106,7 @@ impl ArchivedKeyGet {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyExists {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
     /// The revision wanted; the newest one if absent.
     pub revision: Option<u64>,
@@ -132,7 +132,7 @@ fn one_point(revision: bool, as_of: bool) -> Result<(), ErrorReply> {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyDelete {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
     /// What must hold.
     pub condition: Condition,
@@ -149,7 +149,7 @@ impl ArchivedKeyDelete {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyExtend {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
     /// The new ttl in milliseconds, above 0.
     pub ttl_ms: u64,
@@ -166,7 +166,7 @@ impl ArchivedKeyExtend {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyPersist {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
 }
 
@@ -236,7 +236,7 @@ pub const MAX_APPENDED_BYTES: usize = 1 << 20;
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct KeyAppend {
-    /// The key.
+    /// Name of the key, 1 to 1,024 bytes.
     pub key: Vec<u8>,
     /// The bytes to append.
     pub suffix: Vec<u8>,
@@ -289,13 +289,13 @@ pub struct NotSet {
     pub why: Unmet,
 }
 
-/// A key's value.
+/// Outcome of `KeyGet`: the key has this value at the revision asked for.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Value {
-    /// The bytes.
+    /// Whole value; may be empty.
     pub value: Vec<u8>,
-    /// Their revision.
+    /// Revision of the write that made the value.
     pub revision: u64,
     /// The HLC stamp of the write.
     pub modified: u64,
@@ -303,11 +303,11 @@ pub struct Value {
     pub deadline_ms: Option<u64>,
 }
 
-/// A key exists.
+/// Outcome of `KeyExists`: the key has a value at the revision asked for.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Exists {
-    /// Its revision.
+    /// Revision of the write that made the value.
     pub revision: u64,
     /// The HLC stamp of the write.
     pub modified: u64,
@@ -327,7 +327,7 @@ pub struct NotFound {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Deleted {
-    /// The tombstone's revision.
+    /// Revision of the tombstone, above that of the value it ends.
     pub revision: u64,
 }
 
@@ -345,11 +345,11 @@ pub struct KeyExtended {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct PageItem {
-    /// The key.
+    /// Name of the key, in ascending order over the page.
     pub key: Vec<u8>,
     /// Its value; empty when only keys were asked for.
     pub value: Vec<u8>,
-    /// Its revision.
+    /// Revision of the write that made the value.
     pub revision: u64,
     /// The HLC stamp of the write.
     pub modified: u64,

@@ -9,16 +9,16 @@ use crate::outcome::OutcomeBody;
 /// The bit that makes a question's kind its answer's.
 pub const REPLY: u16 = 0x8000;
 
-/// A client's introduction.
+/// First frame of a client on its connection.
 pub const KIND_HELLO: u16 = 0x0001;
-/// Its answer.
+/// Answer to [`KIND_HELLO`].
 pub const KIND_WELCOME: u16 = KIND_HELLO | REPLY;
 
 /// What the links between nodes and the founding of a cluster ask: all that a node without a cluster has to ask.
 pub const LINK_KINDS: RangeInclusive<u16> = 0x1000..=0x10ff;
-/// A node's introduction.
+/// First frame of the node that dialled, on a link.
 pub const KIND_PEER_HELLO: u16 = 0x1001;
-/// Its answer.
+/// Answer to [`KIND_PEER_HELLO`].
 pub const KIND_PEER_WELCOME: u16 = KIND_PEER_HELLO | REPLY;
 /// The heartbeat between nodes.
 pub const KIND_PULSE: u16 = 0x1002;
@@ -28,7 +28,7 @@ pub const KIND_PULSE_REPLY: u16 = KIND_PULSE | REPLY;
 pub const KIND_FOUNDING: u16 = 0x1005;
 /// A question without content: is anybody reading this link? The node may live and the link be dead.
 pub const KIND_PROBE: u16 = 0x1006;
-/// Its answer.
+/// Answer to [`KIND_PROBE`].
 pub const KIND_PROBE_REPLY: u16 = KIND_PROBE | REPLY;
 
 /// The messages of Raft, between the replicas of a group.

@@ -10,7 +10,7 @@ use crate::validate::{above_zero, name, owner};
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockAcquire {
-    /// The lock's name.
+    /// Name of the lock, 1 to 1,024 bytes.
     pub name: Vec<u8>,
     /// Who holds it afterwards, 1..=256 bytes.
     pub owner: Vec<u8>,
@@ -32,9 +32,9 @@ impl ArchivedLockAcquire {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockExtend {
-    /// The lock's name.
+    /// Name of the lock, 1 to 1,024 bytes.
     pub name: Vec<u8>,
-    /// Its holder.
+    /// Owner that must hold the lock, 1 to 256 bytes.
     pub owner: Vec<u8>,
     /// The new ttl in milliseconds, above 0.
     pub ttl_ms: u64,
@@ -52,9 +52,9 @@ impl ArchivedLockExtend {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockRelease {
-    /// The lock's name.
+    /// Name of the lock, 1 to 1,024 bytes.
     pub name: Vec<u8>,
-    /// Its holder.
+    /// Owner that must hold the lock, 1 to 256 bytes.
     pub owner: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ impl ArchivedLockRelease {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockInfo {
-    /// The lock's name.
+    /// Name of the lock, 1 to 1,024 bytes.
     pub name: Vec<u8>,
 }
 
@@ -93,9 +93,9 @@ pub struct Acquired {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Held {
-    /// The holder.
+    /// Owner that holds the lock, as it was given to `LockAcquire`.
     pub owner: Vec<u8>,
-    /// The holder's token.
+    /// Fencing token of the current grant.
     pub token: u64,
     /// How long the holder's lease still runs by machine time, in milliseconds.
     pub remaining_ms: u64,
@@ -123,9 +123,9 @@ pub struct NotHeld {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct NotOwner {
-    /// The holder.
+    /// Owner that holds the lock, as it was given to `LockAcquire`.
     pub owner: Vec<u8>,
-    /// The holder's token.
+    /// Fencing token of the current grant.
     pub token: u64,
 }
 
@@ -141,9 +141,9 @@ pub struct Released {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct LockState {
-    /// The holder.
+    /// Owner that holds the lock, as it was given to `LockAcquire`.
     pub owner: Vec<u8>,
-    /// The grant's token.
+    /// Fencing token of the current grant.
     pub token: u64,
     /// When the lease ends, Unix milliseconds.
     pub deadline_ms: u64,

@@ -13,7 +13,7 @@ pub struct MapGet {}
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Tick {
-    /// An HLC stamp.
+    /// HLC stamp that machine time reaches at least.
     pub to: u64,
 }
 
@@ -33,7 +33,7 @@ pub struct Replica {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Placement {
-    /// The group.
+    /// Data group, or the meta group itself.
     pub group: GroupId,
     /// Its voters; the first one initialises the group and is its preferred leader.
     pub replicas: Vec<Replica>,
@@ -78,7 +78,7 @@ impl Default for Settings {
 pub struct PlaceGroups {
     /// For every data group.
     pub settings: Settings,
-    /// The cluster's ranges.
+    /// Ranges of all data groups, without gaps or overlaps.
     pub map: RangeMap,
     /// One line a group. That of the meta group names the replicas it was founded with.
     pub placements: Vec<Placement>,
@@ -88,7 +88,7 @@ pub struct PlaceGroups {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SetLed {
-    /// The group.
+    /// Group whose placement gets `led`.
     pub group: GroupId,
 }
 
@@ -97,11 +97,11 @@ pub struct SetLed {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct ReplaceReplica {
-    /// The group.
+    /// Group of the lost replica; the meta group is allowed.
     pub group: GroupId,
-    /// The node.
+    /// Node that asks, which keeps its place in the group.
     pub node: NodeId,
-    /// Its data directory.
+    /// Data directory in which the log or snapshot was lost.
     pub incarnation: Incarnation,
     /// How often that directory lost a log or a snapshot, this time included: from 1. The same number again asks for the
     /// same replica.
@@ -112,11 +112,11 @@ pub struct ReplaceReplica {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Replacement {
-    /// The group.
+    /// Group of the new replica.
     pub group: GroupId,
-    /// The node.
+    /// Node of both the lost and the new replica.
     pub node: NodeId,
-    /// Its data directory.
+    /// Data directory of the new replica, the one that lost the old one's log or snapshot.
     pub incarnation: Incarnation,
     /// The loss it was minted for.
     pub loss: u32,
@@ -133,7 +133,7 @@ pub struct Replacement {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct FinishReplacement {
-    /// The group.
+    /// Group of the replacement.
     pub group: GroupId,
     /// The new replica's id.
     pub replica: ReplicaId,
@@ -143,9 +143,9 @@ pub struct FinishReplacement {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct NodeInfo {
-    /// The operator's number.
+    /// Number that the operator gave the node, from 1.
     pub node: NodeId,
-    /// Its data directory.
+    /// Data directory that the node runs on.
     pub incarnation: Incarnation,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
@@ -159,7 +159,7 @@ pub struct NodeInfo {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct UpsertNode {
-    /// The node.
+    /// Replaces the entry of the same node number.
     pub info: NodeInfo,
 }
 
@@ -182,13 +182,13 @@ pub struct StatusGet {}
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct ReplicaStatus {
-    /// The group.
+    /// Data group, or the meta group.
     pub group: GroupId,
-    /// The replica's id.
+    /// Id of this node's replica of the group.
     pub replica: ReplicaId,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// Its term.
+    /// Raft term of the replica's vote.
     pub term: u64,
     /// The node that leads, 0 for none known.
     pub leader: NodeId,
@@ -222,13 +222,13 @@ pub enum DiskSpace {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Status {
-    /// The operator's number.
+    /// Number that the operator gave the node, from 1.
     pub node: NodeId,
     /// The cluster; all zero while pending.
     pub cluster: ClusterId,
-    /// Its data directory.
+    /// Data directory that the node runs on.
     pub incarnation: Incarnation,
-    /// The software's version.
+    /// Version of the software, such as `0.1.0`.
     pub version: String,
     /// Since the process started, in milliseconds.
     pub uptime_ms: u64,

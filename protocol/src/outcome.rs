@@ -17,7 +17,7 @@ pub enum Verdict {
 
 /// The body of an outcome.
 pub trait OutcomeBody: Into<Outcome> {
-    /// Its frame kind.
+    /// Frame kind of the answer, with the bit [`REPLY`](crate::kinds::REPLY).
     const KIND: u16;
     /// What it says about what was asked for.
     const VERDICT: Verdict;

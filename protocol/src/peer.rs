@@ -6,7 +6,7 @@ use crate::{GroupId, ReplicaId};
 /// The group and both replicas, [`PeerPrelude::BYTES`] bytes, little endian, before the body of a peer frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerPrelude {
-    /// The Raft group.
+    /// Group the frame is for; the meta group's number where the frame is for no group.
     pub group: GroupId,
     /// The replica that sends, 0 when the sender has none of this group.
     pub from: ReplicaId,
@@ -15,7 +15,7 @@ pub struct PeerPrelude {
 }
 
 impl PeerPrelude {
-    /// The encoded length.
+    /// Encoded length; the payload of every frame between nodes begins with these bytes.
     pub const BYTES: usize = 24;
 
     /// The encoded form; bytes 4 to 7 are zero.

@@ -11,9 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 pub enum Kind {
     /// A key with its value.
     Key = 1,
-    /// A lock.
+    /// Lock, by its name.
     Lock = 2,
-    /// A sequence.
+    /// Sequence, by its name.
     Sequence = 3,
     /// A record of the system itself.
     Internal = 4,
@@ -96,7 +96,7 @@ impl Position {
         Self(bytes)
     }
 
-    /// The encoding.
+    /// Bytes whose order is the order of positions.
     pub fn encoded(&self) -> &Bytes {
         &self.0
     }

@@ -47,7 +47,7 @@ pub struct RequestPrelude {
 }
 
 impl RequestPrelude {
-    /// The encoded length.
+    /// Encoded length; the payload of every request begins with these bytes.
     pub const BYTES: usize = 40;
 
     /// The encoded form; bytes 38 and 39 are zero.

@@ -19,7 +19,7 @@ pub enum Class {
 
 /// The body of a request.
 pub trait RequestBody: Into<Request> {
-    /// Its frame kind.
+    /// Frame kind of the request.
     const KIND: u16;
     /// What decides it.
     const CLASS: Class;
@@ -31,7 +31,7 @@ pub trait RequestBody: Into<Request> {
 
 /// A validated body, in the buffer it came in.
 pub trait ArchivedBody {
-    /// The request.
+    /// The type that this is the archived form of.
     type Body: RequestBody;
 }
 

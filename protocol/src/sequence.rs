@@ -11,7 +11,7 @@ use crate::validate::{above_zero, at_most, bad, name};
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceCreate {
-    /// The sequence's name.
+    /// Name of the sequence, 1 to 1,024 bytes.
     pub name: Vec<u8>,
     /// What counts as drawn already.
     pub initial: i64,
@@ -35,7 +35,7 @@ impl ArchivedSequenceCreate {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceNext {
-    /// The sequence's name.
+    /// Name of the sequence, 1 to 1,024 bytes.
     pub name: Vec<u8>,
     /// 0..=256 bytes; empty for none. A repeat within 10 minutes returns the first allocation.
     pub idempotency_key: Vec<u8>,
@@ -52,7 +52,7 @@ impl ArchivedSequenceNext {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceReserve {
-    /// The sequence's name.
+    /// Name of the sequence, 1 to 1,024 bytes.
     pub name: Vec<u8>,
     /// How many, above 0.
     pub count: u64,
@@ -72,7 +72,7 @@ impl ArchivedSequenceReserve {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceGet {
-    /// The sequence's name.
+    /// Name of the sequence, 1 to 1,024 bytes.
     pub name: Vec<u8>,
 }
 
@@ -86,7 +86,7 @@ impl ArchivedSequenceGet {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceDelete {
-    /// The sequence's name.
+    /// Name of the sequence, 1 to 1,024 bytes.
     pub name: Vec<u8>,
 }
 
@@ -120,7 +120,7 @@ pub struct SequenceExists {
 pub struct Allocated {
     /// (incarnation, value) never comes twice.
     pub incarnation: u64,
-    /// The first value.
+    /// First value drawn; the lowest one unless the step is negative.
     pub start: i64,
     /// The last value, included.
     pub end: i64,
@@ -132,13 +132,13 @@ pub struct Allocated {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct SequenceState {
-    /// Its incarnation.
+    /// Rises each time a sequence of this name is created.
     pub incarnation: u64,
     /// The last value drawn, or its `initial`.
     pub value: i64,
-    /// The step.
+    /// Difference between one value and the next, never 0; negative counts down.
     pub increment: i64,
-    /// The bound.
+    /// Bound that no value goes beyond; `None` for the ends of i64.
     pub max: Option<i64>,
 }
 
@@ -162,7 +162,7 @@ pub struct SequenceNotFound {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Exhausted {
-    /// The sequence's incarnation.
+    /// Incarnation of the sequence that is used up.
     pub incarnation: u64,
     /// The last value drawn, or its `initial`.
     pub value: i64,

@@ -18,7 +18,7 @@ pub const DEFAULT_PARTITIONS: u32 = 16;
 /// A node of the first cluster, as `--peers` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerSpec {
-    /// Its number.
+    /// Number that the operator gave the node, from 1.
     pub node: NodeId,
     /// Where its peers reach it, `host:port`.
     pub address: String,
@@ -73,7 +73,7 @@ pub enum TimingError {
     Longest {
         /// The shortest election timeout.
         election_min: Duration,
-        /// The longest.
+        /// Upper end of the interval that election timeouts are drawn from.
         election_max: Duration,
     },
     /// Beyond [`MAX_ELECTION`].

@@ -95,7 +95,6 @@ impl<R: ReadHalf> Unread<R> {
         self.frames.unread()
     }
 
-    /// The direction itself.
     pub(crate) fn into_half(self) -> R {
         self.half
     }

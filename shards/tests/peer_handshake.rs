@@ -22,7 +22,6 @@ use kahuna_shards::{
 use peer_world::*;
 use rkyv::Archived;
 
-/// The bootstrap's question.
 const KIND_FOUNDING: u16 = 0x1005;
 
 fn error_of(body: &[u8]) -> ErrorReply {

@@ -112,7 +112,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,

@@ -6,7 +6,7 @@ use clap::Args;
 use kahuna_client::protocol::NodeId;
 use kahuna_shards::node::recover::{self, Asked, Done, GroupReport, LogReport, Loss, RecoverError, Report};
 use kahuna_shards::node::{DataDirError, manifest::ManifestError};
-use kahuna_wal::OpenError;
+use kahuna_wal::LogOpenError;
 use serde_json::{Value as Json, json};
 
 use super::exit::{Exit, Failure};
@@ -199,7 +199,7 @@ fn refusal(error: RecoverError) -> Failure {
         | RecoverError::Unfit(_)
         | RecoverError::DataDir(DataDirError::OtherNode { .. }) => Exit::Usage,
         RecoverError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_) | ManifestError::Unsound { .. }))
-        | RecoverError::Log(OpenError::Foreign { .. }) => Exit::DataDamaged,
+        | RecoverError::Log(LogOpenError::Foreign { .. }) => Exit::DataDamaged,
         RecoverError::Locked(_)
         | RecoverError::DataDir(_)
         | RecoverError::Log(_)

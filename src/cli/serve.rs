@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kahuna::host::{self, Finding, Needs};
 use kahuna_shards::env::{announce, say_in_background};
 use kahuna_shards::node::manifest::ManifestError;
-use kahuna_shards::node::{DataDirError, ReshardError, StartError, start};
-use kahuna_wal::OpenError;
+use kahuna_shards::node::{DataDirError, NodeStartError, ReshardError, start};
+use kahuna_wal::LogOpenError;
 
 use super::exit::{Exit, Failure};
 use super::serve_args::NodeArgs;
@@ -45,27 +45,27 @@ pub fn exit_of(findings: &[Finding]) -> Exit {
 }
 
 /// What a failed start says and how it exits.
-fn refusal(error: StartError) -> Failure {
+fn refusal(error: NodeStartError) -> Failure {
     let exit = match &error {
-        StartError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_) | ManifestError::Unsound { .. })) => {
+        NodeStartError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_) | ManifestError::Unsound { .. })) => {
             Exit::DataDamaged
         }
-        StartError::OneDoor(_)
-        | StartError::Partitions(_)
-        | StartError::Timing(_)
-        | StartError::DataDir(
+        NodeStartError::OneDoor(_)
+        | NodeStartError::Partitions(_)
+        | NodeStartError::Timing(_)
+        | NodeStartError::DataDir(
             DataDirError::NotListed(_) | DataDirError::PeersNotDistinct(_) | DataDirError::OtherCluster { .. },
         ) => Exit::Usage,
-        StartError::Reshard {
-            source: ReshardError::Open(OpenError::Corrupt { .. } | OpenError::Missing { .. }),
+        NodeStartError::Reshard {
+            source: ReshardError::Open(LogOpenError::Corrupt { .. } | LogOpenError::Missing { .. }),
             ..
         } => Exit::DataDamaged,
-        StartError::Reshard { .. } => Exit::Internal,
-        StartError::DataDir(_)
-        | StartError::OpenFiles { .. }
-        | StartError::Locked(_)
-        | StartError::Listen { .. }
-        | StartError::Shard(_) => Exit::HostNotFit,
+        NodeStartError::Reshard { .. } => Exit::Internal,
+        NodeStartError::DataDir(_)
+        | NodeStartError::OpenFiles { .. }
+        | NodeStartError::Locked(_)
+        | NodeStartError::Listen { .. }
+        | NodeStartError::Shard(_) => Exit::HostNotFit,
     };
     Failure::Other(exit, error.to_string())
 }

@@ -61,7 +61,6 @@ impl Events {
         thread::Builder::new().name("stdin".to_owned()).spawn(read).map(drop)
     }
 
-    /// The next event.
     pub fn next(&mut self) -> Event {
         self.queue.recv().expect("this side keeps a sender")
     }

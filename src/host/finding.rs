@@ -12,7 +12,7 @@ pub struct Finding {
 /// What is wrong, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// The cause.
+    /// What was found, with the numbers that matter.
     pub cause: String,
     /// The command or the flag that mends it.
     pub remedy: String,

@@ -1,4 +1,4 @@
-//! What can go wrong, apart by who has to act: [`OpenError`] is for the operator, [`LogError`] ends the shard.
+//! What can go wrong, apart by who has to act: [`LogOpenError`] is for the operator, [`LogError`] ends the shard.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::LogIdentity;
 /// Why a log cannot be opened. Nothing on disk was changed when it is returned, except by `Io`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum LogOpenError {
     /// The system refused an operation.
     #[error("{operation} {}: {source}", path.display())]
     Io {
@@ -17,7 +17,7 @@ pub enum OpenError {
         operation: &'static str,
         /// On which file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// Error that the operation returned.
         source: io::Error,
     },
     /// Bytes that were durable are damaged: replaying further would lose acknowledged records.
@@ -45,7 +45,7 @@ pub enum OpenError {
     NewerFormat {
         /// The segment file that says so.
         file: PathBuf,
-        /// Its format version.
+        /// Format version in the segment's header.
         found: u32,
         /// The newest version this program reads.
         supported: u32,
@@ -58,7 +58,7 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
+impl LogOpenError {
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { operation, path, source }
@@ -76,7 +76,7 @@ pub enum LogError {
         operation: &'static str,
         /// On which file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error that the operation returned; shared, because every waiting append gets a copy.
         source: Arc<io::Error>,
     },
     /// The log was closed before; nothing was appended.

@@ -9,7 +9,7 @@ use crate::format::Position;
 /// The owner of a log: written into every segment, and part of every checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogIdentity {
-    /// The cluster's id.
+    /// Id of the cluster, as big-endian bytes.
     pub cluster: [u8; 16],
     /// The node's incarnation, minted when its data directory was formatted.
     pub incarnation: u64,

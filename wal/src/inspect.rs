@@ -27,16 +27,16 @@ pub enum Part<'a> {
     Batch {
         /// Where it begins, in bytes.
         offset: u64,
-        /// Its header.
+        /// Verified header of the batch.
         header: BatchHeader,
-        /// Its records.
+        /// Records in the order in which they were appended.
         records: Records<'a>,
     },
     /// The header of a batch verifies, the batch does not: torn, or damaged. Only this one block is passed over.
     Torn {
         /// Where it begins, in bytes.
         offset: u64,
-        /// Its header.
+        /// Verified header; its length is what should stand behind it.
         header: BatchHeader,
     },
     /// Whole blocks that were never written for this place: left by an earlier use of the file, or damaged.
@@ -58,7 +58,7 @@ pub struct Records<'a> {
 /// One record as it lies on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordView<'a> {
-    /// The kind's number.
+    /// Kind as it is on disk; may be one that this version does not know.
     pub kind: u8,
     /// The kind's name, in snake case.
     pub kind_name: &'static str,

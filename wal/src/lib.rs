@@ -13,7 +13,7 @@ mod uring;
 
 pub use aligned::AlignedBuf;
 pub use disk::{Disk, DiskFile, Durability, FileEntry, OpenMode, cannot_open};
-pub use error::{LogError, OpenError};
+pub use error::{LogError, LogOpenError};
 pub use format::record::{ENTRY_META_BYTES, EntryMeta, GroupId, Record};
 pub use format::{BLOCK_BYTES, FORMAT_VERSION, Position};
 pub use identity::LogIdentity;

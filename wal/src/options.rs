@@ -19,7 +19,7 @@ pub struct LogOptions {
     pub max_live_multiple: u64,
     /// Segments that the log may be longer than that; at least 4.
     pub slack_segments: u64,
-    /// Whether an empty directory becomes a new log. If not, it is refused as [`OpenError::Missing`](crate::OpenError), and a
+    /// Whether an empty directory becomes a new log. If not, it is refused as [`LogOpenError::Missing`](crate::LogOpenError), and a
     /// log without any batch as `Corrupt`: whoever made it got a durable one with it.
     pub create: bool,
 }

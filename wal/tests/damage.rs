@@ -11,7 +11,7 @@ use std::path::Path;
 
 use common::{Rng, beside, copy_dir, disk, entry, open, recover, segments, temp_dir, write_log, yield_once};
 use kahuna_wal::inspect::segment_path;
-use kahuna_wal::{LogEntry, LogOptions, OpenError, Record, Recovered, block_on};
+use kahuna_wal::{LogEntry, LogOpenError, LogOptions, Record, Recovered, block_on};
 
 const BLOCK: u64 = 4096;
 
@@ -37,9 +37,9 @@ fn prefix_length(recovered: &Recovered, entries: &[Record]) -> usize {
     back.len()
 }
 
-fn is_refused_at(outcome: &Result<Recovered, OpenError>, path: &Path, dir: &Path, at: impl Fn(u64) -> bool) -> bool {
+fn is_refused_at(outcome: &Result<Recovered, LogOpenError>, path: &Path, dir: &Path, at: impl Fn(u64) -> bool) -> bool {
     match outcome {
-        Err(OpenError::Corrupt { file, offset, .. }) => {
+        Err(LogOpenError::Corrupt { file, offset, .. }) => {
             file.file_name() == path.file_name() && file.starts_with(dir) && at(*offset)
         }
         _ => false,

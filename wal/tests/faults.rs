@@ -12,7 +12,7 @@ use common::faulty::{EVERY_OP, Fault, FaultyDisk, Files, Op, SECTOR};
 use common::memory::spin;
 use common::told::{Groups, Told};
 use common::{IDENTITY, Rng, beside, entry};
-use kahuna_wal::{BLOCK_BYTES, Log, LogError, LogOptions, OpenError, Record, Recovered};
+use kahuna_wal::{BLOCK_BYTES, Log, LogError, LogOpenError, LogOptions, Record, Recovered};
 
 const GROUPS: u32 = 3;
 
@@ -21,12 +21,12 @@ fn options() -> LogOptions {
     LogOptions { spare_segments: 0, reserve_segments: 1, ..LogOptions::small() }
 }
 
-fn open(disk: &FaultyDisk) -> Result<(Log<FaultyDisk>, Recovered), OpenError> {
+fn open(disk: &FaultyDisk) -> Result<(Log<FaultyDisk>, Recovered), LogOpenError> {
     spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, options()))
 }
 
 /// What a healthy disk that holds these files gives.
-fn recover(files: &Files) -> Result<Groups, OpenError> {
+fn recover(files: &Files) -> Result<Groups, LogOpenError> {
     open(&FaultyDisk::holding(files, 0)).map(|(_, recovered)| recovered.groups)
 }
 
@@ -176,8 +176,8 @@ fn a_read_that_fails_or_ends_early_is_refused_and_changes_nothing() {
             let outcome = open(&disk).map(|(_, recovered)| recovered.groups);
             match &outcome {
                 Ok(found) => assert_eq!(found, &groups),
-                Err(OpenError::Io { operation: "read", path, .. }) => assert!(files.contains_key(path)),
-                Err(OpenError::Corrupt { file, offset, .. }) => {
+                Err(LogOpenError::Io { operation: "read", path, .. }) => assert!(files.contains_key(path)),
+                Err(LogOpenError::Corrupt { file, offset, .. }) => {
                     assert!(files.contains_key(file) && *offset > 0, "{outcome:?}");
                 }
                 Err(error) => panic!("read {at}: {error}"),
@@ -195,7 +195,7 @@ fn a_read_that_fails_or_ends_early_is_refused_and_changes_nothing() {
     for op in [Op::Open, Op::List] {
         let disk = FaultyDisk::holding(&files, 1);
         disk.strike(0, Vec::leak(vec![op]), Fault::Fail);
-        assert!(matches!(open(&disk), Err(OpenError::Io { .. })));
+        assert!(matches!(open(&disk), Err(LogOpenError::Io { .. })));
     }
 }
 
@@ -296,7 +296,7 @@ fn every_block_of_a_sealed_log_may_rot() {
                     // Behind the end of the log, in a gap at a segment's end, or a file that is not needed.
                     assert!(!is_segment || block > 0, "the header of a segment counts");
                 }
-                Err(OpenError::Corrupt { file, offset, .. }) => {
+                Err(LogOpenError::Corrupt { file, offset, .. }) => {
                     assert_eq!(&file, path, "block {block}");
                     assert!(offset <= at as u64 && is_segment, "block {block}, refused at {offset}");
                     refused += 1;
@@ -334,7 +334,7 @@ fn misled(at: u64, fault: Fault) -> Option<bool> {
             assert_eq!(told.expect(&found, &context), told.acknowledged(), "{context}");
             false
         }
-        Err(OpenError::Corrupt { file, .. }) => {
+        Err(LogOpenError::Corrupt { file, .. }) => {
             assert!(file.starts_with("/log"), "{context}: {file:?}");
             true
         }

@@ -9,11 +9,11 @@ use std::pin::pin;
 use bytes::Bytes;
 use common::memory::{MemoryDisk, spin};
 use common::{IDENTITY, alongside, beside, entry, yield_once};
-use kahuna_wal::{Log, LogError, LogOptions, OpenError, Record, Recovered, Space};
+use kahuna_wal::{Log, LogError, LogOpenError, LogOptions, Record, Recovered, Space};
 
 const SEGMENT: u64 = 64 << 10;
 
-fn open(disk: &MemoryDisk) -> Result<(Log<MemoryDisk>, Recovered), OpenError> {
+fn open(disk: &MemoryDisk) -> Result<(Log<MemoryDisk>, Recovered), LogOpenError> {
     spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, LogOptions::small()))
 }
 
@@ -63,7 +63,7 @@ fn any_allocation_of_a_long_run_may_be_refused() {
         let kind = if number % 2 == 0 { ErrorKind::StorageFull } else { ErrorKind::QuotaExceeded };
         disk.refuse_allocation(number, kind);
         let (log, _) = match open(&disk) {
-            Err(OpenError::Io { source, .. }) if number == 0 => {
+            Err(LogOpenError::Io { source, .. }) if number == 0 => {
                 assert_eq!(source.kind(), ErrorKind::StorageFull);
                 open(&disk).expect("there is room now")
             }
@@ -175,7 +175,10 @@ fn without_room_and_reserve_an_opening_and_a_closing_say_so() {
     drop(log);
     // Each opening writes one block; then the last segment is full.
     let refused = (0..16).find_map(|_| open(&disk).err()).expect("no room for one batch");
-    assert!(matches!(&refused, OpenError::Io { source, .. } if source.kind() == ErrorKind::StorageFull), "{refused}");
+    assert!(
+        matches!(&refused, LogOpenError::Io { source, .. } if source.kind() == ErrorKind::StorageFull),
+        "{refused}"
+    );
     disk.set_capacity(8 * SEGMENT);
     holds(&open(&disk).expect("the log opens").1, 1..=last);
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::memory::{MemoryDisk, spin};
 use common::model::{apply, random_record};
 use common::{IDENTITY, Rng, beside, entry, yield_once};
-use kahuna_wal::{GroupLog, Log, LogOptions, LogStats, OpenError, Record, Recovered};
+use kahuna_wal::{GroupLog, Log, LogOpenError, LogOptions, LogStats, Record, Recovered};
 
 type Groups = BTreeMap<u32, GroupLog>;
 
@@ -19,7 +19,7 @@ fn options() -> LogOptions {
     LogOptions { segment_bytes: 32 << 10, max_batch_bytes: 8 << 10, ..LogOptions::small() }
 }
 
-fn open(disk: &MemoryDisk) -> Result<(Log<MemoryDisk>, Recovered), OpenError> {
+fn open(disk: &MemoryDisk) -> Result<(Log<MemoryDisk>, Recovered), LogOpenError> {
     spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, options()))
 }
 
@@ -199,7 +199,7 @@ fn a_copy_in_a_segment_of_version_1_is_damage() {
     disk.damage(&name, |bytes| set_version(bytes, 1));
     let refused = open(&disk).map(drop).expect_err("version 1 has no copies");
     assert!(
-        matches!(&refused, OpenError::Corrupt { file, why, .. } if file.ends_with(&name) && why.contains("version")),
+        matches!(&refused, LogOpenError::Corrupt { file, why, .. } if file.ends_with(&name) && why.contains("version")),
         "{refused}"
     );
 }

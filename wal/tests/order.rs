@@ -11,9 +11,9 @@ use common::faulty::{EVERY_OP, Fault, FaultyDisk};
 use common::memory::spin;
 use common::told::Told;
 use common::{IDENTITY, Rng, beside, disk, entry, temp_dir, yield_once};
-use kahuna_wal::{Log, LogOptions, OpenError, Record, Recovered, block_on};
+use kahuna_wal::{Log, LogOpenError, LogOptions, Record, Recovered, block_on};
 
-fn open(disk: &FaultyDisk) -> Result<(Log<FaultyDisk>, Recovered), OpenError> {
+fn open(disk: &FaultyDisk) -> Result<(Log<FaultyDisk>, Recovered), LogOpenError> {
     spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, LogOptions::small()))
 }
 

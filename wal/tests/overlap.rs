@@ -10,7 +10,7 @@ use std::rc::Rc;
 use common::held::{Fate, HeldDisk};
 use common::memory::{MemoryDisk, spin};
 use common::{IDENTITY, Rng, beside, entry, yield_once};
-use kahuna_wal::{Disk, Log, LogError, LogOptions, OpenError, Recovered};
+use kahuna_wal::{Disk, Log, LogError, LogOpenError, LogOptions, Recovered};
 
 /// Enough to go out beside a write in flight.
 const MUCH: usize = 9000;
@@ -22,7 +22,7 @@ fn open(disk: &HeldDisk) -> (Log<HeldDisk>, Recovered) {
     spin(Log::open(disk.clone(), Path::new("/log"), IDENTITY, LogOptions::small())).expect("the log opens")
 }
 
-fn recover(memory: &MemoryDisk) -> Result<Recovered, OpenError> {
+fn recover(memory: &MemoryDisk) -> Result<Recovered, LogOpenError> {
     spin(Log::open(memory.clone(), Path::new("/log"), IDENTITY, LogOptions::small())).map(|(_, recovered)| recovered)
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use common::dying::DyingDisk;
 use common::{IDENTITY, Rng, beside, disk, entry, open, recover, segments, temp_dir, write_log};
-use kahuna_wal::{Log, LogError, LogIdentity, LogOptions, OpenError, block_on};
+use kahuna_wal::{Log, LogError, LogIdentity, LogOpenError, LogOptions, block_on};
 
 #[test]
 fn a_foreign_log_is_refused() {
@@ -24,7 +24,7 @@ fn a_foreign_log_is_refused() {
     ];
     for other in others {
         match block_on(&ring, Log::open(ring.clone(), dir.path(), other, options.clone())) {
-            Err(OpenError::Foreign { found, expected, .. }) => assert_eq!((found, expected), (IDENTITY, other)),
+            Err(LogOpenError::Foreign { found, expected, .. }) => assert_eq!((found, expected), (IDENTITY, other)),
             outcome => panic!("{:?}", outcome.map(|(_, recovered)| recovered)),
         }
     }
@@ -43,7 +43,7 @@ fn a_newer_format_is_refused() {
     bytes[4092..4096].copy_from_slice(&crc.to_le_bytes());
     fs::write(path, bytes).expect("the segment is written");
     let outcome = recover(dir.path(), &options);
-    assert!(matches!(&outcome, Err(OpenError::NewerFormat { found: 3, supported: 2, .. })), "{outcome:?}");
+    assert!(matches!(&outcome, Err(LogOpenError::NewerFormat { found: 3, supported: 2, .. })), "{outcome:?}");
 }
 
 /// The checksum as the format's description names it (reflected, polynomial 0xEDB88320): written out, so that the

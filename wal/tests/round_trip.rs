@@ -8,7 +8,7 @@ use std::fs;
 use common::model::{apply, random_record};
 use common::{IDENTITY, Rng, beside, disk, entry, open, recover, segments, temp_dir, write_log};
 use kahuna_wal::recovery::scan;
-use kahuna_wal::{Log, LogOptions, OpenError, Record, block_on};
+use kahuna_wal::{Log, LogOpenError, LogOptions, Record, block_on};
 
 #[test]
 fn every_kind_of_record_survives_reopening() {
@@ -86,8 +86,8 @@ fn a_log_may_be_reopened_with_segments_of_another_size() {
 fn a_missing_log_is_refused_when_one_must_be_there() {
     let dir = temp_dir();
     let options = LogOptions { create: false, ..LogOptions::small() };
-    assert!(matches!(recover(&dir.path().join("none"), &options), Err(OpenError::Missing { .. })));
-    assert!(matches!(recover(dir.path(), &options), Err(OpenError::Missing { .. })));
+    assert!(matches!(recover(&dir.path().join("none"), &options), Err(LogOpenError::Missing { .. })));
+    assert!(matches!(recover(dir.path(), &options), Err(LogOpenError::Missing { .. })));
     write_log(dir.path(), &LogOptions::small(), &[(1, entry(1, "x"))], false);
     assert_eq!(recover(dir.path(), &options).expect("there is one now").groups.len(), 1);
 }
@@ -107,7 +107,7 @@ fn a_log_without_a_batch_is_refused_when_one_must_be_there() {
     }
     let is_refused = |options: &LogOptions| {
         let outcome = recover(dir.path(), options);
-        matches!(&outcome, Err(OpenError::Corrupt { file, offset: 4096, .. }) if *file == files[0])
+        matches!(&outcome, Err(LogOpenError::Corrupt { file, offset: 4096, .. }) if *file == files[0])
     };
     assert!(files.len() > 1, "ten entries do not fit in one segment");
     assert!(is_refused(&LogOptions::small()));

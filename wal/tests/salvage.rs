@@ -10,7 +10,7 @@ use common::faulty::{Fault, FaultyDisk, Op};
 use common::memory::spin;
 use common::{IDENTITY, Rng, beside, copy_dir, disk, entry, recover, segments, temp_dir, write_log};
 use kahuna_wal::recovery::{Salvaged, salvage};
-use kahuna_wal::{BLOCK_BYTES, Log, LogEntry, LogIdentity, LogOptions, OpenError, Record, UringDisk, block_on};
+use kahuna_wal::{BLOCK_BYTES, Log, LogEntry, LogIdentity, LogOpenError, LogOptions, Record, UringDisk, block_on};
 
 const ENTRIES: u64 = 60;
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -31,11 +31,11 @@ fn written(dir: &Path, rng: &mut Rng, sealed: bool) -> Vec<Record> {
     entries
 }
 
-fn salvaged(dir: &Path) -> Result<Salvaged, OpenError> {
+fn salvaged(dir: &Path) -> Result<Salvaged, LogOpenError> {
     salvaged_as(dir, IDENTITY)
 }
 
-fn salvaged_as(dir: &Path, identity: LogIdentity) -> Result<Salvaged, OpenError> {
+fn salvaged_as(dir: &Path, identity: LogIdentity) -> Result<Salvaged, LogOpenError> {
     let ring = disk();
     block_on(&ring, Log::<UringDisk>::salvage(&ring, dir, identity))
 }
@@ -102,7 +102,7 @@ fn a_whole_log_is_kept_as_recovery_reads_it() {
                 assert_eq!(salvaged.end.torn, recovered.report.torn, "round {round}");
                 assert_eq!(salvaged.beyond.records, 0, "round {round}");
             }
-            Err(OpenError::Corrupt { offset, .. }) => {
+            Err(LogOpenError::Corrupt { offset, .. }) => {
                 assert_eq!(salvaged.damage.as_ref().map(|damage| damage.at.offset), Some(offset), "round {round}");
                 assert!(kept(&salvaged, &entries) >= entries.len() - 1);
             }
@@ -129,7 +129,7 @@ fn any_flipped_byte_costs_only_what_stands_behind_it() {
             Ok(recovered) => {
                 assert_eq!((salvaged.damage, salvaged.groups), (None, recovered.groups), "{path:?} {offset}");
             }
-            Err(OpenError::Corrupt { file, offset: at, .. }) => {
+            Err(LogOpenError::Corrupt { file, offset: at, .. }) => {
                 let damage = salvaged.damage.expect("recovery refuses it");
                 assert_eq!(
                     (Log::<UringDisk>::segment_file(copy.path(), damage.at.segment), damage.at.offset),
@@ -202,11 +202,11 @@ fn lost_headers_files_and_ends_of_files_are_named() {
 #[test]
 fn nothing_and_the_logs_of_others_are_refused() {
     let dir = temp_dir();
-    assert!(matches!(salvaged(dir.path()), Err(OpenError::Missing { .. })));
-    assert!(matches!(salvaged(&dir.path().join("none")), Err(OpenError::Missing { .. })));
+    assert!(matches!(salvaged(dir.path()), Err(LogOpenError::Missing { .. })));
+    assert!(matches!(salvaged(&dir.path().join("none")), Err(LogOpenError::Missing { .. })));
     write_log(dir.path(), &LogOptions::small(), &[(1, entry(1, "x"))], true);
     let other = LogIdentity { shard: 9, ..IDENTITY };
-    assert!(matches!(salvaged_as(dir.path(), other), Err(OpenError::Foreign { .. })));
+    assert!(matches!(salvaged_as(dir.path(), other), Err(LogOpenError::Foreign { .. })));
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl Connection {
     }
 }
 
-/// The writing half.
+/// Half of a connection that sends requests.
 #[derive(Debug)]
 pub struct Sender {
     stream: TcpStream,
@@ -214,7 +214,7 @@ impl Sender {
     }
 }
 
-/// The reading half.
+/// Half of a connection that receives answers.
 #[derive(Debug)]
 pub struct Receiver {
     stream: TcpStream,

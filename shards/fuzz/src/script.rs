@@ -5,7 +5,6 @@ use arbitrary::Arbitrary;
 /// One run.
 #[derive(Arbitrary, Debug)]
 pub struct Script {
-    /// Of the world.
     pub seed: u8,
     /// Whether the group has begun.
     pub begun: bool,
@@ -18,13 +17,11 @@ pub struct Script {
 /// Something that happens.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Step {
-    /// An append.
     Append { from: u8, vote: AVote, previous: AnId, entries: Vec<AnEntry>, commit: AnId },
     /// A request for a vote, or the question for one.
     Vote { from: u8, trial: bool, vote: AVote, last: AnId, appointed: bool },
     /// A leadership is handed over.
     TakeOver { from: u8, vote: AVote, to: u8, last: AnId },
-    /// A whole snapshot.
     Snapshot { from: u8, vote: AVote, last: AnId, membership: AnId, voters: u8 },
     /// An append of an honest leader that has all that the replica has.
     Honest { entries: u8 },
@@ -36,7 +33,6 @@ pub enum Step {
     Settle,
     /// Time passes, in tens of milliseconds.
     Wait(u8),
-    /// The replica campaigns.
     Campaign,
     /// The replica is asked for a write.
     Propose,
@@ -62,7 +58,6 @@ pub enum Near {
     Most,
 }
 
-/// A log id.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum AnId {
     /// None.
@@ -75,7 +70,6 @@ pub enum AnId {
     Behind(u8),
 }
 
-/// A vote.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct AVote {
     pub term: Number,
@@ -113,7 +107,6 @@ pub enum Answer {
     Voted { vote: AnswerVote, last: (i8, i8), granted: bool },
     /// To a part of a snapshot.
     Snapshot(AnswerVote),
-    /// An error.
     Refused,
     /// Bytes.
     Noise(u8),

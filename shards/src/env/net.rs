@@ -19,7 +19,7 @@ use std::{
 pub trait Net: 'static {
     /// Accepts connections.
     type Listener: Listener<Stream = Self::Stream>;
-    /// A connection.
+    /// Open connection, bound to the thread it is used on.
     type Stream: Stream<Detached = Self::Detached>;
     /// A connection on its way to another shard; the only thing here that may change threads.
     type Detached: Send + 'static;

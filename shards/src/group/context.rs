@@ -14,7 +14,7 @@ use crate::peer::Peers;
 pub struct GroupContext<E: Env> {
     /// Which shard.
     pub shard: ShardId,
-    /// The node's configuration.
+    /// Configuration of the node; the same for all groups.
     pub config: Rc<NodeConfig>,
     /// The stamps of what the group proposes.
     pub clock: Rc<Clock<E>>,

@@ -13,8 +13,8 @@ use super::context::GroupContext;
 use super::deadlines::{Timer, Waits, arm};
 use super::forward::{Again, Forward};
 use super::proposals::Proposals;
-use super::reads::Rounds;
 use super::room::Room;
+use super::rounds::Rounds;
 use super::time::GroupTime;
 use crate::env::Env;
 use crate::raft::{Leader, Replica};
@@ -55,7 +55,7 @@ impl<E: Env> Group<E> {
         group
     }
 
-    /// The group.
+    /// Id of the group, the same on all nodes.
     pub fn id(&self) -> GroupId {
         self.id
     }

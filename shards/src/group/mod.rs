@@ -29,8 +29,10 @@ mod group;
 mod groups;
 mod leadership;
 mod proposals;
+mod proposers;
 mod reads;
 mod room;
+mod rounds;
 mod time;
 
 pub use context::GroupContext;

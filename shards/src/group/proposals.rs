@@ -1,4 +1,4 @@
-//! The proposal queue: requests gather while batches are in flight.
+//! The proposal queue: what waits to be proposed, and what is in flight.
 //!
 //! A batch is one Raft entry. What it costs is per batch, not per command (tens of microseconds of CPU for the three
 //! replicas), so batches deepen by themselves under load: the next one is whatever waits when there is room for it.
@@ -8,15 +8,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kahuna_protocol::Outcome;
-use kahuna_protocol::batch::{Batch, BatchBuilder};
+use kahuna_protocol::batch::BatchBuilder;
 
-use super::deadlines::arm;
 use super::flight::{Flight, Flights};
-use super::group::Group;
-use crate::env::Env;
-use crate::env::local::behind_ready_tasks;
-use crate::raft::ProposeError;
 use crate::request::Work;
 
 /// Most batches of one group in flight.
@@ -75,8 +69,42 @@ impl Proposals {
         &self.pending
     }
 
-    /// The commands of the next batch, none if it has to wait or nothing does.
-    fn next(&self, now: Duration) -> Option<(BatchBuilder, Rc<Flight>)> {
+    /// Puts a request at the end of the queue.
+    pub(super) fn push(&self, work: Work) {
+        self.pending.borrow_mut().push_back(work);
+    }
+
+    /// Counts one more proposer. False if there are enough, or if one that was started has not looked at the queue yet.
+    pub(super) fn add_proposer(&self) -> bool {
+        let added = self.proposers.get() < MAX_BATCHES && !self.starting.replace(true);
+        self.proposers.set(self.proposers.get() + u32::from(added));
+        added
+    }
+
+    /// A proposer that was added looks at the queue now.
+    pub(super) fn proposer_started(&self) {
+        self.starting.set(false);
+    }
+
+    /// A proposer found nothing to propose and ends.
+    pub(super) fn proposer_ended(&self) {
+        self.proposers.set(self.proposers.get() - 1);
+    }
+
+    /// Counts a batch of `bytes` as in flight.
+    pub(super) fn flight_began(&self, flight: &Rc<Flight>, bytes: usize) {
+        self.in_flight_bytes.set(self.in_flight_bytes.get() + bytes);
+        self.flights.insert(flight);
+    }
+
+    /// The end of [`flight_began`](Self::flight_began).
+    pub(super) fn flight_ended(&self, flight: &Rc<Flight>, bytes: usize) {
+        self.in_flight_bytes.set(self.in_flight_bytes.get() - bytes);
+        self.flights.remove(flight);
+    }
+
+    /// The commands of the next batch; `None` if the batch has to wait or nothing is queued.
+    pub(super) fn next(&self, now: Duration) -> Option<(BatchBuilder, Rc<Flight>)> {
         if self.in_flight_bytes.get() >= MAX_IN_FLIGHT_BYTES {
             return None;
         }
@@ -102,78 +130,5 @@ impl Proposals {
         }
         late.into_iter().for_each(Work::time_out);
         (!works.is_empty()).then(|| (builder, Flight::new(works)))
-    }
-}
-
-impl<E: Env> Group<E> {
-    /// Queues a request that goes through the log. The group leads, or did a moment ago.
-    pub(super) fn write(self: &Rc<Self>, work: Work) {
-        if let Some(refusal) = self.room().refusal_of(&work.call) {
-            return work.answer(refusal);
-        }
-        arm::<E>(self, work.call.deadline);
-        self.proposals.pending.borrow_mut().push_back(work);
-        self.start_proposer();
-    }
-
-    /// One more proposer, if there is room. It starts behind the tasks that are ready now, so that all of their requests
-    /// make one batch; on an idle shard that is at once.
-    fn start_proposer(self: &Rc<Self>) {
-        let proposals = &self.proposals;
-        if proposals.proposers.get() < MAX_BATCHES && !proposals.starting.replace(true) {
-            proposals.proposers.set(proposals.proposers.get() + 1);
-            E::spawn(self.clone().run_proposer());
-        }
-    }
-
-    async fn run_proposer(self: Rc<Self>) {
-        behind_ready_tasks().await;
-        let proposals = &self.proposals;
-        // Once for all that came meanwhile: openraft refuses batches of a leader without a lease, each by itself.
-        if !self.replica.has_lease() {
-            E::timeout(self.cx.config.timing.election_min, self.replica.read_index()).await;
-        }
-        proposals.starting.set(false);
-        loop {
-            // What waits is still in the queue, where its deadline, a new leader and the end of the group find it.
-            self.time.may_stamp(&self.stopped).await;
-            let Some((builder, flight)) = proposals.next(E::boot_clock()) else { break };
-            let batch: Batch = builder.finish(self.time.stamp());
-            let bytes = batch.bytes().len();
-            proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() + bytes);
-            proposals.flights.insert(&flight);
-            let outcomes = self.replica.propose(batch);
-            if !proposals.pending.borrow().is_empty() {
-                self.start_proposer();
-            }
-            let outcomes = outcomes.await;
-            proposals.in_flight_bytes.set(proposals.in_flight_bytes.get() - bytes);
-            proposals.flights.remove(&flight);
-            self.settle(&flight, outcomes);
-        }
-        proposals.proposers.set(proposals.proposers.get() - 1);
-    }
-
-    /// Answers a batch, or sees to it that its requests get another chance.
-    fn settle(self: &Rc<Self>, flight: &Flight, outcomes: Result<Vec<Outcome>, ProposeError>) {
-        match outcomes {
-            Ok(outcomes) => {
-                assert_eq!(outcomes.len(), flight.len(), "a batch has one outcome per command");
-                let stamp = self.time.machine_time();
-                for (index, outcome) in outcomes.into_iter().enumerate() {
-                    if let Some(work) = flight.take(index) {
-                        work.at(stamp).answer(outcome);
-                    }
-                }
-            }
-            // Never appended: nothing of it can be applied.
-            Err(ProposeError::NotLeader(_)) => self.again(flight.take_all()),
-            Err(ProposeError::Unknown) => self.repeat_proposed(flight.take_all()),
-        }
-    }
-
-    /// Another attempt for requests that were proposed and lost their batch, where that is safe.
-    pub(super) fn repeat_proposed(self: &Rc<Self>, works: Vec<Work>) {
-        self.again(works.into_iter().filter_map(Work::after_loss).collect());
     }
 }

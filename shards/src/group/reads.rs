@@ -4,7 +4,6 @@
 //! entries only: a read that would show a record whose deadline the clock has passed, but machine time has not, first
 //! commits one `Tick`, shared by all reads of the round.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,55 +12,21 @@ use kahuna_protocol::meta::Tick;
 use kahuna_protocol::{ErrorCode, Hlc, Outcome, ReadLevel, Request, RequestRef};
 
 use super::deadlines::arm;
-use super::flight::{Flight, Flights};
+use super::flight::Flight;
 use super::group::Group;
 use crate::env::Env;
 use crate::env::local::behind_ready_tasks;
 use crate::request::{Answer, Work};
 
-/// Rounds of one group in flight: while one is on the wire, the next one can start.
-const MAX_ROUNDS: u32 = 2;
 /// A task answers so many reads before it lets others run; a long answer counts as several.
 const READS_PER_TURN: usize = 64;
 const READ_UNIT_BYTES: usize = 4 << 10;
-
-/// What waits for a round and what is in one.
-pub(super) struct Rounds {
-    pending: RefCell<Vec<Work>>,
-    flights: Flights,
-    readers: Cell<u32>,
-    /// A reader was started and has not looked at the queue yet.
-    starting: Cell<bool>,
-}
-
-impl Rounds {
-    pub(super) fn new() -> Self {
-        Self { pending: RefCell::default(), flights: Flights::new(), readers: Cell::new(0), starting: Cell::new(false) }
-    }
-
-    pub(super) fn take_pending(&self) -> Vec<Work> {
-        self.pending.take()
-    }
-
-    /// Takes everything that is in a round and is not answered.
-    pub(super) fn take_begun(&self) -> Vec<Work> {
-        self.flights.all().iter().flat_map(|flight| flight.take_all()).collect()
-    }
-
-    pub(super) fn flights(&self) -> Vec<Rc<Flight>> {
-        self.flights.all()
-    }
-
-    pub(super) fn pending(&self) -> &RefCell<Vec<Work>> {
-        &self.pending
-    }
-}
 
 impl<E: Env> Group<E> {
     /// Queues a read at the leader.
     pub(super) fn read(self: &Rc<Self>, work: Work) {
         arm::<E>(self, work.call.deadline);
-        self.rounds.pending.borrow_mut().push(work);
+        self.rounds.push(work);
         self.start_reader();
     }
 
@@ -82,9 +47,7 @@ impl<E: Env> Group<E> {
     }
 
     fn start_reader(self: &Rc<Self>) {
-        let rounds = &self.rounds;
-        if rounds.readers.get() < MAX_ROUNDS && !rounds.starting.replace(true) {
-            rounds.readers.set(rounds.readers.get() + 1);
+        if self.rounds.add_reader() {
             E::spawn(self.clone().run_reader());
         }
     }
@@ -92,7 +55,7 @@ impl<E: Env> Group<E> {
     async fn run_reader(self: Rc<Self>) {
         behind_ready_tasks().await;
         let rounds = &self.rounds;
-        rounds.starting.set(false);
+        rounds.reader_started();
         loop {
             self.time.may_stamp(&self.stopped).await;
             let works = rounds.take_pending();
@@ -102,7 +65,7 @@ impl<E: Env> Group<E> {
             // A lease read is a ReadIndex whose round the leader's lease stands for; one strict read makes all strict.
             let lease = works.iter().all(|work| work.call.prelude.read == ReadLevel::Lease);
             let flight = Flight::new(works);
-            rounds.flights.insert(&flight);
+            rounds.round_began(&flight);
             // A round that outlasts its reads is given up, so that the next ones get theirs.
             let limit = || flight.latest().map_or(Duration::ZERO, |last| last.saturating_sub(E::boot_clock()));
             let leased = lease && matches!(E::timeout(limit(), self.replica.lease_read()).await, Some(Ok(())));
@@ -111,9 +74,9 @@ impl<E: Env> Group<E> {
             } else {
                 self.again(flight.take_all());
             }
-            rounds.flights.remove(&flight);
+            rounds.round_ended(&flight);
         }
-        rounds.readers.set(rounds.readers.get() - 1);
+        rounds.reader_ended();
     }
 
     async fn answer_round(self: &Rc<Self>, flight: &Flight) {

@@ -20,7 +20,7 @@ pub type Detached<E> = <<E as Env>::Net as Net>::Detached;
 /// One shard's part of a node's status.
 #[derive(Clone, Debug, Default)]
 pub struct ShardStatus {
-    /// Its replicas.
+    /// Status of every replica that is open on the shard.
     pub replicas: Vec<ReplicaStatus>,
     /// Durable writes to its log.
     pub log_flushes: u64,
@@ -28,7 +28,7 @@ pub struct ShardStatus {
     pub log_bytes: u64,
     /// The room that its log has.
     pub disk: DiskSpace,
-    /// Its client connections.
+    /// Number of open client connections.
     pub connections: u32,
     /// Peers whose heartbeat is current, as far as this shard watches them.
     pub peers_alive: Vec<NodeId>,
@@ -54,9 +54,9 @@ pub enum Control<E: Env> {
 pub enum Moved<E: Env> {
     /// A client wished to be served by this shard.
     Client {
-        /// The connection.
+        /// Connection, detached from the thread that accepted it.
         connection: Detached<E>,
-        /// Its first frame.
+        /// First frame of the client, which chose the shard.
         hello: Hello,
         /// That frame's number.
         request_id: u64,
@@ -67,7 +67,7 @@ pub enum Moved<E: Env> {
     },
     /// A peer's link to this shard.
     Peer {
-        /// The connection.
+        /// Connection, detached from the thread that accepted it.
         connection: Detached<E>,
         /// Everything that was read from it, its first frame included.
         unread: Bytes,
@@ -78,7 +78,7 @@ pub enum Moved<E: Env> {
 pub enum ClusterNews {
     /// A group's leader changed, as a replica of this node sees it; node 0 for none known.
     Leader {
-        /// The group.
+        /// Group whose leader changed.
         group: GroupId,
         /// Who leads it.
         leader: NodeId,

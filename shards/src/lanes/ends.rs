@@ -13,7 +13,7 @@ use crate::request::{Answer, Call};
 /// A request for a group of another shard.
 #[derive(Debug)]
 pub struct LaneRequest {
-    /// The asking shard.
+    /// Shard that gets the answer.
     pub(super) from: ShardId,
     /// Where it keeps the place for the answer.
     pub(super) slot: u32,

@@ -8,7 +8,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Founding {
-    /// The cluster's id.
+    /// Id that all members agreed on.
     pub cluster: ClusterId,
     /// The meta group's first voters, in order of node id.
     pub members: Vec<Replica>,
@@ -24,9 +24,9 @@ pub enum Misfit {
     /// In the number of data partitions.
     #[error("the cluster was made with {found} partitions, and --partitions says {given}; leave the flag out")]
     Partitions {
-        /// The cluster's.
+        /// Number that the cluster was made with.
         found: u32,
-        /// The configuration's.
+        /// Number that `--partitions` gives.
         given: u32,
     },
     /// In how far clocks may be apart, in milliseconds: this node would judge clocks, and what others stamped, by another bound
@@ -36,9 +36,9 @@ pub enum Misfit {
          --max-clock-skew {found}ms"
     )]
     ClockSkew {
-        /// The cluster's.
+        /// Milliseconds that the cluster was made with.
         found: u32,
-        /// The configuration's.
+        /// Milliseconds that this node is started with.
         given: u32,
     },
 }

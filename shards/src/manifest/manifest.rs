@@ -30,7 +30,7 @@ const FORMAT_VERSION: u32 = 2;
 const FILE: SmallFile = SmallFile { magic: *b"KHNADATA", version: FORMAT_VERSION, max_bytes: 16 << 20 };
 /// The manifest's name in the data directory.
 pub const MANIFEST: &str = "manifest";
-/// Its copy's name.
+/// Name of the manifest's copy, read when the manifest is damaged.
 pub const MANIFEST_COPY: &str = "manifest.copy";
 /// What either is written as before it has its name.
 pub const UNFINISHED_MANIFEST: &str = "manifest.tmp";
@@ -63,7 +63,7 @@ pub struct Manifest {
 pub struct LostLog {
     /// Its set of logs.
     pub log_set: u32,
-    /// Its shard.
+    /// Shard that the log was cut for.
     pub shard: ShardId,
     /// The count of losses, this one included.
     pub loss: u32,
@@ -91,10 +91,10 @@ impl From<First> for Manifest {
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The system refused.
+    /// The system refused an operation on the file.
     #[error("{path}: {source}")]
     Io {
-        /// The file.
+        /// Manifest, its copy, or the directory of both.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -107,9 +107,9 @@ pub enum ManifestError {
         "{path}: written in format {version}, newer than the {FORMAT_VERSION} this version reads; install the newer version"
     )]
     Newer {
-        /// The file.
+        /// Manifest that was read.
         path: PathBuf,
-        /// Its version.
+        /// Format version in the file.
         version: u32,
     },
     /// Its bytes do not verify.
@@ -125,7 +125,7 @@ pub enum ManifestError {
          was lost or --shards was changed since it was made"
     )]
     Unsound {
-        /// The file.
+        /// Manifest that was read.
         path: PathBuf,
         /// What cannot be.
         why: String,

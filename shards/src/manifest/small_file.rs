@@ -18,7 +18,7 @@ pub(crate) struct SmallFile {
     pub(crate) magic: [u8; 8],
     /// The version that is written, and the newest that is read.
     pub(crate) version: u32,
-    /// The longest file.
+    /// Length beyond which a file is refused unread.
     pub(crate) max_bytes: u64,
 }
 

@@ -30,9 +30,7 @@ const UNFINISHED_ADDRESSES: &str = "addresses.tmp";
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 struct Line {
-    /// The node.
     node: NodeId,
-    /// Its data directory.
     incarnation: Incarnation,
     /// Where it was reached last, `host:port`; empty if it never was.
     reached: String,

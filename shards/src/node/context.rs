@@ -17,11 +17,9 @@ use crate::shard::Shard;
 
 /// What founding, opening, repairing and draining need of a node on one of its shards.
 pub struct NodeContext<E: Env> {
-    /// The shard.
     pub shard: Rc<Shard<E>>,
     /// The disk of the data directory.
     pub disk: E::Disk,
-    /// The node's configuration.
     pub config: Arc<NodeConfig>,
     /// Notified when the shard's log is closed.
     pub log_closed: Signal,
@@ -46,7 +44,6 @@ impl<E: Env> NodeContext<E> {
         }
     }
 
-    /// The present manifest.
     pub fn manifest(&self) -> Arc<Manifest> {
         self.manifest.borrow().clone()
     }
@@ -86,12 +83,10 @@ impl<E: Env> NodeContext<E> {
         self.stopping.get()
     }
 
-    /// The node stops.
     pub fn set_stopping(&self) {
         self.stopping.set(true);
     }
 
-    /// The data directory.
     pub fn data_dir(&self) -> &Path {
         &self.config.data_dir
     }

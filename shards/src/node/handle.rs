@@ -32,7 +32,7 @@ impl NodeHandle {
         Self { node, client_address, peer_address, stop, shards: Mutex::new(shards), _lock: lock }
     }
 
-    /// The node's number.
+    /// Number that the operator gave the node.
     pub fn node(&self) -> NodeId {
         self.node
     }

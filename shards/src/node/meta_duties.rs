@@ -31,7 +31,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct MetaDuties<E: Env> {
     /// That shard.
     pub shard: Rc<Shard<E>>,
-    /// The meta group.
     pub meta: Rc<Group<E>>,
     /// What the cluster was made with.
     pub founding: Founding,

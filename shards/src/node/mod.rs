@@ -31,7 +31,7 @@ pub use found::creation;
 pub use handle::NodeHandle;
 pub use lock::{DirLock, LOCK_FILE};
 pub use open::{
-    BootNumbers, DataDirError, PeerSpecText, ReshardError, Setup, StartError, fit_shards, listed_peers, open_or_format,
-    probe_port, setups, start,
+    BootNumbers, DataDirError, NodeStartError, PeerSpecText, ReshardError, Setup, fit_shards, listed_peers,
+    open_or_format, probe_port, setups, start,
 };
 pub use runner::Runner;

@@ -12,7 +12,7 @@ use kahuna_protocol::{ErrorCode, ErrorReply, FrameError, Header, Hlc, NodeId, Sh
 
 use super::dial::split;
 use super::handshake::{KIND_PEER_WELCOME, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
-use super::incoming::{Incoming, ReadError};
+use super::incoming::{FrameReadError, IncomingFrames};
 use super::outgoing::Outgoing;
 use super::pulse::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 use super::{PeerIdentity, PeerReplier, Peers};
@@ -106,7 +106,7 @@ impl<E: Env> Peers<E> {
         }
         // Read on the whole stream: it may have to be handed over, together with all bytes that came.
         let mut read = Vec::new();
-        let mut incoming = Incoming::new(stream, MAX_HANDSHAKE_BYTES, &unread, self.reads.clone());
+        let mut incoming = IncomingFrames::new(stream, MAX_HANDSHAKE_BYTES, &unread, self.reads.clone());
         drop(unread);
         let entry = E::timeout(HELLO_LIMIT, self.first_frame(&mut incoming, &mut read)).await.unwrap_or(Entry::Gone);
         let rest = incoming.unread().to_vec();
@@ -136,11 +136,11 @@ impl<E: Env> Peers<E> {
         out.finish(KIND_ERROR, |body| archive_into(&refused, body));
         out.write_to::<E>(write).await;
         // Still counted among the strangers: whoever does not go away does not get room for more.
-        let _ = E::timeout(LINGER, Incoming::new(read, 0, &[], self.reads.clone()).drain()).await;
+        let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain()).await;
     }
 
     /// The first frame; `read` gets all that was read up to then.
-    async fn first_frame(&self, incoming: &mut Incoming<StreamOf<E>>, read: &mut Vec<u8>) -> Entry {
+    async fn first_frame(&self, incoming: &mut IncomingFrames<StreamOf<E>>, read: &mut Vec<u8>) -> Entry {
         loop {
             read.clear();
             read.extend_from_slice(incoming.unread());
@@ -158,8 +158,8 @@ impl<E: Env> Peers<E> {
             }
             match incoming.fill::<E>().await {
                 Ok(()) => {}
-                Err(ReadError::Frame(error)) => return Entry::Refused(bad_frame(error)),
-                Err(ReadError::End | ReadError::Io(_)) => return Entry::Gone,
+                Err(FrameReadError::Frame(error)) => return Entry::Refused(bad_frame(error)),
+                Err(FrameReadError::End | FrameReadError::Io(_)) => return Entry::Gone,
             }
         }
     }
@@ -178,7 +178,7 @@ impl<E: Env> Peers<E> {
         if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
             && write.shutdown(Shutdown::Write).is_ok()
         {
-            let _ = E::timeout(LINGER, Incoming::new(read, 0, &[], self.reads.clone()).drain()).await;
+            let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain()).await;
         }
     }
 
@@ -216,7 +216,7 @@ impl<E: Env> Peers<E> {
         out.push_reply(Hlc::ZERO, KIND_PEER_WELCOME, FLAG_REPLY, 0, Default::default(), 0, |body| welcome.encode(body));
         let writing = out.clone();
         E::spawn(async move { writing.write_to::<E>(write).await });
-        let mut incoming = Incoming::new(read, self.limits.max_frame_bytes, &unread, self.reads.clone());
+        let mut incoming = IncomingFrames::new(read, self.limits.max_frame_bytes, &unread, self.reads.clone());
         drop(unread);
         let ended = loop {
             if !out.may_read().await {
@@ -232,8 +232,8 @@ impl<E: Env> Peers<E> {
                         break Some(error);
                     }
                 }
-                Err(ReadError::Frame(error)) => break Some(bad_frame(error)),
-                Err(ReadError::End | ReadError::Io(_)) => break None,
+                Err(FrameReadError::Frame(error)) => break Some(bad_frame(error)),
+                Err(FrameReadError::End | FrameReadError::Io(_)) => break None,
             }
         };
         self.accepted.remove(key, serial);

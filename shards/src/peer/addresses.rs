@@ -15,7 +15,7 @@ use kahuna_protocol::{Incarnation, NodeId};
 pub enum AddressSource {
     /// The node, when it introduced itself.
     Introduced,
-    /// The meta group.
+    /// The address that the meta group has on record.
     Recorded,
     /// The operator, at this start.
     Told,
@@ -30,9 +30,9 @@ pub enum AddressSource {
 /// Where a node was last, for its next start to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastAddresses {
-    /// The node.
+    /// Number that the operator gave the node.
     pub node: NodeId,
-    /// Its data directory.
+    /// Data directory that was reached there.
     pub incarnation: Incarnation,
     /// Where it was reached last, `host:port`; empty if it never was.
     pub reached: String,

@@ -22,7 +22,7 @@ use crate::env::local::{LocalOneshot, OneshotReceiver, OneshotSender};
 pub struct PeerReply {
     /// What it is; never an error frame, which is [`CallError::Refused`].
     pub kind: u16,
-    /// The header's flags.
+    /// Flags of the answer's frame header.
     pub flags: u8,
     /// The other node's clock when it answered.
     pub hlc: Hlc,

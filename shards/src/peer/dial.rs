@@ -12,7 +12,7 @@ use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{FrameError, GroupId, Header, Incarnation, ShardId};
 
 use super::handshake::{KIND_PEER_HELLO, MAX_HANDSHAKE_BYTES, PeerHello, PeerWelcome};
-use super::incoming::{Incoming, ReadError};
+use super::incoming::{FrameReadError, IncomingFrames};
 use super::link::{Connection, Link};
 use super::pulse::{KIND_ERROR, decode_error};
 use super::remote::Remote;
@@ -39,7 +39,7 @@ enum DialError {
 
 /// A connection whose other end is the right one.
 struct Greeted<E: Env> {
-    incoming: Incoming<ReadHalf<E>>,
+    incoming: IncomingFrames<ReadHalf<E>>,
     write: <<<E as Env>::Net as Net>::Stream as Stream>::WriteHalf,
     welcome: PeerWelcome,
 }
@@ -119,7 +119,7 @@ impl<E: Env> Peers<E> {
             out.extend_from_slice(&PeerPrelude::default().encode());
             hello.encode(out);
         });
-        let mut incoming = Incoming::new(read, MAX_HANDSHAKE_BYTES, &[], self.reads.clone());
+        let mut incoming = IncomingFrames::new(read, MAX_HANDSHAKE_BYTES, &[], self.reads.clone());
         let exchange = async {
             write.write_all(&bytes).await?;
             incoming.next::<E>().await
@@ -127,9 +127,9 @@ impl<E: Env> Peers<E> {
         let answer = E::timeout(HANDSHAKE_LIMIT, exchange).await;
         let (header, payload) = match answer {
             None => return Err(away(io::ErrorKind::TimedOut.into())),
-            Some(Err(ReadError::Io(error))) => return Err(away(error)),
-            Some(Err(ReadError::End)) => return Err(away(io::ErrorKind::UnexpectedEof.into())),
-            Some(Err(ReadError::Frame(error))) => {
+            Some(Err(FrameReadError::Io(error))) => return Err(away(error)),
+            Some(Err(FrameReadError::End)) => return Err(away(io::ErrorKind::UnexpectedEof.into())),
+            Some(Err(FrameReadError::Frame(error))) => {
                 return Err(DialError::Refused(format!(
                     "node {} at {address} does not speak to us: {error}",
                     remote.node
@@ -203,7 +203,7 @@ impl<E: Env> Peers<E> {
                         Err(text) => text,
                     }
                 }
-                Err(ReadError::Frame(error)) => {
+                Err(FrameReadError::Frame(error)) => {
                     self.complain(remote, &format!("node {}: the link is closed: {error}", remote.node));
                     error.to_string()
                 }

@@ -15,9 +15,9 @@ use crate::request::{Answer, AnswerTo, Charge, Reply, Token};
 /// Who sent a frame: proven by the handshake of the link it came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerIdentity {
-    /// The operator's number.
+    /// Number that the operator gave the node.
     pub node: NodeId,
-    /// The data directory.
+    /// Data directory that the node proved to run on.
     pub incarnation: Incarnation,
     /// Random per process.
     pub boot_id: u64,

@@ -18,7 +18,7 @@ pub const MAX_HANDSHAKE_BYTES: u32 = 64 << 10;
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct ListedPeer {
-    /// The operator's number.
+    /// Number that the operator gave the node, from 1.
     pub node: NodeId,
     /// Where its peers reach it, `host:port`.
     pub address: String,
@@ -28,13 +28,13 @@ pub struct ListedPeer {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Introduction {
-    /// The operator's number.
+    /// Number that the operator gave the node, from 1.
     pub node: NodeId,
     /// The shard at this end.
     pub shard: ShardId,
     /// How many shards the node runs.
     pub shards: u16,
-    /// The data directory.
+    /// Data directory that the node runs on.
     pub incarnation: Incarnation,
     /// Random per process.
     pub boot_id: u64,
@@ -56,7 +56,7 @@ pub struct Introduction {
 pub struct PeerHello {
     /// The lowest protocol version the dialler speaks.
     pub min_version: u8,
-    /// The highest.
+    /// The highest one, `min_version` or above.
     pub max_version: u8,
     /// The shard that is wanted; one that does not exist there stands for any.
     pub to_shard: ShardId,
@@ -68,7 +68,7 @@ pub struct PeerHello {
     pub from: Introduction,
 }
 
-/// The acceptor's answer.
+/// First frame of the acceptor, which lets the dialler in.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct PeerWelcome {

@@ -21,7 +21,7 @@ const READ_COSTS: usize = 8;
 
 /// Why there is no further frame.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(super) enum FrameReadError {
     /// The other end closed the connection.
     #[error("the other end closed the connection")]
     End,
@@ -34,12 +34,12 @@ pub(super) enum ReadError {
 }
 
 /// The incoming direction of a connection.
-pub(super) struct Incoming<R> {
+pub(super) struct IncomingFrames<R> {
     arriving: Unread<R>,
     handled: usize,
 }
 
-impl<R: ReadHalf> Incoming<R> {
+impl<R: ReadHalf> IncomingFrames<R> {
     /// Reads from `half`; `unread` is what was read from it already.
     pub(super) fn new(half: R, max_payload: u32, unread: &[u8], through: Rc<ReadBuffer>) -> Self {
         Self { arriving: Unread::new(half, max_payload, unread, through, FRAME_LIMIT), handled: 0 }
@@ -61,15 +61,15 @@ impl<R: ReadHalf> Incoming<R> {
     }
 
     /// Reads more.
-    pub(super) async fn fill<E: Env>(&mut self) -> Result<(), ReadError> {
+    pub(super) async fn fill<E: Env>(&mut self) -> Result<(), FrameReadError> {
         match self.arriving.fill::<E>().await? {
-            0 => Err(ReadError::End),
+            0 => Err(FrameReadError::End),
             _ => Ok(()),
         }
     }
 
     /// The next frame. Lets the shard's other tasks run now and then, however much is there.
-    pub(super) async fn next<E: Env>(&mut self) -> Result<(Header, Bytes), ReadError> {
+    pub(super) async fn next<E: Env>(&mut self) -> Result<(Header, Bytes), FrameReadError> {
         loop {
             if self.handled >= FRAMES_PER_TURN {
                 self.handled = 0;
@@ -84,7 +84,6 @@ impl<R: ReadHalf> Incoming<R> {
         }
     }
 
-    /// The direction itself.
     pub(super) fn into_half(self) -> R {
         self.arriving.into_half()
     }

@@ -80,7 +80,7 @@ impl Link {
         }
     }
 
-    /// An attempt begins.
+    /// Takes in a connection that is about to be dialled.
     pub(super) fn begin(&self, connection: Connection) {
         self.silent_since.set(None);
         self.probed_at.set(None);

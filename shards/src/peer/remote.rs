@@ -26,7 +26,6 @@ pub(super) struct Lobby {
 
 /// Another node.
 pub(super) struct Remote {
-    /// The operator's number.
     pub(super) node: NodeId,
     /// The number that [`Calls`](super::call::Calls) has for its lobby.
     pub(super) lobby_serial: u64,

@@ -194,7 +194,6 @@ mod tests {
 
     const MS: i64 = 1_000_000;
     const NOW: Duration = Duration::from_secs(1000);
-    /// The own clock.
     const OWN: i64 = 7_000_000 * MS;
 
     fn offsets(ahead_ms: &[i64]) -> Vec<Offset> {

@@ -7,9 +7,9 @@ use kahuna_protocol::{ClusterId, Incarnation, NodeId, ShardId};
 /// Another node, as it introduced itself last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {
-    /// The operator's number.
+    /// Number that the operator gave the node.
     pub node: NodeId,
-    /// Its data directory.
+    /// Data directory that the node runs on.
     pub incarnation: Incarnation,
     /// Random per process.
     pub boot_id: u64,
@@ -34,50 +34,50 @@ pub struct PeerView {
 pub enum NodeEvent {
     /// It answers, under this boot.
     Up {
-        /// The node.
+        /// Node that came up.
         node: NodeId,
-        /// Its data directory.
+        /// Data directory that the node runs on.
         incarnation: Incarnation,
         /// Random per process.
         boot_id: u64,
     },
     /// It does not answer any more.
     Down {
-        /// The node.
+        /// Node that went down.
         node: NodeId,
-        /// Its data directory.
+        /// Data directory that the node ran on.
         incarnation: Incarnation,
     },
     /// It answers, but one of its shards has not moved for long.
     Stalled {
-        /// The node.
+        /// Node of the stalled shard.
         node: NodeId,
-        /// Its data directory.
+        /// Data directory that the node runs on.
         incarnation: Incarnation,
-        /// The shard.
+        /// Shard that has not moved.
         shard: ShardId,
     },
     /// Its pulses come, under this boot: what it sends reaches this node.
     Heard {
-        /// The node.
+        /// Node whose pulses come.
         node: NodeId,
-        /// Its data directory.
+        /// Data directory that the node runs on.
         incarnation: Incarnation,
         /// Random per process.
         boot_id: u64,
     },
     /// They come no more. Not said of one that is `Down`.
     Unheard {
-        /// The node.
+        /// Node whose pulses stopped.
         node: NodeId,
-        /// Its data directory.
+        /// Data directory that the node ran on.
         incarnation: Incarnation,
     },
     /// That shard moves again. Not said of one that is `Down`.
     Resumed {
-        /// The node.
+        /// Node of the shard.
         node: NodeId,
-        /// The shard.
+        /// Shard that was stalled before.
         shard: ShardId,
     },
 }

@@ -52,7 +52,7 @@ struct Backlog {
 
 /// Arguments of [`AppliedState::open`].
 pub struct AppliedContext<E: Env> {
-    /// The group.
+    /// Group that the machine belongs to.
     pub group: GroupId,
     /// Its part of the log.
     pub log: LogStore<E>,
@@ -126,7 +126,7 @@ impl<E: Env> AppliedState<E> {
         self.membership.borrow().clone()
     }
 
-    /// The group's snapshots.
+    /// Snapshots of this group: the newest one, and those that are written or sent.
     pub fn snapshots(&self) -> &Rc<SnapshotKeeper<E>> {
         &self.snapshots
     }

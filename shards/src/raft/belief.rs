@@ -18,7 +18,6 @@ use super::leadership::Leader;
 /// The last message that a replica took of a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// The leader's term.
     pub term: u64,
     /// The boot of the node that sent it.
     pub boot: u64,
@@ -27,7 +26,6 @@ pub struct Heard {
 /// What a replica knows of its group's leader.
 #[derive(Clone, Copy, Debug)]
 pub struct Belief {
-    /// The replica itself.
     pub own: ReplicaId,
     /// The term, and who leads in it.
     pub leader: Leader,

@@ -230,7 +230,7 @@ impl<E: Env> ElectionTimer<E> {
         self.asks.set(false);
     }
 
-    /// An election timeout.
+    /// Draws an election timeout between the configured bounds.
     fn draw(&self) -> Duration {
         let Timing { election_min, election_max, .. } = self.links.timing;
         let span = u64::try_from((election_max - election_min).as_micros()).unwrap_or(u64::MAX).max(1);

@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         if count <= MOST { Ok(count) } else { Err(self.malformed()) }
     }
 
-    /// A vote.
+    /// Reads a vote: term, replica, and whether it is committed.
     pub fn vote(&mut self) -> Result<Vote, Malformed> {
         let (term, replica) = (self.count()?, self.u64()?);
         Ok(if self.flag()? { Vote::new_committed(term, replica) } else { Vote::new(term, replica) })

@@ -14,7 +14,7 @@ pub enum OpenError {
     /// A record of the group in the log is not what its kind says.
     #[error("group {group}: the log holds what is {source}: it was written by another version, or is damaged")]
     Log {
-        /// The group.
+        /// Group of the replica.
         group: GroupId,
         /// What is wrong.
         source: Malformed,
@@ -22,7 +22,7 @@ pub enum OpenError {
     /// The group's snapshot, which the log names, cannot be used.
     #[error("group {group}: snapshot {source}")]
     Snapshot {
-        /// The group.
+        /// Group of the replica.
         group: GroupId,
         /// What is wrong.
         source: SnapshotFault,
@@ -31,7 +31,7 @@ pub enum OpenError {
     /// it may have acknowledged. It must never be opened under this replica id again; another replica can take its place.
     #[error("group {group}: its snapshot is lost: {source}; what is left of it, if anything, is kept as {}", kept.display())]
     SnapshotLost {
-        /// The group.
+        /// Group of the replica.
         group: GroupId,
         /// What is wrong with the file.
         source: SnapshotFault,
@@ -41,7 +41,7 @@ pub enum OpenError {
     /// Log and snapshot contradict each other.
     #[error("group {group}: {why}")]
     Raft {
-        /// The group.
+        /// Group of the replica.
         group: GroupId,
         /// As openraft says it.
         why: String,
@@ -107,7 +107,7 @@ pub enum InitializeError {
     /// This replica is not among the members.
     #[error("this replica is not among the members")]
     NotMember,
-    /// The replica stopped.
+    /// The replica stopped before the membership was stored.
     #[error("the replica stopped: {0}")]
     Stopped(String),
 }

@@ -31,7 +31,7 @@ const BACKOFF_WHILE_DOWN: Duration = Duration::from_secs(5);
 pub struct ReplicaLinks<E: Env> {
     /// The shard's peer links.
     pub peers: Rc<Peers<E>>,
-    /// The group.
+    /// Group of the replica.
     pub group: GroupId,
     /// This replica.
     pub from: ReplicaId,
@@ -125,7 +125,7 @@ impl<E: Env> ReplicaLink<E> {
         self.prelude.to.0
     }
 
-    /// The heartbeat interval.
+    /// Interval of the leader's heartbeats.
     pub fn heartbeat(&self) -> Duration {
         self.timing.heartbeat
     }

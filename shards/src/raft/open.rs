@@ -32,7 +32,7 @@ use crate::peer::Peers;
 
 /// What a replica needs from its shard.
 pub struct ReplicaContext<E: Env> {
-    /// The shard's log.
+    /// Log of the shard, which all its groups share.
     pub log: Log<E::Disk>,
     /// The disk for snapshots.
     pub disk: E::Disk,

@@ -45,7 +45,7 @@ pub struct Replica<E: Env> {
 }
 
 impl<E: Env> Replica<E> {
-    /// The replica's number.
+    /// Id that the meta group minted for this replica, never used twice.
     pub fn id(&self) -> ReplicaId {
         self.id
     }

@@ -19,7 +19,6 @@ pub struct UnackedAppend<A> {
     pub last: Option<LogId>,
     /// The commit that it told of.
     pub committed: Option<LogId>,
-    /// Its length.
     pub bytes: usize,
     /// The answer to come.
     pub answer: A,
@@ -61,7 +60,6 @@ impl<A> UnackedAppends<A> {
         self.appends.push_back(UnackedAppend { previous, last, committed, bytes, answer, sent: now, counted: now });
     }
 
-    /// The oldest.
     pub fn oldest(&mut self) -> Option<&mut UnackedAppend<A>> {
         self.appends.front_mut()
     }
@@ -94,7 +92,6 @@ impl<A> UnackedAppends<A> {
         self.appends.is_empty()
     }
 
-    /// Their length.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -30,12 +30,10 @@ impl<T> Window<T> {
         }
     }
 
-    /// The first item.
     pub fn front(&self) -> Option<&T> {
         self.pieces.front()?.front()
     }
 
-    /// The last item.
     pub fn back(&self) -> Option<&T> {
         self.pieces.back()?.back()
     }

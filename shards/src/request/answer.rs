@@ -22,15 +22,15 @@ pub enum Answer {
     Outcome(Outcome),
     /// Another node's, passed on unread; never an error.
     Encoded {
-        /// The outcome's kind.
+        /// Frame kind of the outcome, with the bit of replies.
         kind: u16,
-        /// The archived body.
+        /// Archived outcome, as another node encoded it.
         body: Bytes,
     },
 }
 
 impl Answer {
-    /// The frame kind.
+    /// Frame kind of the answer.
     pub fn kind(&self) -> u16 {
         match self {
             Self::Outcome(outcome) => outcome.kind(),
@@ -38,7 +38,7 @@ impl Answer {
         }
     }
 
-    /// The frame's flags.
+    /// Flags of the answer's frame; a forwarded one says so.
     pub fn flags(&self) -> u8 {
         match self {
             Self::Outcome(_) => FLAG_REPLY,

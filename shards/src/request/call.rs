@@ -8,7 +8,7 @@ use kahuna_protocol::{GroupId, RequestPrelude, RequestRef};
 
 /// The wait of a request that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest wait.
+/// Longest `timeout_ms` that is honoured; a longer one is cut to this.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A request whose body validated, without the place its answer goes to: it may change threads.
@@ -16,7 +16,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Call {
     /// The group that owns its name.
     pub group: GroupId,
-    /// The request's kind.
+    /// Frame kind of the request.
     pub kind: u16,
     /// How the dispatch treats it.
     pub class: Class,
@@ -24,7 +24,7 @@ pub struct Call {
     pub grows: bool,
     /// As it came; `timeout_ms` is replaced by `deadline`.
     pub prelude: RequestPrelude,
-    /// The archived body.
+    /// Archived request, validated.
     pub body: Bytes,
     /// When its sender stops waiting, as time since boot.
     pub deadline: Duration,

@@ -10,7 +10,7 @@ use super::retry;
 
 /// A request together with the place its answer goes to. Dropping it answers [`ErrorCode::Unknown`].
 pub struct Work {
-    /// The request.
+    /// What is asked, without where the answer goes.
     pub call: Call,
     /// Where the answer goes.
     pub reply: Reply,

@@ -15,7 +15,7 @@ use crate::shard::Shard;
 pub trait ControlHandler<E: Env> {
     /// A peer's connection that another shard accepted.
     fn adopt_peer(&self, connection: Detached<E>, unread: Bytes);
-    /// The cluster changed.
+    /// Takes news of the cluster that another shard of the node broadcast.
     fn on_cluster(self: Rc<Self>, news: ClusterNews);
     /// The node itself changed.
     fn on_life(self: Rc<Self>, news: LifeNews);

@@ -105,7 +105,7 @@ impl<E: Env> Shard<E> {
         self.incarnation
     }
 
-    /// The node's configuration.
+    /// Configuration of the node; the same for all shards.
     pub fn config(&self) -> &Rc<NodeConfig> {
         &self.config
     }

@@ -72,7 +72,6 @@ impl Client {
         outcome
     }
 
-    /// The next answer.
     pub fn answer(&mut self) -> (u64, Outcome) {
         let (header, payload) = self.next().expect("an answer");
         (header.request_id, Outcome::decode(header.kind, &payload).expect("an outcome"))

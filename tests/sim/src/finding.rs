@@ -22,6 +22,8 @@ pub enum Judge {
     Revision,
     /// Writes that carry a lock's token: none of an old holder.
     Fence,
+    /// Appends to a key: each is in its value once, in order; and `KeyExists` shows the same revisions.
+    Append,
     /// The history itself, which must be one.
     History,
     /// Clients that rely on one lock at one moment.
@@ -69,6 +71,7 @@ impl Judge {
         Self::Cut,
         Self::Revision,
         Self::Fence,
+        Self::Append,
         Self::History,
         Self::Reliance,
         Self::ExactlyOnce,

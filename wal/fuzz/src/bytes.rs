@@ -60,7 +60,6 @@ pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl SegmentHeader {
-    /// The header block.
     pub fn encode(&self) -> Vec<u8> {
         let mut block = vec![0; BLOCK];
         put(&mut block, 0, b"KAHUNAWL");

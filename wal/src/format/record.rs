@@ -22,21 +22,21 @@ pub enum Record {
     /// The entry at `index`; it supersedes every entry of the group at `index` and above. Its index is at most one above
     /// the group's last entry, and above its purge mark.
     Entry {
-        /// The entry's index.
+        /// Raft index, from 1.
         index: u64,
         /// What stands beside the payload, such as its term.
         meta: EntryMeta,
-        /// The entry itself.
+        /// Entry as Raft encodes it; the log never reads it.
         payload: Bytes,
     },
     /// A copy of the live entry at `index`, made so that an old segment can go: it stays what it is, and so do those above.
     /// Only the log itself appends these.
     Moved {
-        /// The entry's index.
+        /// Raft index of the original.
         index: u64,
         /// What stands beside the payload.
         meta: EntryMeta,
-        /// The entry itself.
+        /// Bytes of the original, unchanged.
         payload: Bytes,
     },
     /// The group's vote; replaces the earlier one.

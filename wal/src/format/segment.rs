@@ -14,7 +14,7 @@ pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 pub struct SegmentHeader {
     /// The version of the format that the segment is written in.
     pub version: u32,
-    /// The log's owner.
+    /// Cluster, data directory and shard that the log belongs to.
     pub identity: LogIdentity,
     /// The segment's sequence number, from 1, without gaps.
     pub sequence: u64,

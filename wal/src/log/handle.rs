@@ -8,7 +8,7 @@ use super::state::Shared;
 use super::stats::LogStats;
 use crate::format::record::GroupId;
 use crate::recovery::Recovered;
-use crate::{Disk, LogError, LogIdentity, LogOptions, OpenError};
+use crate::{Disk, LogError, LogIdentity, LogOpenError, LogOptions};
 
 /// One shard's log. Clones are handles to the same log; all of them live on the shard's thread.
 pub struct Log<D: Disk> {
@@ -31,7 +31,7 @@ impl<D: Disk> Log<D> {
         dir: &Path,
         identity: LogIdentity,
         options: LogOptions,
-    ) -> Result<(Self, Recovered), OpenError> {
+    ) -> Result<(Self, Recovered), LogOpenError> {
         let (shared, recovered) = super::open::open(disk, dir, identity, options).await?;
         Ok((Self { shared }, recovered))
     }

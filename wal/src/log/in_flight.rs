@@ -10,7 +10,6 @@ pub const MAX_IN_FLIGHT: usize = 2;
 pub struct InFlight {
     /// Where it is written.
     pub position: Position,
-    /// Its header.
     pub header: BatchHeader,
     /// How many wait for it.
     pub waiters: usize,

@@ -45,7 +45,7 @@ struct GroupIndex {
 /// An entry above a hole in its group: durable records below it are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole {
-    /// The group.
+    /// Group whose entries are missing.
     pub group: GroupId,
     /// The last entry below the hole, or the purge mark.
     pub below: u64,

@@ -9,7 +9,7 @@ use super::file_names::segment_path;
 use crate::format::segment::{SegmentHeader, bytes_to_read};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION};
 use crate::recovery::{Refusal, Scan, Survey, Whole, check_header, claims_or_empty, survey};
-use crate::{AlignedBuf, Disk, DiskFile, LogIdentity, OpenError, OpenMode};
+use crate::{AlignedBuf, Disk, DiskFile, LogIdentity, LogOpenError, OpenMode};
 
 /// A log that was judged whole.
 pub struct Judged {
@@ -34,7 +34,7 @@ pub struct SegmentReader<'a, D: Disk> {
 
 impl<D: Disk> SegmentReader<'_, D> {
     /// Judges the log that the `segments`, rising, hold.
-    pub async fn judge_segments(&self, segments: &[u64]) -> Result<Judged, OpenError> {
+    pub async fn judge_segments(&self, segments: &[u64]) -> Result<Judged, LogOpenError> {
         let mut run = 0;
         let mut claims = None;
         let mut last_read = None;
@@ -82,31 +82,31 @@ impl<D: Disk> SegmentReader<'_, D> {
         Ok(Judged { claims, whole, run: run.max(claims.run), tail, next })
     }
 
-    async fn read(&self, segment: u64) -> Result<(SegmentHeader, AlignedBuf), OpenError> {
+    async fn read(&self, segment: u64) -> Result<(SegmentHeader, AlignedBuf), LogOpenError> {
         let path = segment_path(self.dir, segment);
-        let file = self.disk.open(&path, OpenMode::Read).await.map_err(OpenError::io("open", &path))?;
-        let len = file.len().await.map_err(OpenError::io("stat", &path))?;
+        let file = self.disk.open(&path, OpenMode::Read).await.map_err(LogOpenError::io("open", &path))?;
+        let len = file.len().await.map_err(LogOpenError::io("stat", &path))?;
         let len = if len == self.usual_bytes {
             len
         } else {
-            bytes_to_read(len, &file.read_at(0, BLOCK_BYTES).await.map_err(OpenError::io("read", &path))?)
+            bytes_to_read(len, &file.read_at(0, BLOCK_BYTES).await.map_err(LogOpenError::io("read", &path))?)
         };
         let len = usize::try_from(len).expect("a segment is far smaller than the address space");
-        let bytes = file.read_at(0, len).await.map_err(OpenError::io("read", &path))?;
+        let bytes = file.read_at(0, len).await.map_err(LogOpenError::io("read", &path))?;
         let header = check_header(&self.identity, segment, &bytes).map_err(|refusal| self.refused(refusal))?;
         Ok((header, bytes))
     }
 
-    fn refused(&self, refusal: Refusal) -> OpenError {
+    fn refused(&self, refusal: Refusal) -> LogOpenError {
         match refusal {
             Refusal::Corrupt { at, why } => {
-                OpenError::Corrupt { file: segment_path(self.dir, at.segment), offset: at.offset, why }
+                LogOpenError::Corrupt { file: segment_path(self.dir, at.segment), offset: at.offset, why }
             }
             Refusal::Foreign { segment, found } => {
-                OpenError::Foreign { file: segment_path(self.dir, segment), found, expected: self.identity }
+                LogOpenError::Foreign { file: segment_path(self.dir, segment), found, expected: self.identity }
             }
             Refusal::Newer { segment, found } => {
-                OpenError::NewerFormat { file: segment_path(self.dir, segment), found, supported: FORMAT_VERSION }
+                LogOpenError::NewerFormat { file: segment_path(self.dir, segment), found, supported: FORMAT_VERSION }
             }
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Everything lives on one thread in one shared state; no borrow of it crosses an await.
 
+mod allocate;
 mod append;
 mod file_names;
 mod free;

@@ -16,7 +16,7 @@ use super::state::{Shared, State};
 use crate::format::segment::SegmentHeader;
 use crate::format::{FORMAT_VERSION, Position};
 use crate::recovery::{NO_BATCH, Recovered, RecoveryReport, Survey, Whole};
-use crate::{Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOptions, OpenError, OpenMode};
+use crate::{Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOpenError, LogOptions, OpenMode};
 
 /// The files of a log's directory, by what their names say.
 #[derive(Default)]
@@ -37,28 +37,28 @@ pub async fn open<D: Disk>(
     dir: &Path,
     identity: LogIdentity,
     options: LogOptions,
-) -> Result<(Rc<Shared<D>>, Recovered), OpenError> {
+) -> Result<(Rc<Shared<D>>, Recovered), LogOpenError> {
     options.assert_valid();
-    let found = disk.exists(dir).await.map_err(OpenError::io("look for", dir))?;
+    let found = disk.exists(dir).await.map_err(LogOpenError::io("look for", dir))?;
     let files = if found { list(&disk, dir, &options).await? } else { Files::default() };
     if files.segments.is_empty() && !options.create {
-        return Err(OpenError::Missing { dir: dir.to_owned() });
+        return Err(LogOpenError::Missing { dir: dir.to_owned() });
     }
     let reader = SegmentReader { disk: &disk, dir, identity, usual_bytes: options.segment_bytes };
     let judged = reader.judge_segments(&files.segments).await?;
     if !found {
-        disk.create_dir_all(dir).await.map_err(OpenError::io("create", dir))?;
+        disk.create_dir_all(dir).await.map_err(LogOpenError::io("create", dir))?;
     }
     let Judged { claims, whole: Whole { groups, index, end }, run, .. } = judged;
     let fresh = end.batches == 0;
     if fresh && !options.create {
         // The opening that made it did not return before a batch was durable.
         let Position { segment, offset } = end.position;
-        return Err(OpenError::Corrupt { file: segment_path(dir, segment), offset, why: NO_BATCH.to_owned() });
+        return Err(LogOpenError::Corrupt { file: segment_path(dir, segment), offset, why: NO_BATCH.to_owned() });
     }
     if run == u64::MAX {
         let (file, why) = (segment_path(dir, end.position.segment), "its run has no next one".to_owned());
-        return Err(OpenError::Corrupt { file, offset: 0, why });
+        return Err(LogOpenError::Corrupt { file, offset: 0, why });
     }
     let report = RecoveryReport {
         fresh,
@@ -83,9 +83,9 @@ pub async fn open<D: Disk>(
     Ok((shared, Recovered { groups, report }))
 }
 
-async fn list<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Files, OpenError> {
+async fn list<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Files, LogOpenError> {
     let mut files = Files::default();
-    for FileEntry { name, len } in disk.list(dir).await.map_err(OpenError::io("list", dir))? {
+    for FileEntry { name, len } in disk.list(dir).await.map_err(LogOpenError::io("list", dir))? {
         if let Some(segment) = segment_of(&name) {
             files.segments.push(segment);
             files.bytes += len;
@@ -111,13 +111,14 @@ impl<D: Disk> Shared<D> {
         end: Position,
         tail: Option<SegmentHeader>,
         next: Option<SegmentHeader>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), LogOpenError> {
         // Batches above the highest claim were read, but perhaps never flushed.
         for &segment in &files.segments {
             if (claims.durable.segment.max(claims.oldest_segment)..=end.segment).contains(&segment) {
                 let path = self.segment_path(segment);
-                let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(OpenError::io("open", &path))?;
-                file.sync().await.map_err(OpenError::io("sync", &path))?;
+                let file =
+                    self.disk.open(&path, OpenMode::WriteDirect).await.map_err(LogOpenError::io("open", &path))?;
+                file.sync().await.map_err(LogOpenError::io("sync", &path))?;
                 if let Some(header) = tail.filter(|header| header.sequence == segment) {
                     self.state().add_prepared(&header, file);
                 }
@@ -138,27 +139,27 @@ impl<D: Disk> Shared<D> {
         for &segment in behind {
             self.free_segment(segment).await.map_err(from_log_error)?;
             // The next opening must not find a later one without an earlier one.
-            self.disk.sync_dir(&self.dir).await.map_err(OpenError::io("sync directory", &self.dir))?;
+            self.disk.sync_dir(&self.dir).await.map_err(LogOpenError::io("sync directory", &self.dir))?;
         }
         if let Some(header) = next {
             let path = self.segment_path(header.sequence);
-            let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(OpenError::io("open", &path))?;
+            let file = self.disk.open(&path, OpenMode::WriteDirect).await.map_err(LogOpenError::io("open", &path))?;
             self.state().add_prepared(&header, file);
         }
         for path in &files.useless {
-            self.remove_if_there(path).await.map_err(OpenError::io("remove", path))?;
+            self.remove_if_there(path).await.map_err(LogOpenError::io("remove", path))?;
         }
         for path in &files.spares {
             self.state().add_spare(path.clone());
         }
         self.remove_excess_spares().await?;
-        self.disk.sync_dir(&self.dir).await.map_err(OpenError::io("sync directory", &self.dir))
+        self.disk.sync_dir(&self.dir).await.map_err(LogOpenError::io("sync directory", &self.dir))
     }
 
-    async fn remove_excess_spares(&self) -> Result<(), OpenError> {
+    async fn remove_excess_spares(&self) -> Result<(), LogOpenError> {
         loop {
             let Some(path) = self.state().pool.take_excess() else { return Ok(()) };
-            self.remove_if_there(&path).await.map_err(OpenError::io("remove", &path))?;
+            self.remove_if_there(&path).await.map_err(LogOpenError::io("remove", &path))?;
             self.state().pool.allocated_bytes -= self.options.segment_bytes;
         }
     }
@@ -172,7 +173,7 @@ impl<D: Disk> Shared<D> {
     }
 
     /// Records the new run: the first batch of it, without records, durable before anything else is taken.
-    async fn begin_run(&self) -> Result<(), OpenError> {
+    async fn begin_run(&self) -> Result<(), LogOpenError> {
         let segment = {
             let mut state = self.state();
             let batch = state.queue.open_batch();
@@ -183,18 +184,18 @@ impl<D: Disk> Shared<D> {
             let missing = self.state().prepared_upto.max(segment - 1) + 1;
             if !self.prepare(missing).await.map_err(from_log_error)? {
                 let path = self.segment_path(missing);
-                return Err(OpenError::io("allocate", &path)(io::ErrorKind::StorageFull.into()));
+                return Err(LogOpenError::io("allocate", &path)(io::ErrorKind::StorageFull.into()));
             }
         }
         self.flush().await.map_err(from_log_error)
     }
 }
 
-fn from_log_error(error: LogError) -> OpenError {
+fn from_log_error(error: LogError) -> LogOpenError {
     match error {
         LogError::Failed { operation, path, source } => {
             let source = io::Error::new(source.kind(), source);
-            OpenError::Io { operation, path, source }
+            LogOpenError::Io { operation, path, source }
         }
         LogError::Closed | LogError::TooLarge { .. } => unreachable!("the log is open, and the batch is one block"),
     }

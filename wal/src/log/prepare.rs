@@ -8,27 +8,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::file_names::{SPARE_SUFFIX, UNFINISHED_SUFFIX, segment_path};
 use super::state::{Prepared, Shared, State};
 use crate::format::FORMAT_VERSION;
 use crate::format::segment::SegmentHeader;
 use crate::{AlignedBuf, Disk, DiskFile, Durability, LogError, OpenMode};
 
 impl<D: Disk> Shared<D> {
-    pub fn segment_path(&self, segment: u64) -> PathBuf {
-        segment_path(&self.dir, segment)
-    }
-
-    pub fn spare_path(&self) -> PathBuf {
-        let generation = self.state().new_generation(self.run);
-        self.dir.join(format!("{generation:016x}{SPARE_SUFFIX}"))
-    }
-
-    pub fn unfinished_path(&self) -> PathBuf {
-        let generation = self.state().new_generation(self.run);
-        self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"))
-    }
-
     /// Keeps one segment ready behind the tail, the reserve whole, and gives old segments free. Returns between two steps
     /// once the writer has finished, so that no file stays open under an operation in flight, or when something failed.
     pub async fn prepare_loop(&self) -> Result<(), LogError> {
@@ -122,13 +107,6 @@ impl<D: Disk> Shared<D> {
 }
 
 impl<D: Disk> State<D> {
-    /// A number for the next use of a file: never used before in this log, because the run is new with every opening.
-    fn new_generation(&mut self, run: u64) -> u64 {
-        let generation = run << 32 | u64::from(self.next_generation);
-        self.next_generation += 1;
-        generation
-    }
-
     fn segment_to_prepare(&self) -> Option<u64> {
         let wanted = self.prepared_upto <= self.queue.tail_segment() && self.pool.gives();
         wanted.then_some(self.prepared_upto + 1)

@@ -7,7 +7,7 @@ use super::file_names::{segment_of, segment_path};
 use crate::format::BLOCK_BYTES;
 use crate::format::segment::{MAX_SEGMENT_BYTES, bytes_to_read};
 use crate::recovery::{Prefix, Refusal, Salvage, Salvaged};
-use crate::{AlignedBuf, Disk, DiskFile, Log, LogIdentity, OpenError, OpenMode};
+use crate::{AlignedBuf, Disk, DiskFile, Log, LogIdentity, LogOpenError, OpenMode};
 
 /// What is read at once where a whole segment cannot be read.
 const PIECE_BYTES: usize = 64 << 10;
@@ -19,12 +19,12 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// `Missing` when there is no segment; `Foreign` when every segment is another log's; `NewerFormat`; `Io` when the
     /// directory cannot be listed.
-    pub async fn salvage(disk: &D, dir: &Path, identity: LogIdentity) -> Result<Salvaged, OpenError> {
-        let missing = || OpenError::Missing { dir: dir.to_owned() };
-        if !disk.exists(dir).await.map_err(OpenError::io("look for", dir))? {
+    pub async fn salvage(disk: &D, dir: &Path, identity: LogIdentity) -> Result<Salvaged, LogOpenError> {
+        let missing = || LogOpenError::Missing { dir: dir.to_owned() };
+        if !disk.exists(dir).await.map_err(LogOpenError::io("look for", dir))? {
             return Err(missing());
         }
-        let files = disk.list(dir).await.map_err(OpenError::io("list", dir))?;
+        let files = disk.list(dir).await.map_err(LogOpenError::io("list", dir))?;
         let mut segments: Vec<u64> = files.iter().filter_map(|file| segment_of(&file.name)).collect();
         segments.sort_unstable();
         if segments.is_empty() {
@@ -76,14 +76,16 @@ async fn read<D: Disk>(disk: &D, path: &Path) -> AlignedBuf {
     }
 }
 
-fn refused(dir: &Path, expected: LogIdentity, refusal: Refusal) -> OpenError {
+fn refused(dir: &Path, expected: LogIdentity, refusal: Refusal) -> LogOpenError {
     match refusal {
         Refusal::Corrupt { at, why } => {
-            OpenError::Corrupt { file: segment_path(dir, at.segment), offset: at.offset, why }
+            LogOpenError::Corrupt { file: segment_path(dir, at.segment), offset: at.offset, why }
         }
-        Refusal::Foreign { segment, found } => OpenError::Foreign { file: segment_path(dir, segment), found, expected },
+        Refusal::Foreign { segment, found } => {
+            LogOpenError::Foreign { file: segment_path(dir, segment), found, expected }
+        }
         Refusal::Newer { segment, found } => {
-            OpenError::NewerFormat { file: segment_path(dir, segment), found, supported: crate::FORMAT_VERSION }
+            LogOpenError::NewerFormat { file: segment_path(dir, segment), found, supported: crate::FORMAT_VERSION }
         }
     }
 }

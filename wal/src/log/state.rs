@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::file_names::{SPARE_SUFFIX, UNFINISHED_SUFFIX, segment_path};
 use super::in_flight::InFlight;
 use super::index::Index;
 use super::pool::Pool;
@@ -87,7 +88,35 @@ impl<D: Disk> Shared<D> {
         self.state.borrow_mut()
     }
 
-    /// Poisons the log and tells everybody who waits, in order.
+    /// The file of a segment.
+    pub fn segment_path(&self, segment: u64) -> PathBuf {
+        segment_path(&self.dir, segment)
+    }
+
+    /// A new name for a file that waits for reuse.
+    pub fn spare_path(&self) -> PathBuf {
+        let generation = self.state().new_generation(self.run);
+        self.dir.join(format!("{generation:016x}{SPARE_SUFFIX}"))
+    }
+
+    /// A new name for a file that is being made.
+    pub fn unfinished_path(&self) -> PathBuf {
+        let generation = self.state().new_generation(self.run);
+        self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"))
+    }
+
+    /// Calls back everybody whose records are durable, in order. Returns whether there was one.
+    pub fn tell(&self) -> bool {
+        let mut told = false;
+        loop {
+            let next = self.state().waiters.next_durable();
+            let Some((on_durable, outcome)) = next else { return told };
+            on_durable(outcome);
+            told = true;
+        }
+    }
+
+    /// Poisons the log and calls back everybody who waits, in order.
     pub fn fail(&self, error: &LogError) {
         let rest = {
             let mut state = self.state();
@@ -139,6 +168,13 @@ impl<D: Disk> State<D> {
             idle_mark: 0,
             waker: None,
         }
+    }
+
+    /// A number for the next use of a file: never used before in this log, because the run is new with every opening.
+    pub fn new_generation(&mut self, run: u64) -> u64 {
+        let generation = run << 32 | u64::from(self.next_generation);
+        self.next_generation += 1;
+        generation
     }
 
     /// Wakes [`Log::run`](crate::Log::run); it looks at everything it might have to do.

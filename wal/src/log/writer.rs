@@ -138,17 +138,6 @@ impl<D: Disk> Shared<D> {
             submitted = true;
         }
     }
-
-    /// Tells everybody whose records are durable, in order; says whether there was one.
-    pub fn tell(&self) -> bool {
-        let mut told = false;
-        loop {
-            let next = self.state().waiters.next_durable();
-            let Some((on_durable, outcome)) = next else { return told };
-            on_durable(outcome);
-            told = true;
-        }
-    }
 }
 
 impl<D: Disk> State<D> {

@@ -10,11 +10,11 @@ use crate::format::record::{EntryMeta, GroupId};
 /// One entry of a group, as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// The entry's index.
+    /// Raft index, from 1.
     pub index: u64,
     /// What stood beside the payload.
     pub meta: EntryMeta,
-    /// The entry itself.
+    /// Bytes as they were appended.
     pub payload: Bytes,
 }
 
@@ -23,7 +23,7 @@ pub struct LogEntry {
 pub struct GroupLog {
     /// The facts of the last `GroupCreated`, if there was one.
     pub created: Option<Bytes>,
-    /// The newest vote.
+    /// Vote of the last `Vote` record; `None` if the group never voted.
     pub vote: Option<Bytes>,
     /// The newest committed mark.
     pub committed: Option<Bytes>,

@@ -40,7 +40,7 @@ pub enum Refusal {
     Newer {
         /// Which segment says so.
         segment: u64,
-        /// Its version.
+        /// Format version in the segment's header.
         found: u32,
     },
 }

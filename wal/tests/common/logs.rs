@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use kahuna_wal::{Disk, Log, LogIdentity, LogOptions, OpenError, Record, Recovered, UringDisk, block_on};
+use kahuna_wal::{Disk, Log, LogIdentity, LogOpenError, LogOptions, Record, Recovered, UringDisk, block_on};
 
 use super::drive::beside;
 
@@ -19,7 +19,7 @@ pub fn open<D: Disk>(
     disk: &D,
     dir: &Path,
     options: &LogOptions,
-) -> Result<(Log<D>, Recovered), OpenError> {
+) -> Result<(Log<D>, Recovered), LogOpenError> {
     block_on(ring, Log::open(disk.clone(), dir, IDENTITY, options.clone()))
 }
 
@@ -43,7 +43,7 @@ pub fn write_log(dir: &Path, options: &LogOptions, appends: &[(u32, Record)], se
     recovered
 }
 
-pub fn recover(dir: &Path, options: &LogOptions) -> Result<Recovered, OpenError> {
+pub fn recover(dir: &Path, options: &LogOptions) -> Result<Recovered, LogOpenError> {
     let ring = disk();
     open(&ring, &ring, dir, options).map(|(_, recovered)| recovered)
 }

@@ -10,7 +10,7 @@ use super::output::RequestToken;
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkState {
-    /// The adapter connects.
+    /// The adapter was asked to connect and has not reported yet.
     Opening,
     /// The hello is out.
     Greeting,

@@ -19,6 +19,7 @@
 mod backoff;
 mod dispatch;
 mod endpoints;
+mod inputs;
 mod link;
 mod output;
 mod replies;

@@ -19,33 +19,33 @@ pub struct ConnectionId(pub(crate) u64);
 pub enum Output {
     /// Connect to `endpoint`, then call `opened`, or `disconnected` if it cannot be.
     Open {
-        /// The new connection.
+        /// Number that the adapter uses for this connection from now on.
         connection: ConnectionId,
         /// `host:port`.
         endpoint: String,
     },
     /// Write these bytes, whole frames, behind what was written before.
     Send {
-        /// An opened connection.
+        /// A connection that the adapter reported as opened.
         connection: ConnectionId,
         /// One or more frames.
         bytes: Vec<u8>,
     },
     /// Close the connection; the core has forgotten it.
     Close {
-        /// The connection.
+        /// A connection that is open or being opened.
         connection: ConnectionId,
     },
     /// A request came to its end. Its token is free.
     Done {
-        /// The request.
+        /// What [`Core::submit`](super::Core::submit) returned for the request.
         token: RequestToken,
         /// Its outcome, or why there is none.
         result: Result<Reply, ClientError>,
     },
 }
 
-/// A request's outcome.
+/// Outcome of a request, with the times that bound when it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// What it came to; never `Outcome::Error`.

@@ -206,7 +206,6 @@ impl Script {
         self.now.unix_ms += u64::try_from(by.as_millis()).expect("short");
     }
 
-    /// The servers' clock.
     pub fn hlc(&self) -> Hlc {
         Hlc::from_millis(SERVER_MS + u64::try_from(self.now.elapsed.as_millis()).expect("short"))
     }

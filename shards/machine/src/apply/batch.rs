@@ -36,7 +36,7 @@ pub enum ApplyError {
     UnknownKind {
         /// Which command, from 0.
         command: usize,
-        /// The kind.
+        /// Frame kind of the command.
         kind: u16,
     },
 }

@@ -13,7 +13,7 @@ use crate::state::{Draw, DrawKey, Keep, Lock, Meta, Sequence, State, Version, is
 pub struct Now {
     /// Its stamp, above every earlier one.
     pub stamp: Hlc,
-    /// The stamp's milliseconds.
+    /// Unix milliseconds of the stamp.
     pub ms: u64,
     /// What the leader stamped its batch with, in milliseconds: machine time may be ahead of it.
     pub batch_ms: u64,
@@ -24,9 +24,7 @@ pub struct Now {
 pub enum Write {
     /// A key gets a version, and drops those that need not be kept.
     Version {
-        /// The key's position.
         position: Position,
-        /// The version.
         version: Version,
         /// What to keep of the others.
         keep: Keep,
@@ -35,40 +33,29 @@ pub enum Write {
     },
     /// The newest version of a key ends at another time, Unix milliseconds.
     Deadline {
-        /// The key's position.
         position: Position,
         /// When.
         deadline_ms: Option<u64>,
     },
     /// A key drops every version but the newest one.
-    Forget {
-        /// The key's position.
-        position: Position,
-    },
+    Forget { position: Position },
     /// A lock is as given.
     Lock {
-        /// Its position.
         position: Position,
-        /// The grant.
+        /// Grant, extension or release to store.
         lock: Lock,
     },
     /// A sequence is as given.
-    Sequence {
-        /// Its position.
-        position: Position,
-        /// The sequence.
-        sequence: Sequence,
-    },
+    Sequence { position: Position, sequence: Sequence },
     /// A sequence ends; the floor rises to its incarnation.
     EndSequence {
-        /// Its position.
         position: Position,
         /// The incarnation, as it counts after a restore.
         incarnation: u64,
     },
     /// A draw is kept under its idempotency key.
     Draw {
-        /// The key.
+        /// Position of the sequence, and the idempotency key.
         key: DrawKey,
         /// What was drawn.
         draw: Draw,
@@ -112,7 +99,6 @@ impl<'a> Draft<'a> {
         Self { state, now, writes }
     }
 
-    /// The command's moment.
     pub fn now(&self) -> Now {
         self.now
     }

@@ -14,7 +14,7 @@ pub struct Interest {
 /// A key has a new version, or a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The key's position.
+    /// Position of the key in the partition's order.
     pub position: Position,
     /// The revision of what was written.
     pub revision: u64,
@@ -23,7 +23,7 @@ pub struct Changed {
 /// A lock was given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
-    /// The lock's position.
+    /// Position of the lock in the partition's order.
     pub position: Position,
     /// The token of the grant that ended.
     pub token: u64,

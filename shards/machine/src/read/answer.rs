@@ -10,7 +10,7 @@ use crate::state::is_past;
 /// What a read came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The answer.
+    /// The request is answered from the state as it is.
     Answer(Outcome),
     /// Ask again once machine time has reached this stamp, by a `Tick` or otherwise.
     NeedsTick(Hlc),

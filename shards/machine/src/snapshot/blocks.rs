@@ -115,7 +115,7 @@ impl Blocks {
         while !block.is_full()
             && let Cursor::Items(place) = &self.cursor
         {
-            self.cursor = Cursor::items(place.write(&self.state, &mut block));
+            self.cursor = Cursor::items(place.write(&self.state.rows, &mut block));
         }
     }
 }

@@ -5,13 +5,12 @@ use std::rc::Rc;
 
 use kahuna_protocol::{Outcome, SessionId};
 
-use super::State;
-use super::table::{BadItem, Items, Restoring, Table, put_last};
+use super::table::{BadItem, Items, Restoring, SharedMap, Table, put_last};
 use crate::codec::Reader;
 
 const TAG: u8 = 2;
 
-/// A recorded answer.
+/// Recorded answer to a client's command, for repeats of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Of the request's kind and body.
@@ -57,8 +56,12 @@ impl Table for Answers {
     type Place = (SessionId, u64);
     type Making = ();
 
-    fn write(state: &State, last: Option<&(SessionId, u64)>, block: &mut Items<'_>) -> Option<(SessionId, u64)> {
-        block.put_rows(&state.rows.answers, last, |(session, number), answer, writer| {
+    fn write(
+        rows: &SharedMap<(SessionId, u64), Rc<Answer>>,
+        last: Option<&(SessionId, u64)>,
+        block: &mut Items<'_>,
+    ) -> Option<(SessionId, u64)> {
+        block.put_rows(rows, last, |(session, number), answer, writer| {
             writer.u8(TAG);
             writer.u64(session.0);
             writer.u64(*number);

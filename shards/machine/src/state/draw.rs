@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use kahuna_protocol::Position;
 
-use super::State;
 use super::record_kind::read_position;
-use super::table::{BadItem, Items, Restoring, Table, put_last};
+use super::table::{BadItem, Items, Restoring, SharedMap, Table, put_last};
 use crate::codec::Reader;
 
 const TAG: u8 = 7;
@@ -20,9 +19,9 @@ pub type DrawKey = (Position, Bytes);
 pub struct Draw {
     /// The sequence's incarnation then; the key means nothing in another one.
     pub incarnation: u64,
-    /// The first value.
+    /// First value drawn.
     pub start: i64,
-    /// The last value.
+    /// Last value drawn, included.
     pub end: i64,
     /// How many.
     pub count: u64,
@@ -40,8 +39,8 @@ impl Table for Draws {
     type Place = DrawKey;
     type Making = ();
 
-    fn write(state: &State, last: Option<&DrawKey>, block: &mut Items<'_>) -> Option<DrawKey> {
-        block.put_rows(&state.rows.draws, last, |(position, key), draw, writer| {
+    fn write(rows: &SharedMap<DrawKey, Draw>, last: Option<&DrawKey>, block: &mut Items<'_>) -> Option<DrawKey> {
+        block.put_rows(rows, last, |(position, key), draw, writer| {
             writer.u8(TAG);
             writer.bytes(position.encoded());
             writer.bytes(key);

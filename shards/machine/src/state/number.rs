@@ -2,6 +2,17 @@
 
 const COUNTER_BITS: u32 = 48;
 
+/// The highest numbers of records that are gone: a number minted for a fresh name starts above them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// Highest revision of a removed key.
+    pub revision: u64,
+    /// Highest fencing token of a removed lock.
+    pub token: u64,
+    /// Highest incarnation of a removed sequence.
+    pub incarnation: u64,
+}
+
 /// `number` as it counts under `epoch`: its counter stays, and its epoch is raised if it is lower.
 pub fn in_epoch(number: u64, epoch: u16) -> u64 {
     let base = u64::from(epoch) << COUNTER_BITS;

@@ -1,25 +1,9 @@
 //! The whole state of a partition.
 
-use imbl::GenericOrdMap;
-use imbl::shared_ptr::RcK;
 use kahuna_protocol::meta::Settings;
 use kahuna_protocol::{ErrorCode, ErrorReply, Hlc};
 
-use super::{Meta, Range, Rows, in_epoch};
-
-/// An ordered map whose clone shares every node with the original.
-pub type SharedMap<K, V> = GenericOrdMap<K, V, RcK>;
-
-/// The highest numbers of records that are gone: what is minted for a fresh name starts above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Floors {
-    /// Of keys.
-    pub revision: u64,
-    /// Of locks.
-    pub token: u64,
-    /// Of sequences.
-    pub incarnation: u64,
-}
+use super::{Floors, Meta, Range, Rows, in_epoch};
 
 /// Everything a snapshot holds.
 #[derive(Clone, Debug)]
@@ -43,7 +27,7 @@ pub struct State {
 }
 
 impl State {
-    /// An empty partition.
+    /// State of a partition before its first command.
     pub fn new(settings: Settings, range: Range) -> Self {
         Self {
             settings,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use kahuna_protocol::{Kind, Position};
 
 use super::record_kind::{RecordKind, read_position};
-use super::table::{BadItem, Items, Restoring, Table, behind, put_last};
+use super::table::{BadItem, Items, Restoring, SharedMap, Table, behind, put_last};
 use super::version::{self, Version};
 use super::{Floors, Key, Lock, Sequence, State};
 use crate::codec::{Reader, Writer};
@@ -24,7 +24,7 @@ pub trait InRecord: RecordKind {
 /// All kinds of records, and how the state is asked for one.
 macro_rules! records {
     ($( $(#[$meta:meta])* $Kind:ident $get:ident; )+) => {
-        /// A record.
+        /// Record of any kind, behind a pointer that snapshots share.
         #[derive(Clone, Debug)]
         pub enum Record { $( $(#[$meta])* $Kind(Rc<$Kind>), )+ }
 
@@ -85,9 +85,9 @@ macro_rules! records {
 records! {
     /// A key with its versions.
     Key key;
-    /// A lock.
+    /// Holder and token of a lock.
     Lock lock;
-    /// A sequence.
+    /// Last value and step of a sequence.
     Sequence sequence;
 }
 
@@ -125,13 +125,18 @@ impl Table for Records {
     type Place = RecordPlace;
     type Making = OpenKey;
 
-    fn write(state: &State, place: Option<&RecordPlace>, block: &mut Items<'_>) -> Option<RecordPlace> {
+    fn write(
+        rows: &SharedMap<Position, Record>,
+        place: Option<&RecordPlace>,
+        block: &mut Items<'_>,
+    ) -> Option<RecordPlace> {
         if let Some(RecordPlace { position, version: Some(version) }) = place
-            && let Some(version) = state.key(position).and_then(|key| write_versions(key, *version, block))
+            && let Some(version) =
+                rows.get(position).and_then(Key::of).and_then(|key| write_versions(key, *version, block))
         {
             return Some(RecordPlace { position: position.clone(), version: Some(version) });
         }
-        for (position, record) in behind(&state.rows.records, place.map(|place| &place.position)) {
+        for (position, record) in behind(rows, place.map(|place| &place.position)) {
             block.put(|writer| record.write(position, writer));
             if let Record::Key(key) = record
                 && let Some(version) = write_versions(key, 0, block)

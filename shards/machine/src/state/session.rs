@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use kahuna_protocol::SessionId;
 
-use super::State;
-use super::table::{BadItem, Items, Restoring, Table, put_last};
+use super::table::{BadItem, Items, Restoring, SharedMap, Table, put_last};
 use crate::codec::Reader;
 
 const TAG: u8 = 1;
@@ -59,8 +58,12 @@ impl Table for Sessions {
     type Place = SessionId;
     type Making = Tally;
 
-    fn write(state: &State, last: Option<&SessionId>, block: &mut Items<'_>) -> Option<SessionId> {
-        block.put_rows(&state.rows.sessions, last, |id, session, writer| {
+    fn write(
+        rows: &SharedMap<SessionId, Session>,
+        last: Option<&SessionId>,
+        block: &mut Items<'_>,
+    ) -> Option<SessionId> {
+        block.put_rows(rows, last, |id, session, writer| {
             writer.u8(TAG);
             writer.u64(id.0);
             writer.u64(session.acknowledged);

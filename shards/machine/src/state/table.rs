@@ -3,8 +3,14 @@
 use std::fmt::Debug;
 use std::ops::Bound;
 
-use super::{Index, Making, SharedMap, State};
+use imbl::GenericOrdMap;
+use imbl::shared_ptr::RcK;
+
+use super::{Index, Making, State};
 use crate::codec::{Reader, Writer};
+
+/// An ordered map whose clone shares every node with the original.
+pub type SharedMap<K, V> = GenericOrdMap<K, V, RcK>;
 
 /// What is wrong with an item of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +25,6 @@ pub enum BadItem {
 pub trait Table {
     /// What rows are ordered by.
     type Key: Ord + Clone + Debug;
-    /// A row.
     type Row: Clone + Debug;
     /// What is due of the rows, in the order of its time: computed from them, so never in a snapshot and never cloned.
     type Due: Default + Debug;
@@ -29,7 +34,11 @@ pub trait Table {
     type Making: Default + Debug;
 
     /// Writes the items behind `place`, or all, until the block is full; where to go on, `None` at the end of the table.
-    fn write(state: &State, place: Option<&Self::Place>, block: &mut Items<'_>) -> Option<Self::Place>;
+    fn write(
+        rows: &SharedMap<Self::Key, Self::Row>,
+        place: Option<&Self::Place>,
+        block: &mut Items<'_>,
+    ) -> Option<Self::Place>;
 
     /// Takes an item in whose tag is one of this table's.
     ///

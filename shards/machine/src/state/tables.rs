@@ -4,8 +4,7 @@ use super::answer::Answers;
 use super::draw::Draws;
 use super::record::Records;
 use super::session::Sessions;
-use super::table::{BadItem, Items, Restoring, Table};
-use super::{SharedMap, State};
+use super::table::{BadItem, Items, Restoring, SharedMap, Table};
 use crate::codec::Reader;
 
 /// The name of a table as a field, its type, and the tags of its items, in the order of a snapshot.
@@ -57,10 +56,10 @@ macro_rules! tables {
             }
 
             /// Writes items from here until the block is full or the table ends; where to go on.
-            pub fn write(&self, state: &State, block: &mut Items<'_>) -> Option<Self> {
+            pub fn write(&self, rows: &Rows, block: &mut Items<'_>) -> Option<Self> {
                 let left = match self {
                     $( Self::$Table(place) => {
-                        $Table::write(state, place.as_ref(), block).map(|place| Self::$Table(Some(place)))
+                        $Table::write(&rows.$field, place.as_ref(), block).map(|place| Self::$Table(Some(place)))
                     } )+
                 };
                 left.or_else(|| self.next_table())

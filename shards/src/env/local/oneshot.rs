@@ -31,7 +31,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// The sending half.
+/// Sends one value; dropping it unsent ends the receiver's wait.
 pub struct OneshotSender<T>(Rc<Shared<T>>);
 
 /// The receiving half: a future of the value, or of [`SenderDropped`].

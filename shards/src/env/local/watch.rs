@@ -36,7 +36,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// The sending half.
+/// Replaces the value that all receivers see.
 pub struct WatchSender<T>(Rc<Shared<T>>);
 
 /// A receiving half, with its own mark of what it has seen.

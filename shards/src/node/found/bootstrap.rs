@@ -38,9 +38,9 @@ pub struct Bootstrap<E: Env> {
     pub peers: Rc<Peers<E>>,
     /// Where the manifest is.
     pub disk: E::Disk,
-    /// The data directory.
+    /// Directory that the founded manifest is written to.
     pub data_dir: PathBuf,
-    /// The pending manifest.
+    /// Manifest without a founding, as it was formatted.
     pub manifest: Manifest,
     /// What this node would found the cluster with.
     pub partitions: Option<u32>,

@@ -11,7 +11,7 @@ use rkyv::{Archive, Archived, Deserialize, Serialize};
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Creation {
-    /// The group.
+    /// Group that the replica belongs to.
     pub group: GroupId,
     /// This node's replica of it.
     pub replica: ReplicaId,
@@ -23,7 +23,7 @@ pub struct Creation {
     pub start: Vec<u8>,
     /// Where it ends; at the end of all positions if absent.
     pub end: Option<Vec<u8>>,
-    /// The range's epoch.
+    /// Epoch of the range in the cluster's map.
     pub epoch: u64,
 }
 
@@ -74,7 +74,7 @@ impl Creation {
         Machine::new(self.settings, range)
     }
 
-    /// The record's bytes.
+    /// Bytes of the log record.
     pub fn encode(&self) -> Bytes {
         let mut bytes = Vec::new();
         archive_into(self, &mut bytes);

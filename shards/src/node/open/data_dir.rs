@@ -17,10 +17,10 @@ pub enum DataDirError {
     /// The manifest cannot be read, written, or believed.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The system refused.
+    /// The system refused to make or list the directory.
     #[error("{path}: {source}")]
     Io {
-        /// The directory.
+        /// File or directory of the refused operation.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -28,7 +28,7 @@ pub enum DataDirError {
     /// It holds files but no manifest.
     #[error("{path} holds other files (such as {file}) and no Kahuna data; give an empty or a new directory")]
     Foreign {
-        /// The directory.
+        /// Data directory of another node.
         path: PathBuf,
         /// One of the files.
         file: String,
@@ -36,7 +36,7 @@ pub enum DataDirError {
     /// Another node's data.
     #[error("{path} holds the data of node {found}, and this is node {given}; correct --node-id or --data-dir")]
     OtherNode {
-        /// The directory.
+        /// Data directory of another cluster.
         path: PathBuf,
         /// In the manifest.
         found: NodeId,
@@ -46,7 +46,7 @@ pub enum DataDirError {
     /// What is fixed when a cluster is made is not what the configuration says.
     #[error("{path}: {source}")]
     OtherCluster {
-        /// The directory.
+        /// Data directory of this node.
         path: PathBuf,
         /// What differs.
         source: Misfit,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use kahuna_wal::{LogError, OpenError};
+use kahuna_wal::{LogError, LogOpenError};
 
 use super::data_dir::DataDirError;
 use crate::config::{MAX_PARTITIONS, TimingError};
@@ -11,7 +11,7 @@ use crate::node::manifest::ManifestError;
 
 /// Why a node does not start. Nothing runs then.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum NodeStartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -29,7 +29,7 @@ pub enum StartError {
          `sudo prlimit --pid $$ --nofile={needed}:{needed}` in this shell"
     )]
     OpenFiles {
-        /// Of the process.
+        /// Soft limit (`RLIMIT_NOFILE`) of the process.
         limit: u64,
         /// By the node, with some clients.
         needed: u64,
@@ -43,7 +43,7 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}; free the port or choose another one")]
     Listen {
-        /// The address.
+        /// Address of `--listen` or `--peer-listen`.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
@@ -68,7 +68,7 @@ pub enum StartError {
 pub enum ReshardError {
     /// A log could not be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] LogOpenError),
     /// A log could not be written.
     #[error(transparent)]
     Write(#[from] LogError),

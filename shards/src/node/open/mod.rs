@@ -20,7 +20,7 @@ mod shard;
 mod start;
 
 pub use data_dir::{DataDirError, PeerSpecText, listed_peers, open_or_format};
-pub use error::{ReshardError, StartError};
+pub use error::{NodeStartError, ReshardError};
 pub use group_opener::GroupOpener;
 pub use log::{OPENING, log_identity, make_log};
 pub use log_sets::say_held;

@@ -4,25 +4,25 @@ use std::io;
 use std::path::Path;
 
 use kahuna_protocol::ShardId;
-use kahuna_wal::OpenError;
+use kahuna_wal::LogOpenError;
 
 use crate::env::ExitCode;
 use crate::node::manifest::Manifest;
 
 /// Advice about a log of `shard` that cannot be opened and is not given up by itself, to be put behind the message. The log
 /// may be whole and only in the wrong place, or out of reach; where it is gone, it is a lost log.
-pub fn remedy(error: &OpenError, manifest: &Manifest, dir: &Path, shard: ShardId) -> String {
+pub fn remedy(error: &LogOpenError, manifest: &Manifest, dir: &Path, shard: ShardId) -> String {
     let first = match error {
-        OpenError::Io { operation: "allocate", source, .. } if is_full(source) => {
+        LogOpenError::Io { operation: "allocate", source, .. } if is_full(source) => {
             return "; its disk is full, and the log has no segment left: free some space there and start again"
                 .to_owned();
         }
-        OpenError::Foreign { .. } => "put back the log that belongs there; if it is gone",
-        OpenError::Io { operation: "read", .. } => "if the disk does not give it back any more",
+        LogOpenError::Foreign { .. } => "put back the log that belongs there; if it is gone",
+        LogOpenError::Io { operation: "read", .. } => "if the disk does not give it back any more",
         _ => return String::new(),
     };
     let way = match error {
-        OpenError::Foreign { .. } if is_alone(manifest) => {
+        LogOpenError::Foreign { .. } if is_alone(manifest) => {
             let (log, dir) = (manifest.log_dir(dir, shard), dir.display());
             format!("move {} away: `kahuna recover --data-dir {dir}` keeps what the others hold", log.display())
         }
@@ -52,11 +52,11 @@ pub fn is_full(error: &io::Error) -> bool {
 }
 
 /// The exit code of the process for a log that cannot be opened.
-pub fn exit_code_of(error: &OpenError) -> ExitCode {
+pub fn exit_code_of(error: &LogOpenError) -> ExitCode {
     match error {
-        OpenError::Io { operation: "allocate", source, .. } if is_full(source) => ExitCode::HostNotFit,
-        OpenError::Io { .. } => ExitCode::DiskFailed,
-        OpenError::NewerFormat { .. } => ExitCode::HostNotFit,
+        LogOpenError::Io { operation: "allocate", source, .. } if is_full(source) => ExitCode::HostNotFit,
+        LogOpenError::Io { .. } => ExitCode::DiskFailed,
+        LogOpenError::NewerFormat { .. } => ExitCode::HostNotFit,
         _ => ExitCode::DataDamaged,
     }
 }

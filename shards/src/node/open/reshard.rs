@@ -12,7 +12,7 @@ use kahuna_protocol::{GroupId, ShardId};
 use kahuna_wal::{Disk, GroupLog, Log, LogError, LogIdentity, LogOptions, Record};
 
 use super::data_dir::DataDirError;
-use super::error::{ReshardError, StartError};
+use super::error::{NodeStartError, ReshardError};
 use super::log::log_identity;
 use crate::config::NodeConfig;
 use crate::node::manifest::Manifest;
@@ -21,8 +21,12 @@ use crate::node::manifest::Manifest;
 /// of logs may be in the data directory.
 ///
 /// # Errors
-/// `DataDir` and `Reshard` of [`StartError`].
-pub async fn fit_shards<D: Disk>(disk: &D, config: &NodeConfig, manifest: Manifest) -> Result<Manifest, StartError> {
+/// `DataDir` and `Reshard` of [`NodeStartError`].
+pub async fn fit_shards<D: Disk>(
+    disk: &D,
+    config: &NodeConfig,
+    manifest: Manifest,
+) -> Result<Manifest, NodeStartError> {
     let (dir, shards) = (&config.data_dir, config.shards);
     if manifest.shards == shards {
         return Ok(manifest);
@@ -35,7 +39,7 @@ pub async fn fit_shards<D: Disk>(disk: &D, config: &NodeConfig, manifest: Manife
     let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
     let identity = |shard| log_identity(&manifest, shard);
     let moved = reshard(disk, dir, &manifest, shards, identity, &options).await;
-    moved.map_err(|source| StartError::Reshard { shards, valid: manifest.shards, source })
+    moved.map_err(|source| NodeStartError::Reshard { shards, valid: manifest.shards, source })
 }
 
 /// Moves every group's log to the shard that owns it among `shards`, and returns the manifest that says so.

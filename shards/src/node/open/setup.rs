@@ -18,7 +18,7 @@ use crate::node::manifest::Manifest;
 pub struct Setup<E: Env> {
     /// Which shard.
     pub id: ShardId,
-    /// The node's configuration.
+    /// Configuration that all shards of the node share.
     pub config: Arc<NodeConfig>,
     /// What the data directory is.
     pub manifest: Arc<Manifest>,

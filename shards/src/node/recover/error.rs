@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use kahuna_wal::{LogError, OpenError};
+use kahuna_wal::{LogError, LogOpenError};
 
 use crate::node::manifest::ManifestError;
 use crate::node::open::DataDirError;
@@ -26,14 +26,14 @@ pub enum RecoverError {
     Locked(PathBuf),
     /// A log is of another cluster, or of a newer version, or cannot be looked for.
     #[error(transparent)]
-    Log(#[from] OpenError),
+    Log(#[from] LogOpenError),
     /// A snapshot is of a newer version, or cannot be written.
     #[error("snapshot {0}")]
     Snapshot(#[from] SnapshotFault),
     /// The new log cannot be written.
     #[error("cannot write the new log: {0}")]
     Write(#[from] LogError),
-    /// The system refused.
+    /// The system refused an operation on a file.
     #[error("{path}: {source}")]
     Io {
         /// On which file or directory.

@@ -15,7 +15,6 @@ use crate::raft::types::{LogId, Payload, Proposal};
 
 /// A group as far as it could be rebuilt.
 pub struct Rebuilt {
-    /// Its state.
     pub machine: Machine,
     /// The last entry in it.
     pub last: Option<LogId>,

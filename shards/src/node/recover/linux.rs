@@ -21,7 +21,7 @@ const RING_ENTRIES: u32 = 256;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The data directory.
+    /// Data directory of the stopped node.
     pub data_dir: PathBuf,
     /// Whose it should be, if that is to be checked.
     pub node: Option<NodeId>,

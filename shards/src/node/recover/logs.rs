@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kahuna_protocol::{GroupId, ShardId};
 use kahuna_wal::recovery::{GroupBeyond, Salvaged};
-use kahuna_wal::{Disk, GroupLog, Log, OpenError};
+use kahuna_wal::{Disk, GroupLog, Log, LogOpenError};
 
 use super::error::RecoverError;
 use super::report::{Beyond, Damage, LogReport};
@@ -76,8 +76,8 @@ pub async fn salvage<D: Disk>(
         let salvaged = match Log::salvage(disk, &place.dir, log_identity(manifest, place.shard)).await {
             Ok(salvaged) => salvaged,
             // The operator may remove what was given up.
-            Err(OpenError::Missing { .. }) if place.given_up => continue,
-            Err(OpenError::Missing { .. }) => {
+            Err(LogOpenError::Missing { .. }) if place.given_up => continue,
+            Err(LogOpenError::Missing { .. }) => {
                 reports.push(missing(place));
                 continue;
             }

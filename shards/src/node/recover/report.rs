@@ -7,9 +7,9 @@ use kahuna_protocol::{ClusterId, GroupId, NodeId, ShardId};
 /// All of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The node.
+    /// Number that the operator gave the node.
     pub node: NodeId,
-    /// Its data directory.
+    /// Data directory that was read, and that the node keeps.
     pub data_dir: PathBuf,
     /// The cluster it belonged to.
     pub cluster: ClusterId,
@@ -36,9 +36,9 @@ impl Report {
 /// One shard's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogReport {
-    /// The shard.
+    /// Shard that the log was cut for.
     pub shard: ShardId,
-    /// Its directory.
+    /// Directory of the log's segments.
     pub dir: PathBuf,
     /// It was given up before, in favour of an empty one that other nodes were to feed.
     pub given_up: bool,
@@ -57,7 +57,7 @@ pub struct LogReport {
 /// Where a log is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The file.
+    /// Segment or snapshot file.
     pub file: PathBuf,
     /// The byte in it; 0 for the whole file.
     pub offset: u64,
@@ -104,7 +104,7 @@ impl Loss {
 /// One group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupReport {
-    /// The group.
+    /// Group of the cluster, whether this node has a replica of it or not.
     pub group: GroupId,
     /// The shard that its log was found in.
     pub shard: Option<ShardId>,

@@ -23,9 +23,7 @@ use crate::raft::types::{LogId, Member, Membership, StoredMembership, Vote};
 
 /// What the new cluster is.
 pub struct Successor {
-    /// Its manifest.
     pub manifest: Manifest,
-    /// Its ranges.
     pub map: RangeMap,
     /// Where its groups live: all on this node.
     pub placements: Vec<Placement>,

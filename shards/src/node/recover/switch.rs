@@ -33,7 +33,7 @@ pub enum Step {
     SetAside,
     /// The parent directory is synced.
     SyncSetAside,
-    /// The mark goes.
+    /// The mark of an unfinished switch is removed.
     RemoveMark,
     /// The new directory is synced.
     SyncMark,

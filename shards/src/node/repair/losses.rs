@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kahuna_protocol::ShardId;
-use kahuna_wal::{Log, LogOptions, OpenError, Recovered};
+use kahuna_wal::{Log, LogOpenError, LogOptions, Recovered};
 use openraft::rt::Mutex as _;
 
 use crate::env::local::LocalMutex;
@@ -24,8 +24,8 @@ use crate::node::manifest::Manifest;
 use crate::node::open::{exit_code_of, log_identity, make_log, remedy};
 
 /// Whether nothing that the log held can be trusted any more.
-fn is_lost(error: &OpenError) -> bool {
-    matches!(error, OpenError::Corrupt { .. } | OpenError::Missing { .. })
+fn is_lost(error: &LogOpenError) -> bool {
+    matches!(error, LogOpenError::Corrupt { .. } | LogOpenError::Missing { .. })
 }
 
 /// Opens the shard's log, or an empty one in the place of a lost one.
@@ -48,7 +48,7 @@ pub async fn open_or_replace_log<E: Env>(cx: &NodeContext<E>, manifest: &Manifes
 async fn try_open_log<E: Env>(
     cx: &NodeContext<E>,
     manifest: &Manifest,
-) -> Result<(Log<E::Disk>, Recovered), OpenError> {
+) -> Result<(Log<E::Disk>, Recovered), LogOpenError> {
     let dir = manifest.log_dir(cx.data_dir(), cx.shard.id());
     let identity = log_identity(manifest, cx.shard.id());
     let options = LogOptions { create: false, ..cx.log_options() };

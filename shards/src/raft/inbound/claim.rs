@@ -18,7 +18,7 @@ pub struct Run {
     pub first: u64,
     /// The index of the last one.
     pub last: u64,
-    /// The term.
+    /// Term of every entry in the run.
     pub term: u64,
 }
 
@@ -32,11 +32,11 @@ impl Run {
 /// What a leader says of its log: with an append, or with a snapshot, which stands for all entries up to its last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The leader's vote.
+    /// Vote under which the sender claims to lead.
     pub vote: Vote,
     /// The entry before the first new one; the last one of a snapshot.
     pub previous: Option<LogId>,
-    /// The new entries.
+    /// New entries, as runs of one term each.
     pub runs: Vec<Run>,
     /// What is committed.
     pub commit: Option<LogId>,

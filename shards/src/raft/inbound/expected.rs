@@ -73,7 +73,7 @@ impl<'a> Expected<'a> {
         !matches!(vote.partial_cmp(&self.vote), Some(std::cmp::Ordering::Equal | std::cmp::Ordering::Greater))
     }
 
-    /// The highest vote.
+    /// Highest vote that this replica has seen.
     pub fn vote(&self) -> Vote {
         self.vote
     }

@@ -38,17 +38,17 @@ use crate::raft::types::{ServerMetrics, Types, Vote};
 
 /// Hands messages of other replicas to openraft, once they are checked.
 pub struct InboundHandler<E: Env> {
-    /// The group.
+    /// Group of the replica.
     pub group: GroupId,
     /// This replica.
     pub id: ReplicaId,
-    /// Its engine.
+    /// openraft's engine of the replica.
     pub raft: Raft<E>,
     /// Vote, state, leader and membership, as openraft reports them.
     pub server: ServerMetrics<E>,
-    /// Its log.
+    /// Entries and vote of the replica, in the shard's log.
     pub log: LogStore<E>,
-    /// Its machine.
+    /// Machine of the replica, and how far it has applied.
     pub applied: Rc<AppliedState<E>>,
     /// Keeps votes back after a start.
     pub gate: BootGate,

@@ -8,7 +8,7 @@ use crate::raft::types::{Membership, Vote};
 /// Who sends a message: the replica that it says, and the data directory that its link has proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// The replica.
+    /// Id under which the message was sent.
     pub replica: ReplicaId,
     /// Where the link comes from.
     pub incarnation: Incarnation,

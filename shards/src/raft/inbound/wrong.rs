@@ -31,15 +31,15 @@ pub enum Wrong {
     /// The terms would run out.
     #[error("its term {term} is above {most}, the highest that there can be today")]
     TermAhead {
-        /// Its term.
+        /// Term of the message's vote.
         term: u64,
-        /// The highest one.
+        /// Highest term that is accepted today.
         most: u64,
     },
     /// Log ids rise.
     #[error("the log id {after} stands behind {before}")]
     Order {
-        /// The one before.
+        /// Log id that comes first in the message.
         before: LogId,
         /// The one behind it.
         after: LogId,
@@ -47,9 +47,9 @@ pub enum Wrong {
     /// A log ends with the term of its leader.
     #[error("the log id {id} is of a later term than the vote {vote}")]
     Later {
-        /// The log id.
+        /// Log id of an entry.
         id: LogId,
-        /// The vote.
+        /// Vote of the sender, of an earlier term.
         vote: Vote,
     },
     /// What is said to be committed is not what stands there.
@@ -58,7 +58,7 @@ pub enum Wrong {
     /// What is committed stays.
     #[error("{id} contradicts {committed}, which is committed")]
     Committed {
-        /// The log id.
+        /// Log id of an entry of the message.
         id: LogId,
         /// What is known to be committed.
         committed: LogId,
@@ -66,9 +66,9 @@ pub enum Wrong {
     /// A leader's log only grows.
     #[error("{id} contradicts what the leader of {vote} said before")]
     TakenBack {
-        /// The log id.
+        /// Log id of an entry of the message.
         id: LogId,
-        /// The leader's vote.
+        /// Vote of the leader that sent another entry there.
         vote: Vote,
     },
     /// One membership is committed before the next one is proposed.
@@ -82,7 +82,7 @@ pub enum Wrong {
     Moved {
         /// Where the membership stands.
         index: u64,
-        /// The replica.
+        /// Replica id that already stands for another data directory.
         replica: u64,
     },
     /// Indices must not run out.
@@ -91,7 +91,7 @@ pub enum Wrong {
     /// The commands of an entry.
     #[error("the entry {id}: {source}")]
     Batch {
-        /// The entry.
+        /// Log id of the entry whose commands are wrong.
         id: LogId,
         /// What is wrong.
         source: ApplyError,

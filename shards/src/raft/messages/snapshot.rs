@@ -14,7 +14,7 @@ pub struct SnapshotBegin {
     pub transfer: u64,
     /// The whole file in bytes, header included.
     pub file_bytes: u64,
-    /// The file's header.
+    /// Header of the snapshot file, encoded.
     pub header: Bytes,
 }
 

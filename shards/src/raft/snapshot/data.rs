@@ -41,16 +41,16 @@ pub enum Source<E: Env> {
     Nothing,
     /// In a durable file under its final name.
     Stored {
-        /// The file.
+        /// Open file; it stays readable after its removal.
         file: Rc<SnapshotFile<E>>,
         /// Takes a fresh snapshot if this one turns out to be damaged.
         owner: Rc<SnapshotKeeper<E>>,
     },
     /// In a synced file under a name of its own in the group's directory, and built already.
     Received {
-        /// The file.
+        /// Finished file, under the name of its transfer.
         path: PathBuf,
-        /// Its content.
+        /// Machine that was restored from the file.
         machine: Box<Machine>,
     },
 }

@@ -30,7 +30,7 @@ impl<E: Env> SnapshotDir<E> {
         Self { group, disk, path, shortage: Shortage::default() }
     }
 
-    /// The group.
+    /// Group whose snapshots stand here.
     pub fn group(&self) -> GroupId {
         self.group
     }

@@ -17,7 +17,7 @@ pub enum SnapshotFault {
     Io {
         /// On which file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error that the operation returned.
         source: io::Error,
     },
     /// The disk is full, or the process may open no more files for now.
@@ -25,13 +25,13 @@ pub enum SnapshotFault {
     NoRoom {
         /// On which file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error that the operation returned.
         source: io::Error,
     },
     /// The header or the pointer is not one, or belongs to another snapshot.
     #[error("{}: {why}", path.display())]
     Header {
-        /// The file.
+        /// Snapshot file.
         path: PathBuf,
         /// What was found.
         why: String,
@@ -39,7 +39,7 @@ pub enum SnapshotFault {
     /// It is whole, and of a format that this software does not know.
     #[error("{}: its format is {format}, and this software reads up to {FORMAT}: start the newer version", path.display())]
     Newer {
-        /// The file.
+        /// Snapshot file.
         path: PathBuf,
         /// The number in its header.
         format: u16,
@@ -47,7 +47,7 @@ pub enum SnapshotFault {
     /// A block is damaged, missing or out of place.
     #[error("{}: {source}", path.display())]
     Block {
-        /// The file.
+        /// Snapshot file.
         path: PathBuf,
         /// Which block, and why.
         source: SnapshotError,

@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 1 << 20;
 /// What a snapshot is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The group.
+    /// Group that the state belongs to.
     pub group: GroupId,
     /// The last entry in it.
     pub last: LogId,
@@ -35,7 +35,7 @@ impl Header {
         SnapshotMeta { last_log_id: Some(self.last), last_membership: self.membership.clone() }
     }
 
-    /// The encoded form.
+    /// Bytes at the start of the file.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&MAGIC);
@@ -107,7 +107,7 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    /// The encoded form.
+    /// Bytes of the log record that points to the snapshot.
     pub fn encode(&self) -> Bytes {
         let mut out = vec![POINTER_FORMAT, 0, 0, 0, 0, 0, 0, 0];
         out.extend_from_slice(&self.last.leader_id.term.to_le_bytes());

@@ -71,6 +71,7 @@ pub fn run(plan: &Plan, stop: &Stop) -> Result<ChaosReport, ChaosError> {
     let books = &recorder.books;
     (report.ended_keys, report.scans) = (books.ended_keys(), books.scans());
     (report.reads_back, report.fenced_writes) = (books.reads_back(), books.fenced_writes());
+    (report.appended_values, report.existences) = (books.appended_values(), books.existences());
     report.note(&recorder.judge(plan.clock_bounds()));
     if stop.is_asked() {
         report.shortfalls.push("it was ended early".into());

@@ -26,7 +26,6 @@ pub(super) struct Host {
     pub name: String,
     pub namespace: String,
     pub address: Ipv4Addr,
-    /// Its hardware address.
     pub mac: [u8; 6],
 }
 

@@ -83,7 +83,7 @@ pub struct Plan {
     pub profile: Profile,
     /// How long faults happen, the times between rounds included.
     pub duration: Duration,
-    /// The binary `kahuna`.
+    /// Path of the binary `kahuna` that every node runs.
     pub binary: PathBuf,
     /// Where history, report, picture and logs go. What an earlier run left there is replaced.
     pub out: PathBuf,

@@ -30,7 +30,7 @@ pub struct ChaosReport {
     pub nodes: usize,
     /// Client processes.
     pub clients: u64,
-    /// The verdict.
+    /// Verdict of the checker on the whole history.
     pub outcome: Verdict,
     /// Operations that were answered.
     pub acks: u64,
@@ -48,6 +48,10 @@ pub struct ChaosReport {
     pub reads_back: u64,
     /// Writes that were refused for their token.
     pub fenced_writes: u64,
+    /// Reads that showed what several appends left.
+    pub appended_values: u64,
+    /// Answers that a key exists.
+    pub existences: u64,
     /// Times that the cluster was whole and had to answer everything.
     pub rounds: u64,
     /// Operations of which an answer was demanded then.
@@ -93,6 +97,8 @@ impl ChaosReport {
             scans: 0,
             reads_back: 0,
             fenced_writes: 0,
+            appended_values: 0,
+            existences: 0,
             rounds: 0,
             demanded: 0,
             full_disks: 0,
@@ -136,6 +142,8 @@ impl ChaosReport {
         at_least("scans while the bucket was written", self.scans, 1);
         at_least("reads of the past", self.reads_back, 1);
         at_least("writes refused for their token", self.fenced_writes, 1);
+        at_least("reads of several appends", self.appended_values, 1);
+        at_least("answers that a key exists", self.existences, 1);
         at_least("operations while the cluster was whole", self.demanded, 1);
         if self.full_unnoticed > 0 {
             self.shortfalls.push(format!("full disks that did not show: {}", self.full_unnoticed));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// The process is about to send the request.
     Invoke,
-    /// An answer arrived.
+    /// The operation was answered.
     Ok,
     /// The operation has not taken effect and never will.
     Fail,

@@ -94,7 +94,7 @@ pub enum Ending {
     Ok {
         /// When the answer had arrived, in nanoseconds.
         at_ns: u64,
-        /// The answer.
+        /// Outcome that the client received.
         reply: Reply,
     },
     /// It never took effect and never will.

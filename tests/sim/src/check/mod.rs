@@ -10,11 +10,12 @@
 //! by just-in-time linearization (`search`). What the answers reveal beforehand (revisions, tokens, values that were
 //! written once) is used to keep that search narrow (`prepare`).
 //!
-//! Four judges see what a history of that kind has no words for: `expiry` (keys with a time to live), `cut` (scans of
+//! Five judges see what a history of that kind has no words for: `appended` (keys that are only appended to), `expiry` (keys with a time to live), `cut` (scans of
 //! several pages), `revisions` (what was kept of a key's past), `fence` (writes that carry a lock's token). They need no
 //! search.
 #![doc = include_str!("../../HISTORY.md")]
 
+mod appended;
 mod breach;
 mod coverage;
 mod cut;
@@ -34,6 +35,7 @@ mod rising;
 mod search;
 mod sequence;
 
+pub use appended::Appended;
 pub use cut::Turns;
 pub use event::{Datum, Event, Kind, Op, Outcome};
 pub use expiry::{ClockBounds, KeyLife, Left};

@@ -81,7 +81,7 @@ pub struct Counts {
 pub struct Problem {
     /// `key`, `lock` or `sequence`.
     pub kind: &'static str,
-    /// Its name.
+    /// Name of the key, lock or sequence.
     pub name: String,
     /// The lines that show it, counted from 1.
     pub lines: Vec<usize>,
@@ -98,7 +98,7 @@ impl Problem {
 /// The verdict on a history, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The verdict.
+    /// Verdict on all names together.
     pub outcome: Verdict,
     /// What the history holds.
     pub counts: Counts,

@@ -4,6 +4,7 @@
 //! told goes to the recorder (`recorder/`). A `Process` is a client with a session of its own; it has one operation
 //! open at a time. It asks through `Asks`, which is all that a claim knows of its world.
 
+mod appends;
 mod asks;
 mod cuts;
 pub(crate) mod exactly_once;

@@ -61,6 +61,11 @@ impl Names {
         format!("key-{}{number}", self.passing)
     }
 
+    /// The key that is only appended to.
+    pub(super) fn appended(&self) -> String {
+        format!("appended-{}", self.passing)
+    }
+
     pub(super) fn lock(&self, number: u64) -> String {
         format!("lock-{}{number}", self.passing)
     }

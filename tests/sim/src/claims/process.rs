@@ -63,6 +63,7 @@ impl<A: Asks> Process<A> {
             Workload::Lives => self.life_step().await,
             Workload::Cuts => self.cut_step().await,
             Workload::Past => self.past_step().await,
+            Workload::Appends => self.append_step().await,
         }
     }
 
@@ -76,6 +77,7 @@ impl<A: Asks> Process<A> {
         for names in self.habits.naming.until(self.recorder.now()) {
             self.read_registers(&names).await;
             self.look_at_locks(&names).await;
+            self.read_all_appended(&names.appended()).await;
         }
         self.draw_from_all().await;
     }

@@ -11,12 +11,12 @@ use kahuna_shards::{
     config::NodeConfig,
     env::{Env, ExitCode},
     node::{
-        BootNumbers, DataDirError, ReshardError, Runner, Setup, StartError, fit_shards,
+        BootNumbers, DataDirError, NodeStartError, ReshardError, Runner, Setup, fit_shards,
         manifest::{Manifest, ManifestError},
         open_or_format, setups,
     },
 };
-use kahuna_wal::OpenError;
+use kahuna_wal::LogOpenError;
 use openraft::AsyncRuntime;
 
 use super::probe::Probe;
@@ -45,7 +45,7 @@ pub(super) async fn run_node(disk: SimDisk, config: NodeConfig, probe: Probe, st
     probe.set(Vec::new());
 }
 
-async fn prepare(disk: &SimDisk, config: &NodeConfig) -> Result<Manifest, StartError> {
+async fn prepare(disk: &SimDisk, config: &NodeConfig) -> Result<Manifest, NodeStartError> {
     let incarnation = Incarnation(SimRuntime::thread_rng().draw().max(1));
     let manifest = open_or_format(disk, config, incarnation).await?;
     remove_other_log_sets(disk, &config.data_dir, &manifest);
@@ -69,17 +69,17 @@ fn remove_other_log_sets(disk: &SimDisk, dir: &Path, manifest: &Manifest) {
 }
 
 /// What the binary would exit with.
-fn code_of(error: &StartError) -> ExitCode {
+fn code_of(error: &NodeStartError) -> ExitCode {
     match error {
-        StartError::DataDir(DataDirError::Io { .. } | DataDirError::Manifest(ManifestError::Io { .. }))
-        | StartError::Reshard {
+        NodeStartError::DataDir(DataDirError::Io { .. } | DataDirError::Manifest(ManifestError::Io { .. }))
+        | NodeStartError::Reshard {
             source:
-                ReshardError::Open(OpenError::Io { .. })
+                ReshardError::Open(LogOpenError::Io { .. })
                 | ReshardError::Write(_)
                 | ReshardError::Manifest(ManifestError::Io { .. }),
             ..
         } => ExitCode::DiskFailed,
-        StartError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_))) | StartError::Reshard { .. } => {
+        NodeStartError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_))) | NodeStartError::Reshard { .. } => {
             ExitCode::DataDamaged
         }
         _ => ExitCode::Bug,

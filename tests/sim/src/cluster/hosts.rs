@@ -168,7 +168,7 @@ impl Cluster {
         in_time
     }
 
-    /// A node's disk.
+    /// The disk of a node, which outlives the node's process.
     pub fn disk(&self, node: NodeId) -> SimDisk {
         self.with(node, |host| host.disk.clone())
     }

@@ -21,9 +21,9 @@ use crate::{NodeId, Sim};
 /// One replica of a running node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupView {
-    /// Its group.
+    /// Group of the replica that was looked at.
     pub group: GroupId,
-    /// Its number.
+    /// Id of the replica that was looked at.
     pub replica: ReplicaId,
     /// The highest term it has seen.
     pub term: u64,

@@ -208,7 +208,7 @@ impl Disk for SimDisk {
     }
 }
 
-/// An open file.
+/// Open file of a simulated disk.
 pub struct SimFile {
     disk: Rc<Shared>,
     file: SharedInode,

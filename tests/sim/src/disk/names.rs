@@ -12,7 +12,6 @@ use std::{
 pub(super) enum Entry {
     /// The file with this number.
     File(u64),
-    /// A directory.
     Dir,
 }
 

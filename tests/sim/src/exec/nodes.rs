@@ -21,9 +21,9 @@ pub const OUTSIDE: NodeId = 0;
 pub struct Exit {
     /// Which node.
     pub node: NodeId,
-    /// Its exit code.
+    /// Code with which the node ended its process.
     pub code: ExitCode,
-    /// Its last words.
+    /// Line that the node printed before it ended.
     pub message: String,
     /// When, in nanoseconds of virtual time.
     pub at_nanos: u64,
@@ -35,7 +35,6 @@ const EPOCH_NANOS: i64 = 1_735_689_600_000_000_000;
 /// The wall clock of a node, as what it is ahead of the boot clock in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WallClock {
-    /// Of the host.
     host: i64,
     /// Of the process, which looked at the host's when it started and whenever it was told to.
     process: i64,

@@ -145,7 +145,7 @@ impl SimFault {
 pub struct Struck {
     /// Its number in the run's schedule, from 1. It stays the same when others are left out.
     pub number: u64,
-    /// Its kind.
+    /// Kind and victims of the fault.
     pub fault: SimFault,
     /// When it began, in milliseconds of virtual time.
     pub at_ms: u64,

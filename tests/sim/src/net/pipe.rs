@@ -153,7 +153,6 @@ impl Pipe {
         drop(lost);
     }
 
-    /// The connection breaks.
     pub(super) fn reset(&self) {
         self.set_reset((true, true));
     }

@@ -66,7 +66,7 @@ impl Net for SimNet {
 /// How long a connection attempt waits before it tries again to reach through a cut.
 const RESEND: Duration = Duration::from_millis(20);
 
-/// A listening socket.
+/// Socket of a simulated node that accepts connections.
 pub struct SimListener(Rc<Listening>);
 
 impl Listener for SimListener {
@@ -93,7 +93,7 @@ impl Listener for SimListener {
 #[derive(Debug, PartialEq, Eq)]
 pub struct SimDetached(u64);
 
-/// A connection.
+/// One end of a simulated connection.
 pub struct SimStream(Rc<End>);
 
 /// The direction towards us.

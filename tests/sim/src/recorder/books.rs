@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::{named::Named, reliance::Reliance, shared::locked};
 use crate::{
-    check::{ClockBounds, Fence, KeyLife, Revisions, Turns},
+    check::{Appended, ClockBounds, Fence, KeyLife, Revisions, Turns},
     finding::{Finding, Judge},
 };
 
@@ -22,6 +22,7 @@ pub(crate) struct Books {
     buckets: Mutex<Named<Bucket>>,
     fences: Mutex<Named<Fence>>,
     revisions: Mutex<Revisions>,
+    appends: Mutex<Named<Appended>>,
 }
 
 impl Books {
@@ -50,6 +51,11 @@ impl Books {
         locked(&self.revisions)
     }
 
+    /// Keys that are only appended to.
+    pub(crate) fn appends(&self) -> MutexGuard<'_, Named<Appended>> {
+        locked(&self.appends)
+    }
+
     /// What must not be and was, if clocks are as good as that.
     pub(super) fn breaches(&self, clocks: ClockBounds) -> Vec<Finding> {
         let found = |judge, name: &str, texts: Vec<String>| {
@@ -64,6 +70,9 @@ impl Books {
         }
         for (name, fence) in self.fences().iter() {
             all.extend(found(Judge::Fence, name, fence.breaches()));
+        }
+        for (name, appended) in self.appends().iter() {
+            all.extend(found(Judge::Append, name, appended.breaches()));
         }
         all.extend(self.revisions().breaches().into_iter().map(|text| Finding::new(Judge::Revision, text)));
         all
@@ -82,6 +91,16 @@ impl Books {
     /// Reads of the past of keys that were answered.
     pub(crate) fn reads_back(&self) -> u64 {
         self.revisions().reads_back()
+    }
+
+    /// Reads that showed what several appends left.
+    pub(crate) fn appended_values(&self) -> u64 {
+        self.appends().iter().map(|(_, appended)| appended.values_seen()).sum()
+    }
+
+    /// Answers that a key exists, with its revision.
+    pub(crate) fn existences(&self) -> u64 {
+        self.appends().iter().map(|(_, appended)| appended.existences_seen()).sum()
     }
 
     /// Writes that were refused because they carried another token than that of the lock.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 /// What is known of some names.
 #[derive(Debug)]
 pub(crate) struct Named<T> {
-    /// The oldest first.
     pub(crate) names: Vec<String>,
     known: BTreeMap<String, T>,
 }

@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     Exit,
-    check::{ClockBounds, Datum, Event, Fence, KeyLife, Kind, Left, Limits, Op, Outcome, Revisions, Turns, check},
+    check::{
+        Appended, ClockBounds, Datum, Event, Fence, KeyLife, Kind, Left, Limits, Op, Outcome, Revisions, Turns, check,
+    },
     claims::{
         exactly_once::judge_answers,
         process::{complete, judge_time, judge_validity},
@@ -131,6 +133,16 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
             fence.granted(2, at(10));
             fence.applied(1, at(if broken { 11 } else { 9 }), 1);
             found(judge, fence.breaches())
+        }
+        Judge::Append => {
+            let mut key = Appended::default();
+            for item in 0..2 {
+                key.begins(at(10 * item));
+                key.applied(item as usize, at(10 * item + 5), item + 1);
+            }
+            // A repetition of the second append was applied again.
+            key.read(at(20), at(30), Some(if broken { ("0;1;1;", 3) } else { ("0;1;", 2) }));
+            found(judge, key.breaches())
         }
         Judge::Reliance => {
             let mut reliance = Reliance::default();

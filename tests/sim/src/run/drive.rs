@@ -171,6 +171,8 @@ pub fn run(plan: &Plan) -> (RunReport, Vec<Event>) {
         scans: crowd.recorder.books.scans(),
         reads_back: crowd.recorder.books.reads_back(),
         fenced_writes: crowd.recorder.books.fenced_writes(),
+        appended_values: crowd.recorder.books.appended_values(),
+        existences: crowd.recorder.books.existences(),
         faults: Default::default(),
         struck: Vec::new(),
         virtual_ms,

@@ -35,7 +35,7 @@ const WRONG_CLOCKS_ONE_IN: u64 = 6;
 pub struct Plan {
     /// Everything follows from it.
     pub seed: u64,
-    /// The cluster.
+    /// Nodes, shards and partitions of the cluster.
     pub shape: Shape,
     /// Shards of each node at its first start.
     pub shards: Vec<u16>,

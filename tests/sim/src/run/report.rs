@@ -20,7 +20,7 @@ const MIN_FAULTS: u64 = 3;
 pub struct RunReport {
     /// What it began with.
     pub seed: u64,
-    /// The verdict.
+    /// Verdict of the checker on the whole history.
     pub outcome: Verdict,
     /// A hash over everything that happened, in hex: equal for equal runs.
     pub trace: String,
@@ -52,6 +52,10 @@ pub struct RunReport {
     pub reads_back: u64,
     /// Writes that were refused because they carried another token than that of the lock.
     pub fenced_writes: u64,
+    /// Reads that showed what several appends left.
+    pub appended_values: u64,
+    /// Answers that a key exists.
+    pub existences: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// The same, one by one.

@@ -8,7 +8,7 @@ use crate::{claims::Workload, finding::Judge, nemesis::Struck, run::RunReport};
 /// What came of a trial: its report, or nothing when the process ended without one.
 pub type Ended = Option<RunReport>;
 
-/// The result.
+/// Smallest trial that was found to fail.
 #[derive(Debug, Clone)]
 pub struct Shrunk {
     /// What is left.

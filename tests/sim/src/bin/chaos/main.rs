@@ -175,7 +175,7 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let mut text = format!(
         "{verdict}: seed {}, {} profile, {} nodes, {} clients, {:.0} s\n  {} answered, {} unknown, {} failed; {} sent \
-         twice, {} keys ended, {} scans, {} reads back, {} writes fenced; {} rounds, {} answers demanded; {} full disks noticed, {} writes \
+         twice, {} keys ended, {} scans, {} reads back, {} writes fenced, {} values of appends, {} existences; {} rounds, {} answers demanded; {} full disks noticed, {} writes \
          refused for want of room, {} packets over slow or lossy wires\n  faults: {}\n",
         report.seed,
         report.profile.name(),
@@ -190,6 +190,8 @@ fn plain(plan: &Plan, report: &ChaosReport) -> String {
         report.scans,
         report.reads_back,
         report.fenced_writes,
+        report.appended_values,
+        report.existences,
         report.rounds,
         report.demanded,
         report.full_disks,

@@ -64,7 +64,7 @@ struct RunArgs {
     /// Only these clients are there, counted from 0
     #[arg(long, value_parser = list::numbers, conflicts_with = "many")]
     only_clients: Option<BTreeSet<u64>>,
-    /// Clients only do this: keys, locks, sequences, duplicates, lives, cuts, past
+    /// Clients only do this: keys, locks, sequences, duplicates, lives, cuts, past, appends
     #[arg(long, value_parser = list::workloads, conflicts_with = "many")]
     only_workloads: Option<BTreeSet<Workload>>,
     /// A run in which faults of all these kinds happen counts as broken

@@ -48,6 +48,8 @@ struct Summary {
     scans: u64,
     reads_back: u64,
     fenced_writes: u64,
+    appended_values: u64,
+    existences: u64,
     faults: BTreeMap<String, u64>,
     virtual_ms: u64,
     elapsed_ms: u64,
@@ -167,6 +169,8 @@ impl Summary {
         self.scans += report.scans;
         self.reads_back += report.reads_back;
         self.fenced_writes += report.fenced_writes;
+        self.appended_values += report.appended_values;
+        self.existences += report.existences;
         self.virtual_ms += report.virtual_ms;
         for (fault, count) in &report.faults {
             *self.faults.entry(fault.clone()).or_default() += count;
@@ -193,6 +197,8 @@ impl Summary {
             ("scans", self.scans),
             ("reads_back", self.reads_back),
             ("fenced_writes", self.fenced_writes),
+            ("appended_values", self.appended_values),
+            ("existences", self.existences),
         ];
         self.zeros.extend(counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| (*name).to_owned()));
         let never = SimFault::ALL.iter().map(|(fault, _)| fault.name()).filter(|name| !self.faults.contains_key(name));

@@ -41,7 +41,6 @@ impl Queue {
         Self { rng, waiting: BinaryHeap::new(), count: 0 }
     }
 
-    /// A packet came.
     pub(super) fn push(&mut self, packet: &[u8], manner: &Manner, now: Instant) {
         if self.rng.below(1000) < manner.lost {
             return;
