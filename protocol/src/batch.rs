@@ -80,7 +80,7 @@ impl BatchBuilder {
 pub struct Batch(Bytes);
 
 impl Batch {
-    /// Takes bytes as they came; they are checked when they are read.
+    /// Takes received bytes unchecked; they are checked when they are read.
     pub fn from_bytes(bytes: Bytes) -> Self {
         Self(bytes)
     }
@@ -146,7 +146,7 @@ pub struct Command<'a> {
 }
 
 impl Command<'_> {
-    /// What tells this command's request from any other under the same (session, number): XXH3, 64 bits, of the body,
+    /// Distinguishes this command's request from any other under the same (session, number): XXH3, 64 bits, of the body,
     /// with the kind as its seed (a format: it is kept in snapshots).
     pub fn digest(&self) -> u64 {
         digest(u64::from(self.kind), self.body)

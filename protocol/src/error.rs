@@ -1,4 +1,4 @@
-//! The closed, numbered list of errors, each with what it says about the request and what to do next.
+//! The closed, numbered list of errors, each with the fate of the request and what to do next.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::NodeId;
 
-/// What an error says about the attempt it answers.
+/// Fate of the attempt that an error answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// This attempt was not applied and never will be. It says nothing of earlier attempts under the same number.
+    /// This attempt was not applied and never will be. Earlier attempts under the same number may have been.
     NotApplied,
     /// It may have been applied, or may still be.
     Unknown,
 }
 
-/// What an error that denies this attempt says about earlier ones under the same number.
+/// What follows from an error that denies this attempt for earlier ones under the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Earlier {
     /// They fared no better: each of them meets the same refusal, or it is proof that none was applied.
@@ -56,12 +56,12 @@ macro_rules! errors {
                 match self { $( Self::$Name => $text, )+ }
             }
 
-            /// What it says about the attempt.
+            /// Fate of the answered attempt.
             pub fn fate(self) -> Fate {
                 match self { $( Self::$Name => Fate::$fate, )+ }
             }
 
-            /// What it says about earlier attempts.
+            /// What follows for earlier attempts under the same number.
             pub fn earlier(self) -> Earlier {
                 match self { $( Self::$Name => Earlier::$earlier, )+ }
             }
@@ -81,7 +81,7 @@ errors! {
     2 BadVersion "bad_version" NotApplied Same Never,
     /// An argument is out of its range; the text names it, its value and the limit.
     3 BadRequest "bad_request" NotApplied Unsaid Never,
-    /// A size limit; the text says limit, value and setting.
+    /// A size limit; the text names limit, value and setting.
     4 TooLarge "too_large" NotApplied Same Never,
     /// The server does not do this yet.
     5 Unsupported "unsupported" NotApplied Same Never,

@@ -20,13 +20,13 @@ pub const FLAG_REPLY: u8 = 1;
 /// Header flag: the request came, or the reply went, through another node than the one the client talks to.
 pub const FLAG_FORWARDED: u8 = 2;
 
-/// Why bytes are not a frame, or a frame's bytes not what they say.
+/// Why bytes are not a frame, or the body of a frame is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The first bytes are not [`MAGIC`].
     #[error("bad magic {0:02x?}: this is not the Kahuna protocol")]
     Magic([u8; 4]),
-    /// A version this side does not speak.
+    /// A protocol version that this side does not implement.
     #[error("version {0} is not spoken here (1 to 1)")]
     Version(u8),
     /// The length goes beyond the limit.
@@ -42,7 +42,7 @@ pub enum FrameError {
     Crc {
         /// In the header.
         stated: u32,
-        /// Over the bytes that came.
+        /// Checksum of the received bytes.
         computed: u32,
     },
     /// No body is known under this kind.
@@ -197,7 +197,7 @@ pub struct OverLong {
     pub most: usize,
 }
 
-/// The same of a value that nobody has looked at yet: an archive of more than `most` bytes is given up before it is made. No
+/// The same for a value of unchecked size: an archive of more than `most` bytes is refused before it is made. No
 /// more than 2 GiB can be made, for a relative pointer reaches no further.
 ///
 /// # Errors

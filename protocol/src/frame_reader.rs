@@ -13,7 +13,7 @@ const KEEP_BYTES: usize = 4 << 10;
 /// ```text
 /// read() -> [ frame | frame | fra ] -> next() = frame, next() = frame, next() = None, "fra" stays for the next read
 /// ```
-/// One owner per connection; all state is the unread bytes. They are bounded: after `next` has said `None`, at most one
+/// One owner per connection; all state is the unread bytes. They are bounded: after `next` returned `None`, at most one
 /// unfinished frame is held, so the buffer never needs more than a frame and one read. A payload is a buffer of its own, at
 /// most twice as long as its frame: a short request that waits does not keep all that was read with it. A long frame that
 /// came alone takes the reader's buffer along and is not copied.
@@ -48,7 +48,7 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Whether part of a frame is waiting for its rest. Asked after [`FrameReader::next`] said `None`.
+    /// Whether part of a frame is waiting for its rest. Valid after [`FrameReader::next`] returned `None`.
     pub fn is_mid_frame(&self) -> bool {
         !self.unread().is_empty()
     }
@@ -67,7 +67,7 @@ impl FrameReader {
     /// The next whole frame: its header and its payload, checksum verified; `None` when more bytes are needed.
     ///
     /// # Errors
-    /// `Magic`, `Version`, `TooLong`, as soon as the header says so, and `Crc`. The stream has no next frame after an
+    /// `Magic`, `Version`, `TooLong`, as soon as the header shows it, and `Crc`. The stream has no next frame after an
     /// error: the same error comes again.
     #[expect(clippy::should_implement_trait, reason = "not an iterator: `None` means not yet")]
     pub fn next(&mut self) -> Result<Option<(Header, Bytes)>, FrameError> {

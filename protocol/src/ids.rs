@@ -28,8 +28,8 @@ macro_rules! id {
 }
 
 id!(
-    /// A node of the cluster, as the operator numbers it (`--node-id`). It says nothing about the data on its disk:
-    /// that is the [`Incarnation`].
+    /// A node of the cluster, as the operator numbers it (`--node-id`). The data on its disk has a number of its own, the
+    /// [`Incarnation`].
     NodeId(u32)
 );
 id!(

@@ -64,7 +64,7 @@ pub struct KeySet {
     pub key: Vec<u8>,
     /// The whole new value, at most `max_value_bytes`; empty is a value.
     pub value: Vec<u8>,
-    /// How long it lives, in milliseconds, above 0; without one an earlier ttl is cleared.
+    /// Time to live in milliseconds, above 0; `None` clears an earlier one.
     pub ttl_ms: Option<u64>,
     /// What must hold.
     pub condition: Condition,

@@ -26,7 +26,7 @@ pub const KIND_PULSE: u16 = 0x1002;
 pub const KIND_PULSE_REPLY: u16 = KIND_PULSE | REPLY;
 /// Asks for the founding of the other node's cluster; the answer is its archive.
 pub const KIND_FOUNDING: u16 = 0x1005;
-/// A question without content: is anybody reading this link? The node may live and the link be dead.
+/// A frame without content that checks whether the other end reads the link. The node may live and the link be dead.
 pub const KIND_PROBE: u16 = 0x1006;
 /// Answer to [`KIND_PROBE`].
 pub const KIND_PROBE_REPLY: u16 = KIND_PROBE | REPLY;

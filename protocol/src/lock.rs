@@ -89,7 +89,7 @@ pub struct Acquired {
     pub deadline_ms: u64,
 }
 
-/// Somebody else holds it.
+/// Another owner holds the lock.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Held {
@@ -111,7 +111,7 @@ pub struct LockExtended {
     pub deadline_ms: u64,
 }
 
-/// Nobody holds it.
+/// The lock is free.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct NotHeld {
@@ -119,7 +119,7 @@ pub struct NotHeld {
     pub last_token: u64,
 }
 
-/// Somebody else holds it, so that the asker can neither extend nor release.
+/// Another owner holds the lock: the asker can neither extend nor release it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct NotOwner {

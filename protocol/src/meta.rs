@@ -29,7 +29,7 @@ pub struct Replica {
     pub incarnation: Incarnation,
 }
 
-/// Where a group lives.
+/// The replicas of a group.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct Placement {
@@ -128,8 +128,8 @@ pub struct Replacement {
     pub lost: Vec<ReplicaId>,
 }
 
-/// The replica that was minted in the place of a lost one votes, and the lost one is out of its group. Said by the group's
-/// leader; repeating it is safe.
+/// The replica that was minted in the place of a lost one votes, and the lost one is out of its group. Proposed by the
+/// group's leader; repeating it is safe.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub struct FinishReplacement {

@@ -2,14 +2,14 @@
 
 use crate::{bodies, macros};
 
-/// What an outcome says about what was asked for.
+/// Whether an outcome means success, and if not why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It was done, or is so.
     Done,
     /// Refused: there is no such thing, or a condition does not hold.
     Unmet,
-    /// Refused: somebody else has it.
+    /// Refused: another owner or a record of the same name has it.
     Taken,
     /// Not decided, see [`ErrorReply`](bodies::ErrorReply).
     Error,
@@ -19,9 +19,9 @@ pub enum Verdict {
 pub trait OutcomeBody: Into<Outcome> {
     /// Frame kind of the answer, with the bit [`REPLY`](crate::kinds::REPLY).
     const KIND: u16;
-    /// What it says about what was asked for.
+    /// Whether the outcome means success, and if not why.
     const VERDICT: Verdict;
-    /// Whether it can be long. Such an outcome changed nothing, so that `Busy` may be said in its place.
+    /// Whether the outcome can be long. Its request changed nothing, so `Busy` may be sent instead.
     const BULKY: bool;
 }
 
@@ -53,9 +53,9 @@ macro_rules! is_bulky {
 macro_rules! outcomes {
     ($( $kind:literal => $Variant:ident($Body:ident) $verdict:ident $length:ident, )+) => {
         macros::bodies! {
-            /// What a request came to. Refusals are data; only `Error` says that nothing was decided.
+            /// Outcome of a request. Refusals are data; only `Error` means that nothing was decided.
             owned Outcome;
-            /// An outcome's body, validated, in the buffer it came in.
+            /// An outcome's body, validated, in its receive buffer.
             borrowed OutcomeRef;
             $(
                 #[doc = concat!("See [`", stringify!($Body), "`](bodies::", stringify!($Body), ").")]
@@ -83,7 +83,7 @@ macro_rules! outcomes {
         )+
 
         impl Outcome {
-            /// What it says about what was asked for.
+            /// Whether the outcome means success, and if not why.
             pub fn verdict(&self) -> Verdict {
                 match self { $( Self::$Variant(_) => <bodies::$Body as OutcomeBody>::VERDICT, )+ }
             }

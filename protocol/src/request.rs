@@ -29,7 +29,7 @@ pub trait RequestBody: Into<Request> {
     type Answer: Into<Outcome> + TryFrom<Outcome, Error = Box<Outcome>>;
 }
 
-/// A validated body, in the buffer it came in.
+/// A validated body, in its receive buffer.
 pub trait ArchivedBody {
     /// The type that this is the archived form of.
     type Body: RequestBody;
@@ -83,7 +83,7 @@ macro_rules! requests {
         macros::bodies! {
             /// A request's body in owned form.
             owned Request;
-            /// A request's body, validated, in the buffer it came in.
+            /// A request's body, validated, in its receive buffer.
             borrowed RequestRef;
             $(
                 #[doc = concat!("An operation: ", stringify!($class), ".")]
@@ -159,7 +159,7 @@ macro_rules! requests {
         }
 
         impl OperationRef<'_> {
-            /// Whether it is refused while the disk is full. What shrinks the state or only keeps what is there goes on.
+            /// Whether it is refused while the disk is full. Operations that shrink the state or keep its size are not refused.
             pub fn grows(&self) -> bool {
                 match self { $( Self::$Body(_) => grows!($room), )+ }
             }
@@ -184,7 +184,8 @@ macro_rules! requests {
 crate::operations!(requests);
 
 impl RequestRef<'_> {
-    /// Whether it is refused while the disk is full: see [`OperationRef::grows`]. What is of the system itself goes on.
+    /// Whether it is refused while the disk is full: see [`OperationRef::grows`]. Requests of the system itself are not
+    /// refused.
     pub fn grows(&self) -> bool {
         self.operation().is_some_and(|operation| operation.grows())
     }

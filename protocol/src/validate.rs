@@ -1,9 +1,9 @@
-//! What an argument can be: one check, at the edge and again where a request is applied. Which arguments a request has is said
-//! by `check` of its archived body, beside it.
+//! What an argument can be: one check, at the edge and again where a request is applied. The arguments of a request are
+//! listed by `check` of its archived body, beside it.
 //!
-//! A check looks at the request alone, never at data. What it refuses is refused by every node and every version that
-//! speaks this protocol, so that applying it on one replica and refusing it on another cannot happen; `limits` are a
-//! node's own, so the machine passes [`Limits`] whose value limit is out of reach.
+//! A check looks at the request alone, never at data. Every node and every version of this protocol refuses the same
+//! requests, so one replica cannot apply a request that another refuses; `limits` are a node's own, so the machine passes
+//! [`Limits`] whose value limit is out of reach.
 
 use crate::Limits;
 use crate::error::{ErrorCode, ErrorReply};

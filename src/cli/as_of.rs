@@ -1,4 +1,4 @@
-//! `--as-of`: a moment in the past, as people say it.
+//! `--as-of`: a moment in the past, in the forms that people write.
 
 use std::str::FromStr;
 

@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::outcome::record;
 use super::output::{Format, eprint_plain, print};
 
-/// Where nobody says otherwise.
+/// The endpoint without a flag, an environment variable, or a setting.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2070";
 
 /// Where the cluster is and how answers look.
@@ -40,7 +40,7 @@ pub struct ClientFile {
 }
 
 impl ClientArgs {
-    /// Fills in from the file what neither flag nor environment says.
+    /// Fills in from the file what neither flag nor environment sets.
     pub fn or(self, file: ClientFile) -> Self {
         Self {
             endpoints: self.endpoints.or(file.endpoints),
@@ -73,7 +73,7 @@ impl ClientArgs {
         Client::new(options).map_err(|error| Failure::Other(Exit::Internal, format!("cannot start a thread: {error}")))
     }
 
-    /// Sends one request, prints what it came to, and says how to exit.
+    /// Sends one request, prints its outcome, and returns the exit code.
     pub fn answer<C>(&self, call: C, options: CallOptions) -> Result<Exit, Failure>
     where
         C: Call,
@@ -97,7 +97,7 @@ impl ClientArgs {
         );
         let record = record(outcome).decided_at(stamp);
         match self.format() {
-            // Whoever takes the value from stdout shall not take this for one.
+            // A script that reads a value from stdout must not take this for one.
             Format::Plain | Format::Raw if absent => eprint_plain(&record),
             Format::Raw if exit != Exit::Ok => eprint_plain(&record),
             format => print(&record, format)?,

@@ -1,4 +1,4 @@
-//! What the process tells its caller by its exit code.
+//! The exit codes of the process.
 
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// How a command ends that came to `outcome`.
+    /// The exit code of a command with this outcome.
     pub fn of_outcome(outcome: &Outcome) -> Self {
         match (outcome, outcome.verdict()) {
             (Outcome::Error(reply), _) => Self::of_code(reply.code()),
@@ -116,7 +116,7 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Client(error) => Exit::of_error(error),
-            // Whoever read our output has seen enough.
+            // The reader of the output has seen enough.
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) => Exit::Internal,
             Self::Other(exit, _) => *exit,

@@ -1,4 +1,4 @@
-//! `explain`: what an error code, or the exit code of a process, says, and what to do.
+//! `explain`: the meaning of an error code, or of a process's exit code, and what to do.
 
 use kahuna_client::protocol::{Advice, ErrorCode, Fate};
 

@@ -3,8 +3,8 @@
 //! ```text
 //!   args ─▶ settings (flag > env > file > default) ─▶ verb ─▶ Answer ─▶ output (stdout) and exit code
 //! ```
-//! Data goes to stdout, everything else to stderr. What a request came to decides the exit code, see [`exit`], also where
-//! nobody reads any more; a listing that its reader cut short ends with 0.
+//! Data goes to stdout, everything else to stderr. The outcome of a request decides the exit code, see [`exit`], also if
+//! the output has no reader any more; a listing that its reader cut short ends with 0.
 
 mod args;
 mod as_of;

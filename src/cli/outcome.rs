@@ -90,7 +90,7 @@ pub fn record(outcome: Outcome) -> Record {
     }
 }
 
-/// The record of a request that came to no outcome.
+/// The record of a request without an outcome.
 pub fn error_record(error: &ClientError) -> Record {
     match error {
         ClientError::Refused(reply) => Record::new("error")

@@ -94,7 +94,7 @@ impl Record {
         Self { value: Some(bytes.into()), is_value: true, ..self }
     }
 
-    /// Says when it was so: for people, a deadline is also said from then on.
+    /// Adds the time of the decision: in plain output a deadline is also printed as the time left from then on.
     pub fn decided_at(self, stamp: Hlc) -> Self {
         Self { decided_at: Some(stamp), ..self }
     }
@@ -156,7 +156,7 @@ pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Says a record on stderr, in one line.
+/// Prints a record to stderr as one line.
 pub fn eprint_plain(record: &Record) {
     kahuna_shards::say!("{}", String::from_utf8_lossy(&render(record, Format::Plain)).trim_end_matches('\n'));
 }

@@ -36,7 +36,7 @@ pub struct RecoverArgs {
     restore_epoch: Option<u16>,
 }
 
-/// Looks, says what is there, and carries it out when told so.
+/// Examines the data directory, prints what it found, and recovers it if the flags ask for that.
 pub fn run(args: RecoverArgs, file: NodeArgs, format: Format) -> Result<Exit, Failure> {
     let data_dir = args.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
     let node = args.node_id.or(file.node_id).map(NodeId);

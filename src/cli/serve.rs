@@ -44,7 +44,7 @@ pub fn exit_of(findings: &[Finding]) -> Exit {
     }
 }
 
-/// What a failed start says and how it exits.
+/// Error text and exit code of a failed start.
 fn refusal(error: NodeStartError) -> Failure {
     let exit = match &error {
         NodeStartError::DataDir(DataDirError::Manifest(ManifestError::Damaged(_) | ManifestError::Unsound { .. })) => {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::exit::Failure;
 
-/// The furthest that clocks may be said to be apart, in milliseconds: every lease ends so much later.
+/// Upper bound of `--max-clock-skew` in milliseconds: every lease ends so much later.
 const MAX_SKEW_MS: u32 = 3_600_000;
 /// What `--segment-size` may be. A record never spans segments, and the smallest take every value that a client may set: nodes
 /// may differ in it.
@@ -112,7 +112,7 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// Fills in from the file what neither flag nor environment says.
+    /// Fills in from the file what neither flag nor environment sets.
     pub fn or(self, file: Self) -> Self {
         Self {
             data_dir: self.data_dir.or(file.data_dir),
@@ -221,7 +221,7 @@ pub fn check_partitions(given: NonZeroU32) -> Result<(), Failure> {
     )))
 }
 
-/// Resolves what a flag says, and keeps it on loopback unless told otherwise.
+/// Resolves the address of a flag; refuses one outside of loopback unless `insecure`.
 fn address(flag: &str, text: &str, insecure: bool) -> Result<SocketAddr, Failure> {
     let unresolved = |error| Failure::Usage(format!("{flag} {text}: {error}"));
     let found = text.to_socket_addrs().map_err(unresolved)?.next();
@@ -261,7 +261,7 @@ fn allowed_cpus() -> Vec<usize> {
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
-/// Where the data lives unless something else is said.
+/// The data directory without a flag.
 ///
 /// # Errors
 /// `Usage` when the environment names no home.

@@ -1,4 +1,4 @@
-//! What the signals do to a node. `kahuna serve --help` says the same.
+//! What signals do to a node. `kahuna serve --help` describes the same.
 //!
 //! | signal | what a node does |
 //! |---|---|
@@ -25,7 +25,7 @@ use super::status;
 
 /// They mean nothing here.
 const HARMLESS: [i32; 5] = [SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO];
-/// How long the node may take to say how it stands: a signal that comes meanwhile waits as long.
+/// How long the node may take to report its status: a signal that arrives meanwhile waits as long.
 const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A thread that obeys the signals.
@@ -72,7 +72,7 @@ fn obey(mut signals: Signals, node: &OnceLock<Arc<NodeHandle>>) {
                 kahuna_shards::say!("draining; a second signal stops at once");
                 node.begin_shutdown();
             }
-            // Nobody was served, so there is nothing to drain; what is on disk is as after any other end.
+            // No client was served, so there is nothing to drain; the data on disk is as after any other end.
             (SIGHUP | SIGINT | SIGTERM, None) => {
                 kahuna_shards::say!("stopped before the node had started");
                 flush_said();

@@ -57,7 +57,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
         Some(end) => Ok(end),
         None => {
             let readable = |error: std::io::Error| match error.kind() {
-                // Whoever read our output has seen enough.
+                // The reader of the output has seen enough.
                 ErrorKind::BrokenPipe => Failure::Output(error),
                 _ => failed("the demo broke off", error),
             };

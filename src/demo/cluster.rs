@@ -22,7 +22,7 @@ use crate::cli::{Exit, Failure};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a node may take to say how it is.
+/// How long a node may take to report its status.
 const STATUS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Running nodes. Dropped, they are killed.
@@ -75,7 +75,7 @@ impl Cluster {
         fs::rename(fresh, path)
     }
 
-    /// What each node says of itself; `None` of one that does not answer soon.
+    /// Status of each node; `None` for a node that does not answer soon.
     pub fn status(&self) -> Vec<Option<Status>> {
         let ask = |node: &Node| {
             let options =

@@ -12,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 /// The first node's client port, if it is free; the peers' is the next one.
 const FIRST_PORT: u16 = 2070;
 const PORTS_APART: u16 = 10;
-/// How many ports of the kernel's choice may belong to other demos before there is said to be none.
+/// How many ports of the kernel's choice may belong to other demos before the search is given up.
 const TRIES: usize = 1000;
 
 /// A port of loopback that was free, and that no other demo uses while this lives.
@@ -38,7 +38,7 @@ impl Claim {
         (0..count).map(pair).collect()
     }
 
-    /// Another demo's port fails with `AddrInUse`, as one that somebody listens on. The name comes first: a look at another
+    /// Another demo's port fails with `AddrInUse`, like a port that is listened on. The name comes first: a look at another
     /// demo's port would be in the way of its node.
     fn of(port: u16) -> io::Result<Self> {
         let claim = Self::name(port)?;

@@ -47,7 +47,7 @@ pub fn run(cluster: &mut Cluster, events: &mut Events) -> io::Result<End> {
     }
 }
 
-/// Does what one line says; true for the end.
+/// Runs one line of the prompt; true if it ends the demo.
 fn run_line(line: &str, cluster: &mut Cluster) -> io::Result<bool> {
     let words = match split(line) {
         Ok(words) => words,

@@ -86,7 +86,7 @@ pub(super) fn direct(dir: &Path, allow_tmpfs: bool) -> Finding {
     let there = nearest(dir);
     let result = match write_directly(&there) {
         Ok(()) => Ok("O_DIRECT writes work".to_owned()),
-        // A node that was at work here opens its files, and says itself what it can go on with.
+        // A node that ran here opens its files, and reports itself whether it can go on.
         Err(error) if is_full(&error) && has_data(dir) => Ok("the disk is full; free space, or delete keys".to_owned()),
         Err(error) if is_full(&error) => Err(Trouble::new(
             format!("no space is left on the file system of {}", there.display()),

@@ -17,7 +17,7 @@ const LOG_SEGMENTS: u64 = 4;
 pub struct Needs {
     /// How many shards shall run.
     pub shards: u16,
-    /// Where the data shall live.
+    /// The data directory, which may not exist yet.
     pub data_dir: PathBuf,
     /// How much room a fresh node's logs take, in bytes.
     pub log_bytes: u64,

@@ -7,8 +7,8 @@ use kahuna_shards::node::probe_port;
 
 use super::finding::{Finding, Trouble};
 
-/// The node's own listeners share their port among shards, and would share it with anybody unnoticed; the probe does not. A
-/// predecessor that was killed a moment ago is waited for.
+/// The node's own listeners share their port among shards, and would share it unnoticed with any other program; the probe
+/// does not. It waits for a predecessor that was killed a moment ago.
 pub(super) fn free(flag: &'static str, address: SocketAddr) -> Finding {
     let what = if flag == "--listen" { "client port" } else { "peer port" };
     let error = match probe_port(address) {

@@ -64,7 +64,7 @@ fn probe(mut ring: IoUring) -> Result<String, Trouble> {
     Ok(format!("allowed, {} operations there", OPERATIONS.len()))
 }
 
-/// Who refuses, as far as it can be told.
+/// The likely source of the refusal.
 fn refused(call: &str, error: &io::Error) -> Trouble {
     let switched_off = std::fs::read_to_string(SYSCTL).is_ok_and(|text| text.trim() != "0");
     match error.raw_os_error() {

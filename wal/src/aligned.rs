@@ -23,7 +23,7 @@ const CACHE_LINE_BYTES: usize = 64;
 /// A growable buffer of bytes aligned to [`BLOCK_BYTES`].
 ///
 /// It moves into a [`DiskFile::write_at`](crate::DiskFile::write_at) and comes back out of it, so that the kernel, not a
-/// future that may be dropped, decides how long the memory lives.
+/// future that may be dropped, decides when the memory is freed.
 pub struct AlignedBuf {
     memory: NonNull<u8>,
     len: usize,
@@ -77,8 +77,8 @@ impl AlignedBuf {
         self.len = 0;
     }
 
-    /// Forgets the content, and writes to each cache line of the first `bytes` of the memory, as far as it goes: whoever
-    /// fills the buffer next finds it in the processor's cache.
+    /// Forgets the content, and writes to each cache line of the first `bytes` of the memory, up to its capacity: the next
+    /// writer finds the memory in the processor's cache.
     pub(crate) fn touch(&mut self, bytes: usize) {
         self.len = bytes.min(self.capacity);
         self.iter_mut().step_by(CACHE_LINE_BYTES).for_each(|byte| *byte = 0);
@@ -136,7 +136,7 @@ impl AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        // SAFETY: `memory` came from `alloc` with this very layout, and nobody else owns it.
+        // SAFETY: `memory` came from `alloc` with this very layout, and has no other owner.
         unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.capacity)) }
     }
 }

@@ -45,8 +45,8 @@ pub struct FileEntry {
     pub len: u64,
 }
 
-/// Whether the system refused to open a file, or a directory for [`Disk::sync_dir`], for want of descriptors or memory. That
-/// passes, and nothing was changed.
+/// Whether the system refused to open a file, or a directory for [`Disk::sync_dir`], for want of descriptors or memory.
+/// Such a refusal is temporary and has changed nothing.
 pub fn cannot_open(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
@@ -57,7 +57,8 @@ pub trait Disk: Clone + 'static {
     /// An open file of this disk.
     type File: DiskFile;
 
-    /// Opens a file. Errors are those of the system: `NotFound` for a missing one in the modes that need it; see [`cannot_open`].
+    /// Opens a file. Errors are those of the system: `NotFound` for a missing one in the modes that need it; see
+    /// [`cannot_open`].
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Self::File>;
 
     /// The regular files of `dir`, sorted by name.

@@ -33,7 +33,7 @@ pub enum LogOpenError {
     /// The log belongs to another cluster, node or shard.
     #[error("{}: belongs to {found}, not to {expected}", file.display())]
     Foreign {
-        /// The segment file that says so.
+        /// The segment file whose header was read.
         file: PathBuf,
         /// Whose it is.
         found: LogIdentity,
@@ -43,14 +43,14 @@ pub enum LogOpenError {
     /// The log was written in a format this program does not know.
     #[error("{}: format version {found} is newer than {supported}, the newest this program reads", file.display())]
     NewerFormat {
-        /// The segment file that says so.
+        /// The segment file whose header was read.
         file: PathBuf,
         /// Format version in the segment's header.
         found: u32,
         /// The newest version this program reads.
         supported: u32,
     },
-    /// There is no log, and the options say not to create one.
+    /// There is no log, and the options forbid to create one.
     #[error("{}: no log here", dir.display())]
     Missing {
         /// The directory that was looked at.
@@ -65,7 +65,7 @@ impl LogOpenError {
     }
 }
 
-/// Why an append was not made durable. Clones tell every waiter the same.
+/// Why an append was not made durable. Every waiter gets a clone.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {

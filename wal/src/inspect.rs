@@ -1,7 +1,7 @@
 //! Looking into segments without opening the log: for a person with a damaged disk, and for tools.
 //!
-//! Pure and tolerant: the owner is taken from the segment itself, every block is looked at, and damage ends nothing. What
-//! the whole log amounts to is [`scan`](crate::recovery::scan)'s to say.
+//! Pure and tolerant: the owner is taken from the segment itself, every block is looked at, and damage ends nothing. The
+//! whole log is judged by [`scan`](crate::recovery::scan).
 
 use crate::Position;
 pub use crate::format::batch::BatchHeader;
@@ -70,7 +70,7 @@ pub struct RecordView<'a> {
     pub body: &'a [u8],
 }
 
-/// Where a segment's own bytes say that it is damaged.
+/// Damage that a segment's own bytes prove, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The offset in bytes.

@@ -19,8 +19,9 @@ pub struct LogOptions {
     pub max_live_multiple: u64,
     /// Segments that the log may be longer than that; at least 4.
     pub slack_segments: u64,
-    /// Whether an empty directory becomes a new log. If not, it is refused as [`LogOpenError::Missing`](crate::LogOpenError), and a
-    /// log without any batch as `Corrupt`: whoever made it got a durable one with it.
+    /// Whether an empty directory becomes a new log. If not, it is refused as
+    /// [`LogOpenError::Missing`](crate::LogOpenError), and a log without any batch as `Corrupt`, because every log is made
+    /// with a durable batch.
     pub create: bool,
 }
 

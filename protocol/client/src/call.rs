@@ -12,7 +12,7 @@ use crate::{ClientError, Clock};
 
 /// A request whose answers are known.
 pub trait Call: Into<Request> {
-    /// What it can come to.
+    /// Type of the request's outcomes.
     type Answer;
 
     /// Makes the answer of a reply; `clock` is the one whose times the reply holds.
@@ -22,7 +22,7 @@ pub trait Call: Into<Request> {
     fn answer(reply: Reply, clock: &Clock) -> Result<Self::Answer, ClientError>;
 }
 
-/// The two requests whose grants say until when they are safe have a `Call` of their own, and commands of the system none.
+/// The two requests whose grants carry a safe time have a `Call` of their own, and commands of the system have none.
 macro_rules! call {
     (LockAcquire $class:ident) => {};
     (LockExtend $class:ident) => {};
@@ -55,8 +55,8 @@ fn answer_of<B: RequestBody>(outcome: Outcome) -> Result<B::Answer, ClientError>
     })
 }
 
-/// Until when the holder of a lock may rely on it, whatever the cluster does. It counts from the sending of the
-/// request, by two clocks: the one stops while the machine sleeps, the other may be set.
+/// How long the holder of a lock may rely on it, whatever the cluster does. The time counts from the sending of the
+/// request, by two clocks: one stops while the machine sleeps, the other may be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SafeDeadline {
     instant: Instant,
@@ -88,23 +88,23 @@ pub struct Grant {
     pub safe: SafeDeadline,
 }
 
-/// What `lock acquire` comes to.
+/// Outcome of `lock acquire`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcquireAnswer {
     /// The lock is the asker's, now or already.
     Acquired(Grant),
-    /// Somebody else holds it.
+    /// Another owner holds the lock.
     Held(Held),
 }
 
-/// What `lock extend` comes to.
+/// Outcome of `lock extend`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockExtendAnswer {
     /// The deadline was moved.
     Extended(Grant),
-    /// Nobody holds it.
+    /// The lock is free.
     NotHeld(NotHeld),
-    /// Somebody else holds it.
+    /// Another owner holds the lock.
     NotOwner(NotOwner),
 }
 

@@ -2,7 +2,7 @@
 
 use kahuna_protocol::{ErrorCode, ErrorReply};
 
-/// Why there is no outcome, and what that says about the request.
+/// Why there is no outcome, and the fate of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// The request was not applied and never will be: every attempt was refused. The last refusal.

@@ -62,7 +62,7 @@ impl Options {
     }
 }
 
-/// Longer than anybody waits, and short enough for all arithmetic of clocks: a hundred years.
+/// Upper bound of all times, short enough for all arithmetic of clocks: a hundred years.
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// What one request may set for itself.

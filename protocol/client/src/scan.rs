@@ -19,7 +19,7 @@ impl ScanCursor {
         self.next.clone()
     }
 
-    /// The page came: goes on behind it, as of the same stamp.
+    /// Takes a page: the scan continues behind it, as of the same stamp.
     pub fn advance(&mut self, page: &Page) {
         let Some(mut scan) = self.next.take() else { return };
         let Some(more) = &page.more else { return };

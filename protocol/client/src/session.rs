@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use kahuna_protocol::SessionId;
 
-/// A session id nobody else has: 64 bits from the operating system's randomness, through the standard library's keyed
+/// A unique session id: 64 bits from the operating system's randomness, through the standard library's keyed
 /// hash, and never 0.
 pub(crate) fn random_session() -> SessionId {
     loop {

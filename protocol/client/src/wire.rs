@@ -48,7 +48,7 @@ pub enum WireError {
     /// The socket failed or was closed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What came is not a frame.
+    /// The received bytes are not a frame.
     #[error("{0}")]
     Frame(#[from] FrameError),
     /// The node refused the handshake.
@@ -71,7 +71,7 @@ impl Connection {
     /// Connects and shakes hands.
     ///
     /// # Errors
-    /// `Io` when no address of `endpoint` can be reached in time, `Refused` when the node says why not, `Frame` and
+    /// `Io` when no address of `endpoint` can be reached in time, `Refused` when the node gives a reason, `Frame` and
     /// `NoWelcome` when it is no node of ours.
     pub fn connect(endpoint: impl ToSocketAddrs, options: &ConnectOptions) -> Result<Self, WireError> {
         let stream = open_stream(endpoint, options.timeout)?;
@@ -98,7 +98,7 @@ impl Connection {
         Ok(Self { sender, receiver, welcome })
     }
 
-    /// What the node said in the handshake.
+    /// The node's answer to the handshake.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }

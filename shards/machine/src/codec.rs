@@ -50,7 +50,7 @@ impl Writer {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Room for `most` bytes that `fill` fills; it says how many of them it used.
+    /// Room for `most` bytes that `fill` fills; `fill` returns how many of them it used.
     pub fn extend(&mut self, most: usize, fill: impl FnOnce(&mut [u8]) -> usize) {
         let at = self.0.len();
         self.0.resize(at + most, 0);

@@ -101,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// The state as it is now, in O(1); it does not change any more, whatever is applied.
+    /// The state as it is now, in O(1); later commands do not change it.
     pub fn freeze(&self) -> Frozen {
         Frozen::new(self.state.clone())
     }

@@ -9,7 +9,7 @@ use crate::state::{Index, Range, State, free_one};
 /// The most records, and the most of each other thing, that one step frees.
 const STEP: usize = 64;
 
-/// What is left of a machine, or of a frozen state, that nobody needs any more.
+/// State of a machine, or a frozen state, that is no longer needed and is freed in steps.
 #[derive(Debug)]
 pub struct Remains {
     state: State,

@@ -15,20 +15,20 @@ use crate::env::{Env, UnixNanos};
 
 /// Nothing was judged yet. No clock is 292 years behind the boot clock.
 const UNKNOWN: i64 = i64::MIN;
-/// The lowest bit says that the judgement was sure: a nanosecond is of no account.
+/// The lowest bit marks a sure judgement: a nanosecond does not matter.
 const SURE: i64 = 1;
 
-/// What a judgement of the clocks came to.
+/// Result of a judgement of the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// What the agreed clock is ahead of the boot clock, in nanoseconds.
     pub minus_boot: i64,
-    /// It is the clock of a majority of those heard. Of two that differ nobody knows which is wrong.
+    /// A majority of the clocks received agrees. Of two clocks that differ it is unknown which is wrong.
     pub sure: bool,
 }
 
 impl Agreed {
-    /// Of a node that hears nobody else: its own wall clock.
+    /// For a node without other nodes: its own wall clock.
     pub fn own<E: Env>() -> Self {
         Self { minus_boot: wall_minus_boot::<E>(), sure: true }
     }

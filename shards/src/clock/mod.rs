@@ -17,7 +17,7 @@ use crate::env::{Env, UnixNanos};
 /// The hybrid logical clock of one shard: distinct, rising stamps, never far from the clock that the nodes agree on.
 ///
 /// Leases end by these stamps. A stamp that ran ahead of all true clocks would end them early, so no sender may push this
-/// clock further than true clocks can differ, and the node's own wall clock has no more say in it than any other.
+/// clock further than true clocks can differ, and the node's own wall clock counts no more than any other.
 #[derive(Debug)]
 pub struct Clock<E> {
     last: Cell<Hlc>,
@@ -26,13 +26,13 @@ pub struct Clock<E> {
     /// How far ahead of the agreed clock a foreign stamp may lie and still be adopted, in milliseconds.
     max_ahead_ms: u64,
     agreed: Arc<AgreedClock>,
-    /// Wait for the first judgement, or for somebody to look again at why they wait.
+    /// Tasks that wait for the first judgement, or for a call of `notify`.
     waiting: RefCell<Vec<Waker>>,
     env: PhantomData<E>,
 }
 
 impl<E: Env> Clock<E> {
-    /// The clock of a node that hears no other: it starts at the wall clock, which may differ from the clients' by
+    /// The clock of a node without other nodes: it starts at the wall clock, which may differ from the clients' by
     /// `max_skew_ms` milliseconds.
     pub fn new(max_skew_ms: u32) -> Self {
         let agreed = AgreedClock::default();
@@ -53,7 +53,7 @@ impl<E: Env> Clock<E> {
     }
 
     /// A stamp above every stamp that this clock gave or adopted, for a batch or a frame; only where a judgement showed that
-    /// the clock had run ahead does it go back. Before the clocks were judged it is [`Hlc::ZERO`], which nobody adopts.
+    /// the clock had run ahead does it go back. Before the clocks were judged it is [`Hlc::ZERO`], which no clock adopts.
     pub fn stamp(&self) -> Hlc {
         let Some(agreed) = self.agreed() else { return Hlc::ZERO };
         self.observe(self.heard.take());
@@ -64,8 +64,8 @@ impl<E: Env> Clock<E> {
         stamp
     }
 
-    /// Adopts a stamp of a frame. One too far ahead of the agreed clock is left out: the clock that made it is wrong. Before
-    /// the first judgement that cannot be told: it waits for that.
+    /// Adopts a stamp of a frame. One too far ahead of the agreed clock is left out: the clock that made it is wrong.
+    /// Before the first judgement this cannot be decided: the stamp is kept until then.
     pub fn observe(&self, stamp: Hlc) {
         match self.agreed() {
             Some(agreed) if self.is_near(stamp, agreed) => self.last.set(self.last.get().max(stamp)),
@@ -110,7 +110,7 @@ impl<E: Env> Clock<E> {
         self.agreed.set(agreed);
     }
 
-    /// Returns once `done` says so. It is asked now and at every [`notify`](Self::notify).
+    /// Returns once `done` is true. It is called now and at every [`notify`](Self::notify).
     pub(crate) async fn wait_until(&self, done: impl Fn() -> bool) {
         poll_fn(|cx| {
             if done() {
@@ -122,7 +122,7 @@ impl<E: Env> Clock<E> {
         .await;
     }
 
-    /// Lets whoever waits look again: the clocks were judged, or there is nothing more to wait for.
+    /// Wakes the waiting tasks to check again: the clocks were judged, or the wait has ended for another reason.
     pub(crate) fn notify(&self) {
         let waiting = self.waiting.take();
         waiting.into_iter().for_each(Waker::wake);

@@ -41,8 +41,8 @@ pub trait Listener: 'static {
     type Stream: Stream;
 
     /// The next connection, Nagle's algorithm off. Run one loop per listener to its end: dropping this future may close a
-    /// connection that was just accepted. An error is of that one connection, or says that descriptors ran out: wait a
-    /// little and go on.
+    /// connection that was just accepted. An error concerns that one connection, or means that descriptors ran out: wait a
+    /// little and accept again.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>>;
 
     /// The address it listens on, with the port that was taken.
@@ -61,8 +61,8 @@ pub trait Stream: ReadHalf + WriteHalf {
     /// The two directions, for two tasks of this shard. The connection closes when both are dropped.
     fn split(self) -> (Self::ReadHalf, Self::WriteHalf);
 
-    /// Lets go of the connection so that another shard may [adopt](Net::adopt) it. Bytes that were read already do not
-    /// come again: whoever hands it over sends them along.
+    /// Lets go of the connection so that another shard may [adopt](Net::adopt) it. Bytes that were read already are not
+    /// read again: the shard that hands the connection over sends them along.
     fn detach(self) -> io::Result<Self::Detached>;
 }
 

@@ -1,12 +1,12 @@
-//! What the process says to its operator: lines on stderr and stdout, the one way there.
+//! Lines for the operator on stderr and stdout. Product code writes them only through this file.
 //!
 //! ```text
 //!   a command of a person        say! ──────────────────────────────▶ stderr      it may wait, as any command
 //!   a process that runs a node   say! ──▶ queue, MAX_QUEUED_BYTES ──▶ a thread ──▶ stderr
 //! ```
-//! Nothing here fails, and on a shard nothing here waits: whoever collects the lines may have ended, have no room, or not
-//! read any more, and a node goes on without. A line that cannot be written is dropped and counted; the next line that can
-//! be written says how many were.
+//! Nothing here fails, and on a shard nothing here waits: the reader of the lines may have ended, have no room, or have
+//! stopped reading, and the node runs on. A line that cannot be written is dropped and counted; the next line that can be
+//! written is preceded by the count.
 
 use std::backtrace::Backtrace;
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ const MAX_QUEUED_BYTES: usize = 256 << 10;
 /// How long the end of the process waits for lines that were not written yet.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Says a line on stderr: arguments as of `format!`, without the line's end.
+/// Writes a line to stderr: arguments as of `format!`, without the line's end.
 #[macro_export]
 macro_rules! say {
     ($($argument:tt)*) => { $crate::env::say(format_args!($($argument)*)) };
@@ -37,13 +37,13 @@ enum Stream {
 
 /// Lines on their way, in order.
 struct Lines {
-    /// A thread writes them, nobody else does.
+    /// A thread of its own writes the lines.
     in_background: bool,
     queue: VecDeque<(Stream, String)>,
     queued_bytes: usize,
     /// The thread has taken lines out of the queue and is not done with them.
     writing: bool,
-    /// Lines that were dropped and not yet said to be.
+    /// Dropped lines that were not reported yet.
     lost: u64,
 }
 
@@ -57,18 +57,18 @@ fn lines() -> MutexGuard<'static, Lines> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says a line on stderr; see [`say!`](crate::say).
+/// Writes a line to stderr; see [`say!`](crate::say).
 pub fn say(line: fmt::Arguments<'_>) {
     put(Stream::Stderr, format!("{line}\n"));
 }
 
-/// Says a line on stdout, for whoever started the process.
+/// Writes a line to stdout, for the program that started the process.
 pub fn announce(line: fmt::Arguments<'_>) {
     put(Stream::Stdout, format!("{line}\n"));
 }
 
-/// Lines are written by a thread of their own from now on, so that no shard waits for whoever reads them. Without the
-/// thread, which the system may refuse, they go on as they did.
+/// Lines are written by a thread of their own from now on, so that no shard waits for their reader. If the system refuses
+/// the thread, lines are written as before.
 pub fn say_in_background() {
     let mut state = lines();
     if !state.in_background {
@@ -76,7 +76,7 @@ pub fn say_in_background() {
     }
 }
 
-/// Waits until everything that was said is written, half a second at most. Before the end of a process.
+/// Waits until all queued lines are written, half a second at most. Call it before the process ends.
 pub fn flush_said() {
     let until = Instant::now() + FLUSH_LIMIT;
     let mut state = lines();
@@ -89,8 +89,8 @@ pub fn flush_said() {
     }
 }
 
-/// Says what a panic hook says, and waits until it is written, half a second at most. The hook that the standard library
-/// installs would wait as long as nobody reads.
+/// Writes the text of a panic hook, and waits until it is written, half a second at most. The standard library's hook would
+/// wait for a reader without limit.
 pub fn say_panic(info: &PanicHookInfo<'_>) {
     say_in_background();
     let thread = thread::current();

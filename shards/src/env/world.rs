@@ -55,7 +55,7 @@ pub trait Env: 'static + Sized {
     fn wall_clock() -> UnixNanos;
 
     /// Reads the host's wall clock anew and lets [`wall_clock`](Self::wall_clock) run on from there. Returns what it moved
-    /// by, in nanoseconds. For the node's check of its clock against the others', nobody else.
+    /// by, in nanoseconds. Only for the node's check of its clock against the others'.
     fn resync_wall_clock() -> i64;
 
     /// Time since boot, suspended time included: what leases and timers are measured with. Never goes back.
@@ -66,7 +66,7 @@ pub trait Env: 'static + Sized {
         None
     }
 
-    /// Runs `future` on this shard until it ends. Nobody waits for it and nothing cancels it, except the end of the shard.
+    /// Runs `future` on this shard until it ends. It cannot be awaited or cancelled, except by the end of the shard.
     fn spawn(future: impl Future<Output = ()> + 'static);
 
     /// Returns after `duration` or a little later. Sleeps of 5 ms and more share one coarse timer and may take up to 10 ms
@@ -88,7 +88,7 @@ pub trait Env: 'static + Sized {
         future
     }
 
-    /// Ends the process at once with `code`; `message` says on stderr what, where, and what to do next. No destructor runs,
-    /// nothing more is written or sent: half a node is worse than none.
+    /// Ends the process at once with `code`; `message` goes to stderr: what happened, where, and what to do next. No
+    /// destructor runs, nothing more is written or sent: half a node is worse than none.
     fn abort(code: ExitCode, message: &str) -> !;
 }

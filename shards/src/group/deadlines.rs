@@ -1,4 +1,4 @@
-//! The one timer of a group: it sleeps for the earliest deadline that anybody waits with.
+//! The one timer of a group: it sleeps until the earliest deadline of the waiting requests.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub(super) fn arm<E: Env>(waits: &Rc<impl Waits + 'static>, deadline: Duration) 
 
 async fn sleep_until<E: Env>(waits: Rc<impl Waits + 'static>, deadline: Duration) {
     E::sleep(deadline.saturating_sub(E::boot_clock())).await;
-    // Another timer may have been set for an earlier deadline; that one goes on from there.
+    // Another timer may have been set for an earlier deadline; the sleep for that one takes over.
     if waits.timer().0.get() == deadline {
         waits.timer().0.set(Duration::MAX);
         if let Some(next) = waits.end_waits(E::boot_clock()) {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   last heard of it                 lease over
-//!   ├──────── election_max ──────────┤ turn 0 campaigns ─ step ─ turn 1 ─ step ─ turn 2, then turn 0 again, ...
+//!   ├──────── election_max ──────────┤ round 0 campaigns ─ step ─ round 1 ─ step ─ round 2, then round 0 again, ...
 //! ```
-//! Left to itself, openraft waits for a drawn timeout on top of the lease. Here the followers that live take turns, a
-//! different one first in every group, so that neither the campaigns of one group nor those of many collide. Every
+//! Left to itself, openraft waits for a drawn timeout on top of the lease. Here the live followers campaign one after the
+//! other, a different one first in every group, so that neither the campaigns of one group nor those of many collide. Every
 //! campaign begins with a pre-vote: one that is too early, or not needed any more, changes nothing.
 
 use std::rc::Rc;
@@ -20,10 +20,10 @@ use crate::raft::{Leader, Replica};
 
 /// The lease of the other followers may have begun a little later than ours.
 const LEASE_MARGIN: Duration = Duration::from_millis(1);
-/// The shortest time between two turns: a pre-vote, a vote and its flush should fit in.
+/// The shortest time between two campaign rounds: a pre-vote, a vote and its flush should fit in.
 const MIN_STEP: Duration = Duration::from_millis(20);
-/// Turns that are taken before openraft's own timers are left to it.
-const TURNS: usize = 12;
+/// Campaign rounds before the election is left to openraft's own timers.
+const ROUNDS: usize = 12;
 /// Replicas that learn of an event before the shard's other tasks run.
 const AT_ONCE: usize = 64;
 /// Longer sleeps are rounded up by the shard's timer queue; the last stretch is slept in pieces below that.
@@ -91,7 +91,7 @@ impl<E: Env> Failover<E> {
 }
 
 impl Gone {
-    /// What `event` says of leaders that were heard until now: of others it says nothing new.
+    /// The failure that `event` reports about leaders whose messages arrived until now; `None` for other events.
     fn by<E: Env>(event: NodeEvent, peers: &Peers<E>, timing: &Timing) -> Option<Self> {
         let now = E::boot_clock();
         let (incarnation, shard, heard) = match event {
@@ -120,7 +120,7 @@ impl<E: Env> TakeOver<E> {
     async fn run(mut self) {
         sleep_until::<E>(self.gone.begin).await;
         let step = MIN_STEP.max(self.timing.heartbeat / 2);
-        for round in 0..TURNS {
+        for round in 0..ROUNDS {
             self.drop_led();
             if self.groups.is_empty() {
                 return;
@@ -129,7 +129,7 @@ impl<E: Env> TakeOver<E> {
                 let now = replica.leader();
                 // A term that moved on since the last round is an election under way: it gets its time.
                 let resting = now.term == std::mem::replace(seen, now).term;
-                if resting && is_turn(round, replica.group(), &live(&self.peers, replica), replica.id()) {
+                if resting && campaigns_in(round, replica.group(), &live(&self.peers, replica), replica.id()) {
                     replica.timer().campaign().await;
                 }
             }
@@ -151,7 +151,7 @@ impl<E: Env> TakeOver<E> {
     }
 }
 
-/// Whether nobody is known to lead but the dead one.
+/// Whether no leader other than the dead node is known.
 fn is_unled(leader: &Leader, dead: Incarnation) -> bool {
     !leader.leading && leader.incarnation.is_none_or(|incarnation| incarnation == dead)
 }
@@ -168,7 +168,7 @@ fn live<E: Env>(peers: &Peers<E>, replica: &Replica<E>) -> Vec<ReplicaId> {
 }
 
 /// Whether `own` campaigns in this round: one of the live voters does, and another one is first in the next group.
-fn is_turn(round: usize, group: GroupId, live: &[ReplicaId], own: ReplicaId) -> bool {
+fn campaigns_in(round: usize, group: GroupId, live: &[ReplicaId], own: ReplicaId) -> bool {
     !live.is_empty() && live[(round + group.0 as usize) % live.len()] == own
 }
 
@@ -192,15 +192,15 @@ mod tests {
     fn in_each_round_one_live_member_campaigns_and_groups_begin_with_different_ones() {
         let live = [ReplicaId(11), ReplicaId(12), ReplicaId(13)];
         for group in (0..9).map(GroupId) {
-            for round in 0..TURNS {
-                let turns = live.iter().filter(|own| is_turn(round, group, &live, **own)).count();
-                assert_eq!(turns, 1);
+            for round in 0..ROUNDS {
+                let campaigning = live.iter().filter(|own| campaigns_in(round, group, &live, **own)).count();
+                assert_eq!(campaigning, 1);
             }
-            let first = live.iter().position(|own| is_turn(0, group, &live, *own));
+            let first = live.iter().position(|own| campaigns_in(0, group, &live, *own));
             assert_eq!(first, Some(group.0 as usize % 3));
-            assert!(live.iter().all(|own| (0..3).any(|round| is_turn(round, group, &live, *own))));
+            assert!(live.iter().all(|own| (0..3).any(|round| campaigns_in(round, group, &live, *own))));
         }
-        assert!(!is_turn(0, GroupId(0), &[], ReplicaId(1)));
+        assert!(!campaigns_in(0, GroupId(0), &[], ReplicaId(1)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::request::Work;
 
 /// The requests of one batch or one read round, each until it is answered. The deadline timer, a lost leadership and the
-/// result itself may all want to take a request out: whoever comes first answers it.
+/// result itself may all take a request out; the first of them answers it.
 pub(super) struct Flight {
     works: RefCell<Vec<Option<Work>>>,
 }
@@ -21,7 +21,7 @@ impl Flight {
         self.works.borrow().len()
     }
 
-    /// Takes the request at `index`, unless somebody did before.
+    /// Takes the request at `index`; `None` if it was taken before.
     pub(super) fn take(&self, index: usize) -> Option<Work> {
         self.works.borrow_mut().get_mut(index)?.take()
     }

@@ -26,9 +26,9 @@ pub(crate) struct Forward<E: Env> {
 pub(crate) struct Again {
     /// The request, with one more attempt.
     pub(crate) work: Work,
-    /// Who leads, if the other node said so.
+    /// The leader that the other node named.
     pub(crate) leader: Option<NodeId>,
-    /// The other node said that it does not lead the group.
+    /// The other node answered that it does not lead the group.
     pub(crate) leads_not: bool,
 }
 
@@ -74,7 +74,7 @@ impl<E: Env> Forward<E> {
     }
 }
 
-/// What became of the request, the stamp of the other node's frame, and who leads, if it said so.
+/// The request's fate, the stamp of the other node's frame, and the leader if the other node named one.
 fn judge(work: &Work, reply: Result<PeerReply, CallError>) -> (Fate, Hlc, Option<NodeId>) {
     match reply {
         Ok(reply) => {
@@ -95,7 +95,7 @@ fn judge(work: &Work, reply: Result<PeerReply, CallError>) -> (Fate, Hlc, Option
     }
 }
 
-/// The wait that the other node is given, in milliseconds: at least 1, since 0 stands for the default.
+/// The `timeout_ms` sent to the other node: at least 1, because 0 means the default.
 fn shrunk_ms(left: Duration) -> u32 {
     let way_back = WAY_BACK.min(left / 4);
     u32::try_from((left - way_back).as_millis()).unwrap_or(u32::MAX).max(1)

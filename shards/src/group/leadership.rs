@@ -11,8 +11,8 @@ use crate::lanes::{ClusterNews, Control};
 use crate::raft::Leader;
 use crate::request::{Work, retry};
 
-/// The longest pause before a request that nobody took is tried again without news of a leader, and before a leader whose
-/// node was not known is looked up again.
+/// The longest pause before a refused request is tried again without news of a leader, and before the node of a leader is
+/// looked up again if it was not known.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl<E: Env> Group<E> {
@@ -33,7 +33,7 @@ impl<E: Env> Group<E> {
                 // The replica was shut down.
                 return;
             }
-            // A leader may be heard before the entry that says where it lives.
+            // A leader's message may arrive before the membership entry that names its data directory.
             if (Leader { term: now.term, ..seen }) != now {
                 told = self.announce(&now);
             }
@@ -42,8 +42,8 @@ impl<E: Env> Group<E> {
         }
     }
 
-    /// Tells all shards who leads, for the map they give to clients. False if the node of the leader's data directory is not
-    /// known yet: it is announced later.
+    /// Sends the leader to all shards, for the map they give to clients. False if the node of the leader's data directory
+    /// is not known yet; then the leader is announced later.
     fn announce(&self, leader: &Leader) -> bool {
         let node = self.node_of_leader(leader);
         let (group, named) = (self.id, node.unwrap_or(NodeId(0)));
@@ -51,7 +51,7 @@ impl<E: Env> Group<E> {
         node.is_some() || leader.incarnation.is_none()
     }
 
-    /// A leadership that ended takes its proposals' certainty with it; whoever leads now gets what waits.
+    /// Repeats the proposals of a leadership that ended, and sends the waiting requests to the present leader.
     fn pass_on(self: &Rc<Self>, seen: &Leader, now: &Leader) {
         if seen.leading && (!now.leading || now.term != seen.term) {
             self.repeat_proposed(self.proposals.take_proposed());

@@ -4,20 +4,21 @@
 //!            ┌ leading ── writes ─▶ proposals ─▶ one batch = one entry, <= 4 in flight ─▶ an outcome each
 //!   serve() ─┤            reads ──▶ rounds ────▶ one ReadIndex for all that wait ───────▶ the machine's answer
 //!            ├ led elsewhere ─────▶ forwarded once, to the leader's node
-//!            └ unled ─────────────▶ parked until somebody leads
+//!            └ unled ─────────────▶ parked until a leader is known
 //! ```
-//! **Every wait ends.** Whatever waits here has a deadline, and one timer per group ends it: what was proposed answers
-//! `Unknown`, what was not answers that it is not applied. What openraft does meanwhile changes nothing for the client.
+//! **Every wait ends.** Every waiting request has a deadline, and one timer per group ends the wait: a proposed request is
+//! answered `Unknown`, any other one that it was not applied. The client gets this answer whatever openraft does meanwhile.
 //!
-//! **Leadership.** What was proposed under a lost leadership is repeated under its own session and number, where the
-//! dedupe table makes that safe; without a session it answers `Unknown`. What was not proposed goes to the new leader.
+//! **Leadership.** Proposals of a lost leadership are repeated under their own session and number, where the dedupe table
+//! makes that safe; without a session they are answered `Unknown`. Requests that were not proposed go to the new leader.
 //!
-//! **Time.** A leader stamps by the clock that the nodes agree on. Before the other nodes' clocks were heard and judged,
-//! nothing is stamped, see `time`.
+//! **Time.** A leader stamps by the clock that the nodes agree on. Nothing is stamped before the other nodes' clocks were
+//! received and judged, see `time`.
 //!
-//! **Dead nodes.** Of the groups that a dead node led, the live ones elect other leaders at once, see `failover`.
+//! **Dead nodes.** The live nodes elect new leaders at once for the groups that a dead node led, see `failover`.
 //!
-//! **Full disks.** What needs room is refused before it is proposed, see `room`; what was proposed is applied by everybody.
+//! **Full disks.** Requests that need room are refused before they are proposed, see `room`; every replica applies what was
+//! proposed.
 
 mod context;
 mod deadlines;

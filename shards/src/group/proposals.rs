@@ -19,11 +19,12 @@ pub const MAX_BATCHES: u32 = 8;
 const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
 /// A batch takes no further command beyond this length, nor beyond half a log segment; one larger command stands alone.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Most commands in a batch. It is applied in one go, while everybody else on the shard waits: some microseconds a command,
-/// and more while a snapshot is written, whose view shares the tables.
+/// Most commands in a batch. A batch is applied without a pause, while all other tasks of the shard wait: some microseconds
+/// a command, and more while a snapshot is written, because its view shares the tables.
 pub const MAX_BATCH_COMMANDS: u32 = 32;
 
-/// Room for requests that an empty queue keeps: after a burst it would be that for as many as a shard has in flight.
+/// Capacity that an empty queue keeps. Without the limit a burst would leave it with room for all of a shard's requests in
+/// flight.
 const KEEP_PENDING: usize = 256;
 
 /// What waits to be proposed and what was.

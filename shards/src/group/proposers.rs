@@ -35,7 +35,7 @@ impl<E: Env> Group<E> {
     async fn run_proposer(self: Rc<Self>) {
         behind_ready_tasks().await;
         let proposals = &self.proposals;
-        // Once for all that came meanwhile: openraft refuses batches of a leader without a lease, each by itself.
+        // One round for all requests that arrived meanwhile: openraft refuses each batch of a leader without a lease.
         if !self.replica.has_lease() {
             E::timeout(self.cx.config.timing.election_min, self.replica.read_index()).await;
         }

@@ -19,7 +19,7 @@ use crate::env::local::behind_ready_tasks;
 use crate::request::{Answer, Work};
 
 /// A task answers so many reads before it lets others run; a long answer counts as several.
-const READS_PER_TURN: usize = 64;
+const READS_PER_SLICE: usize = 64;
 const READ_UNIT_BYTES: usize = 4 << 10;
 
 impl<E: Env> Group<E> {
@@ -35,7 +35,7 @@ impl<E: Env> Group<E> {
         if work.is_in_vain() {
             return work.reply.refuse_full();
         }
-        // Before the clocks were judged machine time alone says what has ended.
+        // Before the clocks are judged, only machine time decides which leases have ended.
         let clock_ms = self.cx.clock.agreed().unwrap_or_default().as_millis();
         match self.read_machine(&work, clock_ms) {
             Ok(outcome) => work.at(self.time.machine_time()).answer(outcome),
@@ -98,14 +98,14 @@ impl<E: Env> Group<E> {
     async fn answer_reads(&self, flight: &Flight, clock_ms: u64) -> Option<Hlc> {
         // Leases end by machine time: no reader may push it further than true clocks can differ.
         let max_ahead_ms = u64::from(self.replica.machine().borrow().settings().max_clock_skew_ms);
-        let (mut tick, mut turn) = (None, 0);
+        let (mut tick, mut answered) = (None, 0);
         for index in 0..flight.len() {
-            if turn >= READS_PER_TURN {
-                turn = 0;
+            if answered >= READS_PER_SLICE {
+                answered = 0;
                 E::yield_now().await;
             }
             let Some(work) = flight.take(index) else { continue };
-            turn += 1;
+            answered += 1;
             if work.is_in_vain() {
                 work.reply.refuse_full();
                 continue;
@@ -113,7 +113,7 @@ impl<E: Env> Group<E> {
             match self.read_machine(&work, clock_ms) {
                 Ok(outcome) => {
                     let answer = Answer::from(outcome);
-                    turn += answer.bytes() / READ_UNIT_BYTES;
+                    answered += answer.bytes() / READ_UNIT_BYTES;
                     work.at(self.time.machine_time()).answer(answer);
                 }
                 Err(wanted) if wanted.millis() > clock_ms.saturating_add(max_ahead_ms) => {

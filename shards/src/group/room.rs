@@ -5,8 +5,8 @@
 //!                                                                   extends go on, as do the system's own commands
 //!   this node's log has used its reserve up                         every write of a client is refused: it would wait
 //! ```
-//! A majority counts as well as the leader itself: what followers cannot store is not acknowledged, and they would use up
-//! their reserves for it.
+//! The disks of a majority count as well as the leader's own: entries that followers cannot store are not acknowledged, and
+//! storing them would use up the followers' reserves.
 
 use kahuna_protocol::request::Class;
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, Incarnation};

@@ -59,7 +59,7 @@ impl<E: Env> GroupTime<E> {
     /// The group's time by this leader: what it stamps by, and what reads are judged by.
     pub(super) fn now_ms(&self) -> u64 {
         let (now, term) = (E::boot_clock(), self.replica.leader().term);
-        // Whoever asks has waited for the judgement. Without one, machine time alone would count.
+        // The caller has waited for the judgement. Without a judgement only machine time would count.
         let agreed = self.clock.agreed().unwrap_or_default();
         let sure = self.clock.is_sure();
         let begin = || Moment { term, found_at: self.replica.last_index().max(1), time: agreed, at: now };

@@ -1,4 +1,4 @@
-//! What shards tell each other apart from requests: a closed list.
+//! Control messages between the shards of a node: a closed list.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub struct ShardStatus {
     pub note: String,
 }
 
-/// What one shard tells another apart from requests.
+/// A message from one shard to another that is no request.
 pub enum Control<E: Env> {
     /// A connection that belongs to this shard.
     Connection(Moved<E>),
@@ -83,11 +83,11 @@ pub enum ClusterNews {
         /// Who leads it.
         leader: NodeId,
     },
-    /// A node went or came.
+    /// The state of a node changed.
     Node(NodeEvent),
     /// The clocks were judged: for the first time, or otherwise than before. With what a person is to know, if anything.
     Clocks(Option<String>),
-    /// What the meta group says was changed, or read for the first time.
+    /// The meta group's state was changed, or read for the first time.
     Meta(Arc<Meta>),
 }
 
@@ -99,7 +99,7 @@ pub enum LifeNews {
     Lost {
         /// The shard, if it is a log.
         log_of: Option<ShardId>,
-        /// Gets the manifest once it says so durably.
+        /// Gets the manifest once the loss is counted in it durably.
         counted: Sender<Arc<Manifest>>,
     },
     /// The manifest was changed.

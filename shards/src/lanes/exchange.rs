@@ -90,13 +90,13 @@ impl<E: Env> Lanes<E> {
         Ok(())
     }
 
-    /// Tells the shard `to` something. A shard that has stopped does not hear it.
+    /// Sends a control message to shard `to`. A stopped shard does not receive it.
     pub fn control(&self, to: ShardId, control: Control<E>) {
         // The receiving end is gone only when the node stops.
         let _ = self.inlets[usize::from(to.0)].control.send(control);
     }
 
-    /// Tells every shard, this one included.
+    /// Sends a control message to every shard, this one included.
     pub fn broadcast(&self, control: impl Fn() -> Control<E>) {
         (0..self.shards()).for_each(|to| self.control(ShardId(to), control()));
     }

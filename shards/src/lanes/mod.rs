@@ -1,4 +1,4 @@
-//! What the shards of one node tell each other. Nothing is shared between them; everything crosses here.
+//! Messages between the shards of one node. The shards share nothing else.
 //!
 //! ```text
 //!             who repairs a loss      bounded by

@@ -18,7 +18,7 @@ pub struct Founding {
     pub settings: Settings,
 }
 
-/// The configuration says otherwise than the founding.
+/// The configuration contradicts the founding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
     /// In the number of data partitions.
@@ -44,7 +44,7 @@ pub enum Misfit {
 }
 
 impl Founding {
-    /// Whether a node of this configuration can belong to the cluster: `partitions` if it says how many, and `settings`.
+    /// Whether a node of this configuration can belong to the cluster: `partitions` if it gives a number, and `settings`.
     ///
     /// # Errors
     /// [`Misfit`].

@@ -1,12 +1,12 @@
-//! The one file that says what a data directory is, and its copy.
+//! The one file that identifies a data directory, and its copy.
 //!
 //! A [small file](super::small_file) with the magic "KHNADATA", format version 2; its body is an archived [`Manifest`].
-//! Everything else in the directory is named by it, so one rename switches from one set of logs to another, or from a damaged log to an empty one.
-//! Version 1, which this program reads too, had no losses.
+//! Everything else in the directory is named by it, so one rename switches from one set of logs to another, or from a
+//! damaged log to an empty one. Version 1, which this program reads too, had no losses.
 //!
-//! The copy is replaced first: it says the same, or what the manifest was about to say. All that either names was made
-//! before. Where the manifest is damaged or gone the copy counts, and every start makes them equal again before it changes
-//! anything, so that a copy is never older.
+//! The copy is replaced first: it equals the manifest, or the manifest's next content. All files that either names were
+//! made before. Where the manifest is damaged or gone the copy counts, and every start makes them equal again before it
+//! changes anything, so that a copy is never older.
 //!
 //! **Losses.** A log that cannot be read, or is gone, may have held any vote and any acknowledged entry of its groups. None
 //! of their replicas may ever run again, in whatever order the process ends and starts. So the replacement of a lost log is
@@ -53,7 +53,7 @@ pub struct Manifest {
     pub log_set: u32,
     /// How often a log or a snapshot of this directory was lost.
     pub losses: u32,
-    /// The logs that were lost, of whatever set, rising in their losses.
+    /// The lost logs of all sets, ascending by their loss.
     pub lost_logs: Vec<LostLog>,
 }
 
@@ -96,7 +96,7 @@ pub enum ManifestError {
     Io {
         /// Manifest, its copy, or the directory of both.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// Something else stands where the manifest should.
@@ -119,7 +119,7 @@ pub enum ManifestError {
          the node cannot come back, and the others go on as long as they are a majority"
     )]
     Damaged(PathBuf),
-    /// It is whole, and says what no program of this version writes.
+    /// The file is whole, but no program of this version writes such content.
     #[error(
         "{path}: the manifest is whole, but {why}; the copy beside it is no better. Put back a backup of either, unless a log \
          was lost or --shards was changed since it was made"
@@ -166,7 +166,7 @@ impl Manifest {
         }
     }
 
-    /// Makes the manifest of `dir` and its copy equal to this one, which was read there. Says so where one was damaged.
+    /// Makes the manifest of `dir` and its copy equal to this one, which was read there. Reports a damaged one.
     ///
     /// # Errors
     /// `Io`.
@@ -229,7 +229,7 @@ impl Manifest {
         (0..self.lost_logs.len()).map(before).collect()
     }
 
-    /// What it says once another log or snapshot was lost: `shard`'s log, if it is a log.
+    /// The manifest with one more loss: of `shard`'s log, or of a snapshot if there is no `shard`.
     #[must_use]
     pub fn after_loss(&self, shard: Option<ShardId>) -> Self {
         let mut after = self.clone();

@@ -1,4 +1,4 @@
-//! What a data directory says of itself, and of the cluster that it belongs to.
+//! The files that identify a data directory and the cluster that it belongs to.
 //!
 //! ```text
 //!   small file ─▶ Manifest { this node, its logs, their losses, Founding { the cluster } }

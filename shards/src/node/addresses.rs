@@ -1,10 +1,10 @@
-//! Where the other nodes were last, in a file of the data directory: a node that was killed finds them again, wherever they
-//! went.
+//! The last known addresses of the other nodes, in a file of the data directory: a killed node finds the others again after
+//! they moved.
 //!
 //! A [small file](super::small_file) with the magic "KHNAADDR", format version 1; its body is an archived list of [`Line`]s.
-//! The meta group has the addresses on record too, but what of it a killed node had applied is not what had been committed.
-//! The file holds hints and nothing else: who is there is proven by the handshake, and what `--peers` says is tried before. A
-//! node without it, or with one that is damaged, starts all the same.
+//! The meta group has the addresses on record too, but a killed node may have applied less of the meta group's log than was
+//! committed. The file holds hints only: the handshake proves which node answers, and the addresses of `--peers` are tried
+//! first. A node starts without the file, and with a damaged one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ struct Line {
     recorded: String,
 }
 
-/// What the file of `dir` says; nothing if there is none.
+/// The addresses in the file of `dir`; none if there is no file.
 async fn read<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<LastAddresses>> {
     match FILE.read(disk, &dir.join(ADDRESSES)).await? {
         None => Ok(Vec::new()),
@@ -51,7 +51,8 @@ async fn write<D: Disk>(disk: &D, dir: &Path, last: &[LastAddresses]) -> io::Res
     FILE.replace(disk, &dir.join(ADDRESSES), UNFINISHED_ADDRESSES, &body_of(last)).await
 }
 
-/// Takes what the file of `data_dir` says for hints, and returns it. A damaged one is said by the shard that `keeps` it.
+/// Adds the addresses of the file in `data_dir` as hints, and returns them. The shard that `keeps` the file reports a
+/// damaged one.
 pub(super) async fn recall_addresses<E: Env>(
     peers: &Peers<E>,
     disk: &E::Disk,
@@ -78,8 +79,8 @@ fn recall<E: Env>(peers: &Peers<E>, last: &LastAddresses) {
     }
 }
 
-/// Keeps the file, which says `kept`, up to date until `peers` is closed. A disk that does not take it is said, and tried
-/// again when a node is reached next.
+/// Keeps the file, which holds `kept`, up to date until `peers` is closed. A failed write is reported, and repeated when a
+/// node is reached next.
 pub(super) async fn keep_addresses<E: Env>(
     peers: Rc<Peers<E>>,
     disk: E::Disk,

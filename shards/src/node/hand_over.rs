@@ -83,7 +83,7 @@ fn placed_first(meta: &Meta, group: GroupId) -> Option<Incarnation> {
     meta.placement(group)?.replicas.first().map(|first| first.incarnation)
 }
 
-/// The other live voters of a group that this node leads. Whether one is caught up the transfer itself finds out.
+/// The other live voters of a group that this node leads. The transfer itself checks whether a voter is caught up.
 fn successors<E: Env>(cx: &NodeContext<E>, group: &Group<E>, fits: impl Fn(Incarnation) -> bool) -> Vec<ReplicaId> {
     let replica = group.replica();
     if !replica.leader().leading {

@@ -10,7 +10,7 @@ use super::context::NodeContext;
 use crate::env::Env;
 use crate::peer::AddressSource;
 
-/// Where the operator says that the other nodes are, when the cluster was founded and now.
+/// Adds the operator's addresses of the other nodes, from the founding and from this start.
 pub fn set_told_addresses<E: Env>(cx: &NodeContext<E>) {
     set_members(cx);
     let manifest = cx.manifest();

@@ -12,8 +12,8 @@ pub const LOCK_FILE: &str = "lock";
 
 /// Holds a data directory until it is dropped, or the process ends in whatever way.
 ///
-/// The directory itself is locked, since nobody can put another one in its place, and the file in it, which is all that earlier
-/// versions look at.
+/// The directory itself is locked, because it cannot be replaced while it is locked, and the file in it, which earlier
+/// versions lock.
 #[derive(Debug)]
 pub struct DirLock(#[expect(dead_code, reason = "the locks live as long as the open files")] [File; 2]);
 
@@ -21,7 +21,7 @@ impl DirLock {
     /// Locks `dir`, which is created, durably, if it is missing.
     ///
     /// # Errors
-    /// `WouldBlock` when another process holds it; otherwise what the system said.
+    /// `WouldBlock` when another process holds it; otherwise the system's error.
     pub fn acquire(dir: &Path) -> io::Result<Self> {
         let missing: Vec<&Path> =
             dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();

@@ -1,4 +1,4 @@
-//! What every node does for and with the meta group: publish what it says, and tell it what it should know.
+//! The duties of every node towards the meta group: publish its state to the shards, and propose what is missing in it.
 //!
 //! ```text
 //!   leading it, nothing placed yet ─▶ PlaceGroups          applied ─▶ every shard learns map, nodes, placements

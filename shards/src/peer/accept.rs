@@ -135,7 +135,7 @@ impl<E: Env> Peers<E> {
         let out = self.outgoing();
         out.finish(KIND_ERROR, |body| archive_into(&refused, body));
         out.write_to::<E>(write).await;
-        // Still counted among the strangers: whoever does not go away does not get room for more.
+        // The connection stays counted as a stranger's: one that does not close leaves no room for more.
         let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain()).await;
     }
 
@@ -164,7 +164,7 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// Tells a client, in a client's words, that it came to the wrong port.
+    /// Sends a client that connected to the peer port an error frame of the client protocol.
     async fn send_away(&self, stream: StreamOf<E>, request_id: u64) {
         let clients = self.local.borrow().client_address.clone();
         let text = format!("this is the port for other nodes; clients connect to {clients}");

@@ -1,4 +1,4 @@
-//! Where another node may be: what it says itself, what the cluster has on record, what the operator says.
+//! Addresses of another node: from its own introduction, from the meta group's record, and from the operator.
 //!
 //! ```text
 //!   introduced ─ recorded ─ told (--peers of this start) ─ reached, recorded before this start ─ listed (--peers of the founding)
@@ -10,7 +10,7 @@
 use kahuna_protocol::limits::MAX_NAME_BYTES;
 use kahuna_protocol::{Incarnation, NodeId};
 
-/// Who says where a node is. One address each; the order is the order of trust.
+/// Where an address comes from. One address per source; the order is the order of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AddressSource {
     /// The node, when it introduced itself.
@@ -54,8 +54,8 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Takes note of an address; one that is empty or longer than a name may be is left out. Whether the source said another
-    /// one before, and the node was not reached at this one last.
+    /// Stores an address unless it is empty or longer than a name may be. Returns whether the source had another address
+    /// before and the node was not reached at this one last.
     pub(super) fn put(&mut self, source: AddressSource, address: &str) -> bool {
         if address.is_empty() || address.len() > MAX_NAME_BYTES {
             return false;
@@ -67,7 +67,7 @@ impl Addresses {
         self.known.retain(|(before, _)| *before != source);
         let at = self.known.partition_point(|(before, _)| *before < source);
         self.known.insert(at, (source, address.to_owned()));
-        // What is remembered does not come before what the operator says now.
+        // A remembered address does not go before the operator's present one.
         let is_older = matches!(source, AddressSource::ReachedBefore | AddressSource::RecordedBefore)
             && self.said_by(AddressSource::Told).is_some();
         if new && !is_older {
@@ -80,7 +80,7 @@ impl Addresses {
         self.known.iter().find(|(known, _)| *known == source).map(|(_, address)| address.as_str())
     }
 
-    /// Where the node was reached last, and what the meta group says, in this start or before; empty if it never was.
+    /// Where the node was reached last, and the meta group's address, in this start or before; empty if there is none.
     pub(super) fn last(&self) -> (&str, &str) {
         let reached = self.reached.as_deref().or_else(|| self.said_by(AddressSource::ReachedBefore));
         let recorded = self.said_by(AddressSource::Recorded).or_else(|| self.said_by(AddressSource::RecordedBefore));
@@ -112,7 +112,7 @@ impl Addresses {
         self.fresh.take_if(|fresh| fresh == address);
     }
 
-    /// Nobody was reached there, or somebody else. Attempts of several links that failed together count as one.
+    /// The node was not reached at `address`. Attempts of several links that failed together count as one.
     pub(super) fn failed(&mut self, address: &str) {
         if self.next() == address && self.fresh.take().is_none() {
             self.failures += 1;

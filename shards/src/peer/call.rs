@@ -77,13 +77,13 @@ impl Calls {
         answer
     }
 
-    /// Says that a call which waited in the lobby is now queued on `link`; false if nobody waits for it any more.
+    /// Records that a call which waited in the lobby is now queued on `link`; false if its caller stopped waiting.
     pub(super) fn assign(&self, id: u64, link: u64) -> bool {
         self.waiting.borrow_mut().get_mut(&id).map(|waiting| waiting.link = link).is_some()
     }
 
-    /// Answers a call. `false` when the answer does not belong to the question: it came over another link or speaks of
-    /// other replicas. An answer that nobody waits for any more is fine.
+    /// Answers a call. `false` when the answer does not belong to the call: it arrived over another link or names other
+    /// replicas. An answer whose caller stopped waiting is `true`.
     pub(super) fn answer(
         &self,
         id: u64,
@@ -101,13 +101,13 @@ impl Calls {
             all.remove(&id)
         };
         if let Some(waiting) = waiting {
-            // Whoever stopped waiting has no use for the answer.
+            // The caller may have stopped waiting.
             let _ = waiting.answered.send(answer);
         }
         true
     }
 
-    /// Ends all calls of `link`, in order, each with what `error` says of its id.
+    /// Ends all calls of `link`, in order, each with the error that `error` gives for its id.
     pub(super) fn fail(&self, link: u64, error: impl Fn(u64) -> CallError) {
         let failed: Vec<(u64, Waiting)> =
             self.waiting.borrow_mut().extract_if(.., |_, waiting| waiting.link == link).collect();
@@ -135,7 +135,7 @@ impl Calls {
     }
 }
 
-/// Takes a call off the table when nobody waits for it any more.
+/// Takes a call off the table when its caller stops waiting.
 struct Registered {
     calls: Rc<Calls>,
     id: u64,
@@ -156,7 +156,7 @@ enum State<E: Env> {
 pub struct Calling<E: Env>(State<E>);
 
 impl<E: Env> Calling<E> {
-    /// A call that came to nothing at once.
+    /// A call that failed before it was sent.
     pub(super) fn failed(error: CallError) -> Self {
         Self(State::Failed(Some(error)))
     }

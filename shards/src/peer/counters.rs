@@ -46,7 +46,7 @@ impl Counters {
         changes
     }
 
-    /// The pulses did not come in time until `now`: how long a count stood before says nothing.
+    /// Forgets how long the counts stood still: pulses were late until `now`, so the standstill proves nothing.
     pub(super) fn forget(&mut self, now: Duration) {
         for counter in &mut self.0 {
             (counter.since, counter.pulses) = (now, 0);

@@ -27,13 +27,13 @@ const MAX_ASKING: usize = 16;
 type ReadHalf<E> = <<<E as Env>::Net as Net>::Stream as Stream>::ReadHalf;
 type Halves<E> = (ReadHalf<E>, <<<E as Env>::Net as Net>::Stream as Stream>::WriteHalf);
 
-/// Why an attempt came to nothing.
+/// Why an attempt to dial failed.
 enum DialError {
-    /// Nobody is there. Usual, and said by whoever watches the node.
+    /// Connecting failed. Usual, and reported by the node's watcher.
     Away(String),
-    /// The address is a name, and nobody knows where that is.
+    /// The address is a name that does not resolve.
     Unresolved(String),
-    /// Somebody is there who does not want us, or whom we do not want.
+    /// One end refused the other's introduction.
     Refused(String),
 }
 
@@ -263,7 +263,7 @@ async fn resolve<E: Env>(address: &str) -> io::Result<Vec<SocketAddr>> {
     let name = address.to_owned();
     let (found, answer) = flume::bounded(1);
     std::thread::Builder::new().name("resolve".into()).spawn(move || {
-        // Nobody waits any more when the shard has ended, or has waited long enough.
+        // The shard may have ended or stopped waiting.
         let _ = found.send(name.to_socket_addrs().map(Vec::from_iter));
         drop(asking);
     })?;

@@ -12,7 +12,7 @@ use super::outgoing::Outgoing;
 use super::pulse::KIND_ERROR;
 use crate::request::{Answer, AnswerTo, Charge, Reply, Token};
 
-/// Who sent a frame: proven by the handshake of the link it came over.
+/// Sender of a frame, proven by the handshake of the frame's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerIdentity {
     /// Number that the operator gave the node.

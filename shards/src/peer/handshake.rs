@@ -1,8 +1,8 @@
-//! The first frame each way on a link, and who is let in.
+//! The first frame in each direction of a link, and which nodes are accepted.
 //!
-//! The dialler says who it is and whom it wants; the acceptor refuses with an error frame that names both sides, or
-//! answers with who it is. Either end that is not what the other took it for ends the link: that is how a wiped node, a
-//! node of another cluster and a wrong address are found out before any message of a group passes.
+//! The dialler sends its identity and the node it expects; the acceptor answers with its own identity, or refuses with an
+//! error frame that names both sides. The link ends if either end is not the node that the other expected: so a wiped node,
+//! a node of another cluster and a wrong address are detected before any message of a group passes.
 
 use kahuna_protocol::frame::{VERSIONS, access, archive_into, to_owned};
 pub use kahuna_protocol::kinds::{KIND_PEER_HELLO, KIND_PEER_WELCOME};
@@ -58,7 +58,7 @@ pub struct PeerHello {
     pub min_version: u8,
     /// The highest one, `min_version` or above.
     pub max_version: u8,
-    /// The shard that is wanted; one that does not exist there stands for any.
+    /// The shard asked for; a number that the node does not have means any shard.
     pub to_shard: ShardId,
     /// The node that is wanted.
     pub to_node: NodeId,
@@ -103,7 +103,7 @@ impl Introduction {
 }
 
 impl PeerHello {
-    /// What this end says to the shard `to_shard` of a node.
+    /// The hello to shard `to_shard` of a node.
     pub(super) fn new(to: NodeId, to_shard: ShardId, to_incarnation: Option<Incarnation>, from: Introduction) -> Self {
         Self {
             min_version: *VERSIONS.start(),
@@ -223,8 +223,8 @@ impl PeerWelcome {
     }
 }
 
-/// Two clusters differ only when both are known: a pending node has none yet. It is let in to ask for the founding, which tells
-/// it whether it is a member, and for nothing else before its pulse names the cluster.
+/// Two clusters differ only when both are known: a pending node has none yet. A pending node is accepted only to ask for
+/// the founding, from which it learns whether it is a member, until its pulse names the cluster.
 fn check_cluster(local: &LocalNode, from: &Introduction) -> Result<(), ErrorReply> {
     let cluster = from.cluster;
     if cluster.is_none() || local.cluster.is_none() || cluster == local.cluster {

@@ -15,7 +15,7 @@ const FRAME_LIMIT: Duration = Duration::from_secs(60);
 /// What is read and thrown away at once.
 const DRAIN_BYTES: usize = 4 << 10;
 /// Frames handled before the shard's other tasks run; a read counts as [`READ_COSTS`] of them.
-const FRAMES_PER_TURN: usize = 64;
+const FRAMES_PER_SLICE: usize = 64;
 /// What a full read costs, compared with a small frame.
 const READ_COSTS: usize = 8;
 
@@ -25,10 +25,10 @@ pub(super) enum FrameReadError {
     /// The other end closed the connection.
     #[error("the other end closed the connection")]
     End,
-    /// The system says so.
+    /// Reading from the connection failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The bytes are not what they should be.
+    /// The bytes are not a frame.
     #[error("{0}")]
     Frame(#[from] FrameError),
 }
@@ -71,7 +71,7 @@ impl<R: ReadHalf> IncomingFrames<R> {
     /// The next frame. Lets the shard's other tasks run now and then, however much is there.
     pub(super) async fn next<E: Env>(&mut self) -> Result<(Header, Bytes), FrameReadError> {
         loop {
-            if self.handled >= FRAMES_PER_TURN {
+            if self.handled >= FRAMES_PER_SLICE {
                 self.handled = 0;
                 E::yield_now().await;
             }

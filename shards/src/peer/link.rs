@@ -3,11 +3,11 @@
 //! ```text
 //!            a call                      welcome                  the connection ends
 //!   Idle ──────────────> Open, queueing ──────────> Open, written ──────────────────> Idle
-//!    ^  not before `retry_at`   │ refused, no answer, not the node that was wanted
+//!    ^  not before `retry_at`   │ refused, no answer, not the expected node
 //!    └──────────────────────────┘ `retry_at` = now + 10 ms, doubled up to 500 ms
 //! ```
-//! Nobody dials without a call to make: the groups' own traffic and the node's heartbeat are demand enough. While a link
-//! may not dial, calls fail at once.
+//! A link is dialled only for a call: the groups' traffic and the node's heartbeat make enough of them. While a link may
+//! not dial, calls fail at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,11 +19,11 @@ use super::outgoing::Outgoing;
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
-/// A connection that lived as long as this was a good one: the next attempt does not wait.
+/// After a connection that was open for this long, the next attempt does not wait.
 const GOOD_AFTER: Duration = Duration::from_secs(1);
-/// Calls are out for this long and nothing at all came back: ask whether anybody reads.
+/// If calls are unanswered for this long and no frame arrived, a probe is sent.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
-/// And for this long after the question: nobody does.
+/// If no frame arrives for this long after the probe, the link is closed.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
 
 /// One attempt at a connection and, if it succeeds, the connection.

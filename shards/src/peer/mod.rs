@@ -11,9 +11,9 @@
 //! - What arrives goes to the [`PeerHandler`]; it answers through the [`PeerReplier`], now or later, in any order.
 //! - The [handshake] proves on every link that both ends belong to one cluster and are the data directories they are
 //!   taken for: a wiped node is never the old voter.
-//! - [`watch_nodes`] says which nodes live.
-//! - Nothing is repeated here: a call whose link breaks says whether it may have arrived ([`CallError`]), and whoever
-//!   asked decides.
+//! - [`watch_nodes`] reports which nodes live.
+//! - Nothing is repeated here: the error of a call whose link broke tells whether the call may have arrived
+//!   ([`CallError`]), and the caller decides.
 
 mod accept;
 mod accepted;

@@ -18,12 +18,12 @@ use crate::unsent::Unsent;
 
 /// A connection that takes nothing of a batch for this long is closed.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
-/// Most bytes per write: the stall limit applies to each, so that a slow link is told from one that does not read.
+/// Most bytes per write: the stall limit applies to each, so that a slow link is distinguished from one that does not read.
 const WRITE_BYTES: usize = 1 << 20;
-/// What every connection may hold of short answers, whatever is left for all of them.
+/// Bytes of short answers that every connection may hold, however little of the shared budget is left.
 const LEAST_BYTES: usize = 64 << 10;
 
-/// What waits to be written to one connection. One task, [`Outgoing::write_to`], empties it; everybody else appends.
+/// Frames that wait to be written to one connection. One task, [`Outgoing::write_to`], writes them; all others append.
 pub(super) struct Outgoing {
     stamp: Box<dyn Fn() -> Hlc>,
     queue_bytes: usize,
@@ -125,8 +125,8 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Appends an answer, some `bytes` long; its stamp is no lower than `at`. Answers never wait for room: a long one is refused before, if it is not
-    /// [taken](Self::takes), and a peer that lets too many short ones pile up is cut off.
+    /// Appends an answer, some `bytes` long; its stamp is no lower than `at`. Answers never wait for room: a long one is
+    /// refused before, if it is not [taken](Self::takes), and a peer that lets too many short ones pile up is cut off.
     pub(super) fn push_reply(
         &self,
         at: Hlc,
@@ -176,7 +176,7 @@ impl Outgoing {
         [&self.writer, &self.reader, &self.closer].into_iter().for_each(wake);
     }
 
-    /// The other end said how long a payload it takes.
+    /// Sets the longest payload that the other end accepts, as it announced.
     pub(super) fn set_max_payload(&self, max_payload: u32) {
         self.max_payload.set(max_payload);
     }

@@ -33,7 +33,7 @@ const SMALL_PART: usize = 128;
 const READ_BYTES: usize = 64 << 10;
 /// Between two lines about connections that were refused.
 const SAY_EVERY: Duration = Duration::from_secs(1);
-/// Most things that are said of one node before it is reached.
+/// Most messages printed about one node before it is reached.
 const MAX_COMPLAINTS: usize = 8;
 
 /// The kinds of frames that belong together, by their numbers.
@@ -66,7 +66,7 @@ pub struct Peers<E: Env> {
     /// A node was reached, or its address changed.
     pub(super) moved: Signal,
     progress: RefCell<Arc<[AtomicU64]>>,
-    /// Whether the node's watcher has said anything.
+    /// Whether the node's watcher has reported anything yet.
     watches: Cell<bool>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     said_at: Cell<Option<Duration>>,
@@ -115,7 +115,7 @@ impl<E: Env> Peers<E> {
         self.handlers.borrow_mut().push((kinds, handler));
     }
 
-    /// Who takes the frames that nobody takes by their kind.
+    /// Sets the handler of the frames whose kind has no handler of its own.
     pub fn set_handler(&self, handler: Rc<dyn PeerHandler>) {
         let before = self.handler.replace(Some(handler));
         drop(before);
@@ -284,15 +284,15 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// The boot under which the node of a data directory is up, if its shard that owns `group` goes on, by the last word of
-    /// this node's watcher.
+    /// Boot id under which the node of a data directory is up, by the watcher's last report; `None` if the shard that owns
+    /// `group` is stalled.
     pub(crate) fn boot_of(&self, incarnation: Incarnation, group: GroupId) -> Option<u64> {
         let remote = self.by_incarnation(incarnation)?;
         remote.up_boot().filter(|_| !remote.is_stalled(group))
     }
 
-    /// The boot under which the pulses of the node of a data directory come, if its shard that owns `group` goes on, by the
-    /// last word of this node's watcher.
+    /// Boot id under which pulses of the node of a data directory arrive, by the watcher's last report; `None` if the shard
+    /// that owns `group` is stalled.
     pub(crate) fn heard_boot_of(&self, incarnation: Incarnation, group: GroupId) -> Option<u64> {
         let remote = self.by_incarnation(incarnation)?;
         remote.heard_boot().filter(|_| !remote.is_stalled(group))
@@ -332,7 +332,7 @@ impl<E: Env> Peers<E> {
         drop(handlers);
     }
 
-    /// Who takes a frame of this kind, if anybody does.
+    /// The handler of frames of this kind, if there is one.
     pub(super) fn handler_of(&self, kind: u16) -> Option<Rc<dyn PeerHandler>> {
         let handlers = self.handlers.borrow();
         let taken = handlers.iter().find(|(kinds, _)| kinds.contains(&kind));
@@ -379,7 +379,7 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// A heartbeat of `remote` came, or an answer to one. False when it shows that the node belongs elsewhere.
+    /// A heartbeat of `remote` came, or an answer to one. False if the node belongs to another cluster.
     pub(super) fn on_pulse(&self, remote: &Remote, pulse: &Pulse) -> bool {
         let (own, theirs) = (self.local.borrow().cluster, pulse.cluster);
         if !own.is_none() && !theirs.is_none() && own != theirs {
@@ -413,7 +413,7 @@ impl<E: Env> Peers<E> {
         self.next_id.replace(self.next_id.get() + 1)
     }
 
-    /// Counts a message of the node `from` that was refused because it makes no sense, and says so.
+    /// Counts a message of the node `from` that was refused as malformed, and prints it.
     pub(crate) fn refused(&self, from: Incarnation, text: &str) {
         self.refused.set(self.refused.get() + 1);
         let node = self.node_of(from).map_or_else(|| format!("{from:016x}"), |node| node.to_string());
@@ -425,7 +425,7 @@ impl<E: Env> Peers<E> {
         self.refused.get()
     }
 
-    /// Says what came from strangers, at most once a second: whoever is refused tries again, and may be anybody.
+    /// Prints what strangers sent, at most once a second: a refused stranger tries again.
     pub(super) fn say(&self, text: &str) {
         let now = E::boot_clock();
         if self.said_at.get().is_none_or(|said_at| now > said_at + SAY_EVERY) {
@@ -434,7 +434,7 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// Says what is wrong with a node, each thing once until the node is reached again.
+    /// Prints what is wrong with a node, each message once until the node is reached again.
     pub(super) fn complain(&self, remote: &Remote, text: &str) {
         let mut complaints = remote.complaints.borrow_mut();
         if complaints.len() < MAX_COMPLAINTS && complaints.iter().all(|said| said != text) {

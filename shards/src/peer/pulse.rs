@@ -1,4 +1,4 @@
-//! What nodes tell each other all the time: that they live, under which boot, and what their clocks show.
+//! The heartbeat between nodes: that a node lives, its boot id, and what its clocks show.
 
 use kahuna_protocol::frame::{access, archive_into, to_owned};
 pub use kahuna_protocol::kinds::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY};

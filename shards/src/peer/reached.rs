@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a node may answer without having dialled: it may have started a moment ago, and dials with pauses.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks for nodes that answer this one and do not reach it, until `peers` is closed, says so, and keeps the list in
+/// Looks for nodes that answer this one and do not reach it, until `peers` is closed; prints them and keeps the list in
 /// [`Peers::unreached`]. On shard 0 only, where all nodes send their heartbeats.
 pub async fn watch_reach<E: Env>(peers: Rc<Peers<E>>) {
     let mut silent = Silent::default();

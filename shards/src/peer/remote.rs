@@ -34,9 +34,9 @@ pub(super) struct Remote {
     /// The data directory that the cluster has on record; the handshake must show no other.
     on_record: Cell<Option<Incarnation>>,
     pub(super) lobby: RefCell<Lobby>,
-    /// Something changed that the node's watcher wants to look at: a link broke, or the node introduced itself.
+    /// Wakes the node's watcher: a link broke, or the node introduced itself.
     pub(super) disturbed: Signal,
-    /// What was complained about since it was reached last, so that it is said once.
+    /// Messages printed since the node was reached last, so that each is printed once.
     pub(super) complaints: RefCell<Vec<String>>,
     /// Why the name of its address could not be resolved at the last attempt.
     pub(super) unresolved: RefCell<Option<String>>,
@@ -114,7 +114,7 @@ impl Remote {
         self.up.replace(boot_id.map(|boot_id| (boot_id, now))).map(|(boot_id, _)| boot_id)
     }
 
-    /// The boot under which the watcher says it is up.
+    /// Boot id under which the watcher reported the node up.
     pub(super) fn up_boot(&self) -> Option<u64> {
         self.up.get().map(|(boot_id, _)| boot_id)
     }
@@ -124,7 +124,7 @@ impl Remote {
         self.heard_boot.set(boot_id);
     }
 
-    /// The boot under which the watcher says that its pulses come.
+    /// Boot id under which the watcher reported the node's pulses.
     pub(super) fn heard_boot(&self) -> Option<u64> {
         self.heard_boot.get()
     }
@@ -210,7 +210,7 @@ impl Remote {
             up_since: Duration::ZERO,
         };
         self.heard(now);
-        // Of a node that nobody has on record anybody could say where it is: two that bear its number, for one.
+        // If the node is not on record, the address is not trusted: two nodes may use one number.
         let on_record = self.on_record.get() == Some(from.incarnation);
         if on_record && self.addresses.borrow_mut().put(AddressSource::Introduced, &from.peer_address) {
             self.links.borrow().values().for_each(|link| link.retry_now());
@@ -223,7 +223,7 @@ impl Remote {
         self.disturbed.notify();
     }
 
-    /// The data directory that was learned from an introduction is not there any more: the next handshake says which is.
+    /// Forgets the data directory that was learned from an introduction; the next handshake provides the present one.
     pub(super) fn forget(&self) {
         if self.on_record.get().is_none() {
             self.view.take();

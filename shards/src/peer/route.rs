@@ -98,7 +98,7 @@ impl<E: Env> Peers<E> {
         match link.ready(E::boot_clock()) {
             Ready::Queue { connection, probe } => {
                 if probe {
-                    // Nobody waits for the answer: that something comes is the answer.
+                    // No caller waits: any frame that arrives proves that the other end reads.
                     let id = self.mint_id();
                     let pushed = connection.out.push_call(KIND_PROBE, 0, id, PeerPrelude::default(), |_| {});
                     pushed.map_err(too_long)?;
@@ -116,7 +116,7 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// Keeps a call until the first handshake says how many shards the node has; shard 0 is there in any case.
+    /// Keeps a call until the first handshake shows how many shards the node has; every node has a shard 0.
     fn queue_in_lobby(
         self: &Rc<Self>,
         remote: &Rc<Remote>,
@@ -150,7 +150,7 @@ impl<E: Env> Peers<E> {
         self.empty_lobby(remote);
     }
 
-    /// The shards of `remote` are known: everybody in its lobby goes to the right link.
+    /// The shards of `remote` are known: moves every call of its lobby to the right link.
     fn empty_lobby(self: &Rc<Self>, remote: &Rc<Remote>) {
         let lobby = std::mem::take(&mut *remote.lobby.borrow_mut());
         for (id, group, frame) in lobby.calls {

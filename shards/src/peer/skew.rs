@@ -46,7 +46,7 @@ impl Offset {
 enum Trouble {
     /// This node's clock is off the median of all clocks heard.
     Own,
-    /// Two nodes differ, and nobody knows which is wrong.
+    /// The clocks of two nodes differ, and it cannot be decided which is wrong.
     Either(NodeId),
 }
 

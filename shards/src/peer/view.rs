@@ -25,7 +25,7 @@ pub struct PeerView {
     pub shards: u16,
     /// When a frame of it came last, as time since boot ([`Env::boot_clock`](crate::env::Env::boot_clock)).
     pub last_heard: Duration,
-    /// When the node's watcher last said that it is up, on the same clock; zero while it is not.
+    /// When the node's watcher last reported it up, on the same clock; zero while it is down.
     pub up_since: Duration,
 }
 
@@ -57,7 +57,7 @@ pub enum NodeEvent {
         /// Shard that has not moved.
         shard: ShardId,
     },
-    /// Its pulses come, under this boot: what it sends reaches this node.
+    /// Its pulses arrive, under this boot: frames of the node reach this one.
     Heard {
         /// Node whose pulses come.
         node: NodeId,
@@ -66,14 +66,14 @@ pub enum NodeEvent {
         /// Random per process.
         boot_id: u64,
     },
-    /// They come no more. Not said of one that is `Down`.
+    /// Its pulses stopped. Not reported for a node that is `Down`.
     Unheard {
         /// Node whose pulses stopped.
         node: NodeId,
         /// Data directory that the node ran on.
         incarnation: Incarnation,
     },
-    /// That shard moves again. Not said of one that is `Down`.
+    /// A stalled shard moves again. Not reported for a node that is `Down`.
     Resumed {
         /// Node of the shard.
         node: NodeId,

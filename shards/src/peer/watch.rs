@@ -4,10 +4,10 @@
 //!   Down ── a pulse is answered ──> Up ── refused, or silent for `silent_after` ──> Down
 //!                                    └─── answered under another boot ──> Down, Up
 //! ```
-//! A process that dies resets its connections: the watcher is woken, dials, is refused, and says `Down` within a round
-//! trip. One that hangs, or whose machine does, is found out by its silence. That its own pulses come is watched as well: what
-//! a leader sends comes over its links, not over ours: `Heard`, and `Unheard`. A shard that hangs while shard 0 answers is
-//! found out by its counter in the answers: `Stalled`, and `Resumed`.
+//! A process that dies resets its connections: the watcher is woken, dials, is refused, and reports `Down` within a round
+//! trip. A process or machine that hangs is detected by its silence. The node's own pulses are watched as well, because a
+//! leader's messages arrive over its links, not over ours: `Heard`, and `Unheard`. A shard that hangs while shard 0 answers
+//! is detected by its counter in the answers: `Stalled`, and `Resumed`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -121,15 +121,15 @@ struct Watcher<E: Env> {
     remote: Rc<Remote>,
     tell: Rc<dyn Fn(NodeEvent)>,
     silent_after: Duration,
-    /// Data directory and boot of the node that was said to be up.
+    /// Data directory and boot id that were reported up.
     up: Option<(Incarnation, u64)>,
-    /// Silence before this instant says nothing: this shard did not run.
+    /// Silence before this instant is ignored: this shard did not run.
     excused_until: Duration,
     /// What the node's shards count.
     counters: Counters,
-    /// The boot of the pulses that were said to come.
+    /// Boot id of the pulses that were reported as arriving.
     heard: Option<u64>,
-    /// When the node was said to be down last: a pulse from before says nothing.
+    /// When the node was last reported down: earlier pulses do not count.
     down_at: Duration,
 }
 
@@ -227,7 +227,7 @@ impl<E: Env> Watcher<E> {
         self.peers.on_pulse(&self.remote, &pulse).then_some(pulse)
     }
 
-    /// Says whether the node's own pulses come.
+    /// Reports whether the node's own pulses arrive.
     fn judge_pulses(&mut self, now: Duration) {
         let Some(incarnation) = self.remote.incarnation() else { return };
         let node = self.remote.node;

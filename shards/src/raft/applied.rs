@@ -1,4 +1,4 @@
-//! The partition's machine in memory, and how far it came.
+//! The partition's machine in memory, and the last entry applied to it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,7 +20,7 @@ use crate::env::{Env, ExitCode};
 /// No snapshot for fewer entries than this, however long they are.
 const MIN_SNAPSHOT_ENTRIES: u64 = 16;
 
-/// The machine and how far it came. openraft's worker alone changes it; every task of the shard may read it.
+/// The machine and the last entry applied to it. Only openraft's worker changes them; every task of the shard may read them.
 pub struct AppliedState<E: Env> {
     group: GroupId,
     clock: Rc<Clock<E>>,
@@ -102,14 +102,14 @@ impl<E: Env> AppliedState<E> {
         Ok(Rc::new(this))
     }
 
-    /// The machine. Whoever borrows it lets go before the next await.
+    /// The machine. A borrow must end before the next await.
     pub fn machine(&self) -> &RefCell<Machine> {
         &self.machine
     }
 
-    /// Calls `listener` from now on with what each entry brought about, of what `interest` names, once the entry is applied.
-    /// The listener is called within the apply: it only takes note. A snapshot that takes the place of entries tells nothing
-    /// of them.
+    /// Calls `listener` from now on with the effects of each entry that `interest` names, once the entry is applied. The
+    /// listener runs within the apply and must only store what it gets. A snapshot that replaces entries reports none of
+    /// their effects.
     pub fn listen(&self, interest: Interest, listener: Rc<dyn Fn(Effects)>) {
         self.machine.borrow_mut().set_interest(interest);
         let before = self.listening.replace(Some(Listening { interest, listener }));

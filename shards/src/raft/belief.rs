@@ -1,4 +1,4 @@
-//! Whether a replica believes in a leader: then its election timer is off, and nobody else gets a pre-vote of it.
+//! Whether a replica believes in a leader: then its election timer is off, and no other candidate gets its pre-vote.
 //!
 //! ```text
 //!   a voter leads, by a committed vote ────────────────┐
@@ -7,9 +7,9 @@
 //!   its shard there goes on ───────────────────────────┤
 //!   it has not resigned ───────────────────────────────┘
 //! ```
-//! A leader lives as long as its node does, and its shard there: the pulses of its node tell of it, so a group that has
-//! nothing to say sends nothing. A leader that lost its leadership while its node lives on campaigns by itself, and those
-//! who believe in it give it their pre-votes.
+//! A leader lives as long as its node and its shard there do: the pulses of the node prove that, so a group at rest sends
+//! nothing. A leader that lost its leadership while its node lives on campaigns by itself, and the replicas that believe in
+//! it give it their pre-votes.
 
 use kahuna_protocol::ReplicaId;
 
@@ -33,7 +33,7 @@ pub struct Belief {
     pub votes: bool,
     /// What was heard last.
     pub heard: Option<Heard>,
-    /// The boot under which pulses of the leader's node come, if its shard there goes on.
+    /// Boot id under which pulses of the leader's node arrive; `None` if the leader's shard there is stalled.
     pub pulsing: Option<u64>,
     /// The last term whose leader is known to have resigned.
     pub resigned: Option<u64>,

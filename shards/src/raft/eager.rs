@@ -1,4 +1,4 @@
-//! A future that has begun before anybody polls it.
+//! A future that is polled once when it is made.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ impl<F: Future> Eager<F> {
     /// Begins.
     pub fn new(future: F) -> Self {
         let mut future = Box::pin(future);
-        // Nobody is woken by this poll; the next one leaves a waker wherever the future waits.
+        // This poll registers no waker; the next poll does, wherever the future waits.
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => Self::Waiting(future),
             Poll::Ready(output) => Self::Ended(Some(output)),

@@ -1,5 +1,5 @@
-//! The election timer of a replica. It runs while the replica believes in no leader, and nobody sees to it that the replica
-//! campaigns in its turn.
+//! The election timer of a replica. It runs while the replica believes in no leader and no failover of its shard schedules
+//! the replica's campaigns.
 //!
 //! openraft's own timer is off: it wakes every ten milliseconds, and counts from the leader's last message, which may be
 //! hours old. This one draws an election timeout, campaigns at the pace of its shard, and waits longer each time that its
@@ -133,7 +133,7 @@ impl<E: Env> ElectionTimer<E> {
         }
     }
 
-    /// Somebody shows that `leader` does not lead: until it is heard of again, this replica does not believe in it.
+    /// `leader` was shown not to lead: this replica does not believe in it until another message of it arrives.
     pub fn doubt(self: &Rc<Self>, leader: ReplicaId) {
         if self.belief().leader.replica == Some(leader) {
             self.heard.set(None);
@@ -141,7 +141,7 @@ impl<E: Env> ElectionTimer<E> {
         }
     }
 
-    /// Holds the timer, while somebody sees to it that the replica campaigns in its turn.
+    /// Holds the timer, while a failover of the shard schedules the replica's campaigns.
     pub fn hold(&self) {
         self.holders.set(self.holders.get() + 1);
     }
@@ -152,8 +152,8 @@ impl<E: Env> ElectionTimer<E> {
         self.review();
     }
 
-    /// Whether a pre-vote is refused, whatever openraft would say: there is a leader, and it is not the one that asks. Who
-    /// believes in it asks it whether it leads, and believes no more if it does not say so.
+    /// Whether a pre-vote is refused before openraft sees it: the replica believes in a leader other than the candidate.
+    /// The replica then asks the leader whether it leads, and stops believing in it unless it confirms.
     pub fn refuses_pre_vote(self: &Rc<Self>, candidate: ReplicaId) -> bool {
         let belief = self.belief();
         if belief.leader.leading {
@@ -217,7 +217,7 @@ impl<E: Env> ElectionTimer<E> {
         }
     }
 
-    /// Asks the leader that is believed in whether it leads.
+    /// Asks the leader that this replica believes in whether it leads.
     async fn ask_leader(self: Rc<Self>, leader: Leader) {
         let Leader { term, replica: Some(replica), incarnation: Some(incarnation), .. } = leader else {
             unreachable!("who is believed in is known")

@@ -8,7 +8,8 @@
 //! membership   0 1 format (1)  1 1 configurations  2 2 members
 //!              then per member 8 replica, 8 incarnation; per configuration 2 count, then 8 replica each
 //! ```
-//! Terms and indices are below 2^63. A joint membership has two configurations, any other one. Members that are in no configuration are learners.
+//! Terms and indices are below 2^63. A joint membership has two configurations, any other one. Members that are in no
+//! configuration are learners.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +53,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, what }
     }
 
-    /// What the caller says when a value is out of range.
+    /// The error for a value that is out of range.
     pub fn malformed(&self) -> Malformed {
         Malformed(self.what)
     }

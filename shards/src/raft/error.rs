@@ -11,7 +11,7 @@ use crate::env::ExitCode;
 /// Why a replica cannot be opened. The node must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A record of the group in the log is not what its kind says.
+    /// A record of the group in the log cannot be read as its kind.
     #[error("group {group}: the log holds what is {source}: it was written by another version, or is damaged")]
     Log {
         /// Group of the replica.
@@ -43,7 +43,7 @@ pub enum OpenError {
     Raft {
         /// Group of the replica.
         group: GroupId,
-        /// As openraft says it.
+        /// In openraft's form.
         why: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Which followers' disks are full, as they said last.
+//! Which followers' disks are full, by their last answers.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// Told with every answer to an append, heartbeats included. A follower whose log waits for room does not answer: it
-/// stays here as it said before, and is missing from the quorum anyway.
+/// Every answer to an append carries it, heartbeats included. A follower whose log waits for room does not answer: its last
+/// answer stays here, and it is missing from the quorum anyway.
 #[derive(Debug, Default)]
 pub struct FullDisks(RefCell<BTreeSet<u64>>);
 

@@ -26,7 +26,7 @@ pub struct Leader {
     pub term: u64,
     /// The replica that leads in it, if one is known.
     pub replica: Option<ReplicaId>,
-    /// Where that replica lives.
+    /// Data directory of that replica.
     pub incarnation: Option<Incarnation>,
     /// It is this replica.
     pub leading: bool,
@@ -110,8 +110,8 @@ impl<E: Env> Replica<E> {
     }
 }
 
-/// Repeats that the leader of `term` resigned, and whom it appointed last, until another one leads: who did not hear of it
-/// believes in the one that resigned.
+/// Repeats that the leader of `term` resigned, and the successor that it appointed last, until another replica leads:
+/// replicas that missed the message still believe in the old leader.
 async fn repeat_resignation<E: Env>(
     raft: Raft<E>,
     server: ServerMetrics<E>,

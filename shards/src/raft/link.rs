@@ -39,7 +39,7 @@ pub struct ReplicaLinks<E: Env> {
     pub timing: Timing,
     /// This replica's log.
     pub log: LogStore<E>,
-    /// Takes down what answers say of the others' disks.
+    /// Keeps the state of the other replicas' disks, from their answers.
     pub full_disks: Rc<FullDisks>,
     /// Takes down what the others acknowledge.
     pub acknowledged: Rc<Acknowledged>,
@@ -149,7 +149,7 @@ impl<E: Env> ReplicaLink<E> {
         self.answer(answer, RPCTypes::Vote, limit, LEADS, leads)
     }
 
-    /// What the answer to an append says that was sent under `vote` with the commit `committed` and the entries behind
+    /// Handles the answer to an append that was sent under `vote` with the commit `committed` and the entries behind
     /// `previous` up to `last`.
     pub fn appended(
         &self,
@@ -203,7 +203,7 @@ impl<E: Env> ReplicaLink<E> {
         self.malformed_reply(&wrong.to_string())
     }
 
-    /// What an answer says, in openraft's words.
+    /// Converts an answer to openraft's form.
     pub fn answer<T>(
         &self,
         answer: Result<PeerReply, CallError>,

@@ -1,7 +1,7 @@
 //! openraft's log storage over the shard's shared log.
 //!
 //! One writer and one order: a group's vote, entries, truncations and purges go through the same queue of the shared log,
-//! and what was flushed is told in the order of submission. openraft relies on it: a vote that overtook an append, or
+//! and completed flushes are reported in the order of submission. openraft relies on it: a vote that overtook an append, or
 //! the reverse, could lose committed entries.
 //!
 //! A failed write ends the process: what the disk then holds is unknown, and a replica that goes on might acknowledge it.
@@ -48,7 +48,7 @@ impl<E: Env> LogStore<E> {
     /// Takes over what `log` holds of `group`.
     ///
     /// # Errors
-    /// `Malformed` when a record is not what its kind says: it was written by another version.
+    /// `Malformed` when a record cannot be read as its kind: another version wrote it.
     pub fn new(group: GroupId, log: Log<E::Disk>, recovered: GroupLog) -> Result<Self, Malformed> {
         let log_id = |bytes: &Bytes| Reader::new(bytes, "log id").log_id();
         let vote = recovered.vote.map(|bytes| Reader::new(&bytes, "vote").vote()).transpose()?;
@@ -123,7 +123,7 @@ fn purge_mark((upto, bytes): &(u64, Bytes)) -> Result<LogId, Malformed> {
 }
 
 impl<E: Env> Shared<E> {
-    /// Ends the process if the disk failed. Other errors (the log was closed) are openraft's to hear.
+    /// Ends the process if the disk failed. Other errors (the log was closed) go to openraft.
     fn abort_if_failed(&self, outcome: Result<(), LogError>) -> io::Result<()> {
         if let Err(error @ LogError::Failed { .. }) = &outcome {
             let text = format!("group {}: {error}; restart the node once the disk is mended", self.group);
@@ -168,7 +168,7 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         Ok(())
     }
 
-    /// Nobody waits for this one: a restart that finds an older mark applies less, and hears the rest from the leader.
+    /// Does not wait for the flush: a restart that finds an older mark applies less, and gets the rest from the leader.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if committed != self.shared.committed.get() {
             self.shared.committed.set(committed);
@@ -204,8 +204,8 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         Ok(())
     }
 
-    /// Not waited for: a truncation that is lost in a crash takes what was appended behind it along, and leaves entries
-    /// that nobody committed.
+    /// Does not wait for the flush: a crash that loses a truncation loses the appends behind it as well, and leaves entries
+    /// that were never committed.
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.next_index();
         self.shared.entries.borrow_mut().truncate(from);

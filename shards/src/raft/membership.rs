@@ -16,10 +16,10 @@
 //! ```
 //! Why this is safe. The new id's first vote is given after a majority of the old voters, none of them a lost one, had the
 //! joint membership in their logs, and with it every entry that was ever committed before. The lost id stays in the count
-//! until then and never answers: what it acknowledged counts for nobody any more, and no majority is reached without
-//! another copy. Every membership on the way is one that openraft's joint consensus takes, based on exactly the membership
-//! that was looked at, committed or not: only the end has to be committed. A later leader may not have the uniform one, and
-//! nobody looks after a replacement that was said to be finished.
+//! until then and never answers: its acknowledgements no longer count, and no majority is reached without another copy.
+//! Every membership on the way is one that openraft's joint consensus takes, based on exactly the membership that was
+//! looked at, committed or not: only the end has to be committed. A later leader may not have the uniform one, and a
+//! replacement that was reported finished is not examined again.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ pub enum Step {
     Done,
 }
 
-/// What `membership` misses of `replacement`; `caught_up` says whether the new replica has most of the leader's log.
+/// The next step of `replacement` under `membership`; `caught_up` is whether the new replica has most of the leader's log.
 pub fn next_step(membership: &Membership, replacement: &Replacement, caught_up: bool) -> Step {
     let new = replacement.replica.0;
     let is_lost = |id: &u64| replacement.lost.contains(&ReplicaId(*id));
@@ -97,7 +97,7 @@ impl<E: Env> Replica<E> {
     }
 
     /// Takes the next step of `replacement`, if this replica leads; returns the step. The caller looks again later: a step
-    /// that was refused, or whose end nobody saw, is the next one again.
+    /// that was refused, or whose end was not observed, is the next one again.
     pub async fn carry_out(&self, replacement: &Replacement) -> Step {
         let (stored, committed) = {
             let server = self.server.borrow_watched();
@@ -188,7 +188,7 @@ mod tests {
             (&[&[1, 2, 23]], &[], first, true, Step::OutOfDate),
             // Another place is being filled meanwhile.
             (&[&[1, 2, 3], &[1, 12, 3]], &[13], first, true, promote(&[1, 12, 13])),
-            // Nobody whose place it could take.
+            // No replica whose place it could take.
             (&[&[1, 2]], &[13], first, true, Step::OutOfDate),
             (&[], &[], first, true, Step::OutOfDate),
         ];

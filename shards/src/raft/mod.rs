@@ -10,7 +10,7 @@
 //! - [`types`]: openraft's parameters; [`encoding`], [`messages`]: formats on disk and on the wire.
 //! - [`inbound`]: messages of other replicas, checked before openraft gets them. `network`, `link`, `pipeline`: ours to them.
 //! - [`LogStore`]: votes and entries through the shared log; what is unpurged is in memory too.
-//! - [`AppliedState`]: the machine and how far it came; [`snapshot`]: how its state gets into files, and over the links.
+//! - [`AppliedState`]: the machine and the last entry applied; [`snapshot`]: how its state gets into files, and over the links.
 //! - [`Replica`]: all of it together, with the boot gate before it; `open` puts it together.
 //!
 //! **Boot gate.** openraft restores a vote without the lease that it may have granted. A replica that was just started
@@ -18,8 +18,9 @@
 //! help to elect a second leader while the first one's lease runs. Exempt are a replica that never stored anything, the
 //! only voter of its group, and votes for a candidate that the old leader itself appointed.
 //!
-//! **Who lives.** A group sends nothing when it has nothing to say. The pulses of the nodes tell that a leader lives: `belief`,
-//! and the `election_timer` that runs without one. What may be lost is repeated by `heartbeats` until it is acknowledged.
+//! **Liveness.** A group at rest sends nothing. The pulses of the nodes prove that a leader lives: see `belief`, and the
+//! `election_timer` that runs without a leader. Messages that may be lost are repeated by `heartbeats` until they are
+//! acknowledged.
 //!
 //! **When answers leave.** An entry counts for a majority only when the log reports it durable; an outcome is answered
 //! only when the entry is committed and applied here; a read is answered only behind a ReadIndex that began after it.

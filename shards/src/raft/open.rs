@@ -104,7 +104,7 @@ impl<E: Env> Replica<E> {
             let why = format!("replica {id} lives in another data directory: {:016x}", member.incarnation);
             return Err(OpenError::Raft { group, why });
         }
-        // Nothing that this replica forgot can harm if it never voted, or nobody else votes.
+        // Forgotten votes can do no harm if this replica never voted, or is the only voter.
         let exempt = log.is_pristine() || membership.voter_ids().eq([id.0]);
         let gate = BootGate::new(if exempt { Duration::ZERO } else { cx.boot_deadline });
         let config = config(group, &cx.timing).validate();

@@ -11,7 +11,7 @@
 //! openraft sends a request of its own for every commit. Under load the next entries carry it anyway, and the messages
 //! that this saves are half of all. Those that nothing carries leave at marks of the clock, of all groups together: one write
 //! to each node, and one to wake it. openraft matches answers to requests by log id, so the answer to the append that
-//! carried a commit answers for both; what that means for leases is [`unacked`](super::unacked)'s to say.
+//! carried a commit answers for both; [`unacked`](super::unacked) describes what that means for leases.
 
 use std::future::Future;
 use std::pin::Pin;

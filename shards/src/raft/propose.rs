@@ -23,7 +23,7 @@ const LEASE_ATTEMPTS: usize = 4;
 
 impl<E: Env> Replica<E> {
     /// Proposes `batch`: one outcome per command once it is applied here. Batches enter the log in the order of these
-    /// calls, also if nobody polls their futures yet. Dropping a future gives up the answer only.
+    /// calls, also if their futures are not polled yet. Dropping a future gives up the answer only.
     pub fn propose(&self, batch: Batch) -> impl Future<Output = Result<Vec<Outcome>, ProposeError>> + use<E> {
         let raft = self.raft.clone();
         Eager::new(async move {
@@ -54,7 +54,7 @@ impl<E: Env> Replica<E> {
         self.read(ReadPolicy::ReadIndex.into())
     }
 
-    /// Like [`read_index`](Self::read_index), without asking anybody: trusts the lease but for its
+    /// Like [`read_index`](Self::read_index), without asking other replicas: trusts the lease but for its
     /// [margin](crate::config::Timing::lease_margin), and with it the rates of clocks.
     pub fn lease_read(&self) -> impl Future<Output = Result<(), ReadError>> + use<E> {
         let timing = self.links.timing;

@@ -92,7 +92,7 @@ impl<E: Env> Replica<E> {
         !self.log.is_pristine()
     }
 
-    /// The machine. Whoever borrows it lets go before the next await.
+    /// The machine. A borrow must end before the next await.
     pub fn machine(&self) -> &RefCell<Machine> {
         self.applied.machine()
     }
@@ -122,7 +122,7 @@ impl<E: Env> Replica<E> {
         self.log.with_entries(|entries| entries.last().map_or(0, |last| last.index))
     }
 
-    /// The entries from `from` on that the log still holds, for whoever compares the logs of replicas.
+    /// The entries from `from` on that the log still holds, for comparing the logs of replicas.
     pub fn log_from(&self, from: u64) -> Vec<Entry> {
         self.log.with_entries(|entries| entries.range(from..).cloned().collect())
     }
@@ -145,7 +145,7 @@ impl<E: Env> Replica<E> {
             return None;
         }
         let membership = self.server.borrow_watched().membership_config.clone();
-        // They tell it with what they acknowledge: they are asked until they have room.
+        // Their acknowledgements carry it: they are asked until they have room.
         self.links.restless.note();
         let voters: Vec<u64> = membership.voter_ids().collect();
         let is_full = |&&voter: &&u64| if voter == self.id.0 { own } else { self.full_disks.contains(voter) };

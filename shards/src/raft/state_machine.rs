@@ -1,7 +1,7 @@
 //! openraft's state machine: the partition's machine, in memory, fed with committed entries.
 //!
 //! It is rebuilt at every start from the newest snapshot and the committed log behind it. Applying is synchronous: between
-//! two entries, and only there, the shard's other tasks may run, and whoever reads the machine sees whole entries.
+//! two entries, and only there, the shard's other tasks may run, so every read of the machine sees whole entries.
 
 use std::io;
 use std::rc::Rc;
@@ -53,8 +53,8 @@ impl<E: Env> RaftStateMachine<Types<E>> for StateMachine<E> {
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder<E>> {
-        // A log that has room and goes on although the last attempt found none shows that there is some by now; it must not take
-        // it all.
+        // A log that has room and goes on although the last attempt found none shows that there is some by now; it must not
+        // take it all.
         let log_goes_on = self.0.snapshots().has_log_room() && self.0.is_snapshot_due();
         (log_goes_on || !self.0.snapshots().dir().is_short_of_room()).then(|| self.0.freeze())
     }

@@ -12,7 +12,7 @@ use rkyv::Archived;
 const SHORT_BYTES: usize = 128;
 /// When to repeat what was refused as `Busy`, in milliseconds.
 const BUSY_RETRY_MS: u32 = 5;
-/// When to repeat what nobody would hold the answer of, in milliseconds.
+/// When to repeat a request whose answer could not be held, in milliseconds.
 const FULL_RETRY_MS: u32 = 50;
 
 /// An answer, decided here or as it came from another node.
@@ -64,7 +64,7 @@ impl Answer {
         }
     }
 
-    /// Whether it can be long. Such answers change nothing, so that `Busy` may be said instead.
+    /// Whether the answer can be long. The requests of long answers change nothing, so `Busy` may be sent instead.
     pub fn is_bulky(&self) -> bool {
         Outcome::is_bulky(self.kind())
     }
@@ -118,7 +118,7 @@ pub(crate) fn busy(text: String) -> ErrorReply {
     ErrorReply { retry_after_ms: BUSY_RETRY_MS, ..ErrorReply::new(ErrorCode::Busy, text) }
 }
 
-/// What is said instead of an answer that nobody takes.
+/// The error sent instead of an answer that could not be held.
 pub(crate) fn full() -> ErrorReply {
     let text = "too many bytes of answers wait, on this connection or on all of its shard (shard_unsent_bytes): read them first";
     ErrorReply { retry_after_ms: FULL_RETRY_MS, ..ErrorReply::new(ErrorCode::Busy, text) }

@@ -30,9 +30,9 @@ pub struct Call {
     pub deadline: Duration,
     /// It came from another node: it must not leave this one again.
     pub forwarded: bool,
-    /// An earlier attempt may have been applied, so "not applied" must not be said of this one.
+    /// An earlier attempt may have been applied, so this one must not be answered "not applied".
     pub repeated: bool,
-    /// Attempts that came to nothing, for the pause before the next one.
+    /// Failed attempts so far; they decide the pause before the next one.
     pub attempts: u32,
 }
 
@@ -49,7 +49,7 @@ impl Call {
     }
 }
 
-/// Whether the leader of a group proposes `request` itself, and takes it from nobody.
+/// Whether only the leader of a group may propose `request`, for itself.
 pub(crate) fn for_itself(request: &RequestRef<'_>) -> bool {
     matches!(request, RequestRef::Tick(_) | RequestRef::PlaceGroups(_))
 }

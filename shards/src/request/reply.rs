@@ -27,12 +27,12 @@ pub trait AnswerTo {
     fn answer(self: Rc<Self>, token: Token, stamp: Hlc, answer: Answer);
 }
 
-/// What a place knows one of its requests by. Nobody else reads it.
+/// Identifies a request to the place that waits for its answer; opaque to all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     /// The number of the request.
     pub number: u64,
-    /// The replicas that the answer's frame speaks of, if it goes to another node.
+    /// Prelude of the answer's frame, if the answer goes to another node.
     pub replicas: PeerPrelude,
 }
 
@@ -52,7 +52,7 @@ pub struct Reply {
     to: Option<Rc<dyn AnswerTo>>,
     token: Token,
     charges: Charges,
-    /// The machine time of the group that decided: the least that the answer's frame tells.
+    /// Machine time of the group that decided: a lower bound of the stamp in the answer's frame.
     stamp: Hlc,
 }
 
@@ -90,7 +90,7 @@ impl Reply {
         }
     }
 
-    /// Says that a long answer would not be held.
+    /// Answers `Busy`, because a long answer could not be held.
     pub fn refuse_full(self) {
         self.send(full().into());
     }

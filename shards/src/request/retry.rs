@@ -1,4 +1,4 @@
-//! When a request is tried again, after which pause, and what may be said of the attempts before.
+//! When a request is tried again, after which pause, and what its answer may claim about earlier attempts.
 //!
 //! ```text
 //!   not taken    nothing was proposed                    again, whatever it is
@@ -27,7 +27,7 @@ pub enum Fate {
     Answered(Answer),
     /// It was not taken: another attempt is safe.
     NotTaken,
-    /// Nobody knows.
+    /// The fate is unknown.
     Lost,
 }
 
@@ -50,8 +50,8 @@ pub fn fate_of_refusal(call: &Call, error: ErrorReply) -> Fate {
     }
 }
 
-/// What may be said to the sender of a request that `answer` was decided for: an error that denies this attempt only says
-/// nothing of an earlier one.
+/// The answer that holds for all attempts of a request: an error that denies only the last attempt becomes `Unknown` if an
+/// earlier one may have been applied.
 pub(super) fn true_of_all_attempts(call: &Call, answer: Answer) -> Answer {
     if call.repeated && call.class != Class::Read && denies_this_attempt_only(&answer) {
         return unknown("an earlier attempt of this request may have been applied").into();
@@ -59,7 +59,7 @@ pub(super) fn true_of_all_attempts(call: &Call, answer: Answer) -> Answer {
     answer
 }
 
-/// Nobody knows what became of the request.
+/// The outcome of a request whose fate is unknown.
 pub(super) fn unknown(text: &str) -> Outcome {
     Outcome::Error(ErrorReply::new(
         ErrorCode::Unknown,
@@ -67,7 +67,7 @@ pub(super) fn unknown(text: &str) -> Outcome {
     ))
 }
 
-/// Whether it says "not applied" of this attempt, and nothing of earlier ones under the same number.
+/// Whether the answer denies only the last attempt, not earlier ones under the same number.
 fn denies_this_attempt_only(answer: &Answer) -> bool {
     let Answer::Outcome(Outcome::Error(error)) = answer else {
         return false;

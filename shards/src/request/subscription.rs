@@ -5,10 +5,10 @@
 //!               ▲             ├─ Busy      the receiver is slow: its credit is used up, or its connection holds no more
 //!         grant ┘             └─ Unknown   dropped
 //! ```
-//! Nothing waits here. An answer goes to the connection's outbox at once, as long as the receiver's credit covers it and the
-//! outbox would hold it within its budget; the first one for which that is not so ends the subscription instead, with the
-//! last answer, an error. So a receiver that does not read costs what its credit says, and no more than its connection may
-//! hold; and as many last answers as there are subscriptions, each of which counts as a request in flight.
+//! Nothing waits here. An answer goes to the connection's outbox at once, as long as the receiver's credit covers it and
+//! the outbox can hold it within its budget. The first answer that does not fit ends the subscription with an error as its
+//! last answer. So a receiver that does not read costs at most its credit, at most what its connection may hold, and one
+//! last answer per subscription, each of which counts as a request in flight.
 //!
 //! Only clients' connections take many answers. A slot of a lane, a call of a link and a task wait for one.
 
@@ -49,15 +49,15 @@ impl Credit {
     }
 }
 
-/// The right to answer one request many times, and the duty to end it: dropping it answers [`ErrorCode::Unknown`]. Whoever
-/// holds it ends it when the node drains, since it counts as in flight.
+/// The right to answer one request many times, and the duty to end it: dropping it answers [`ErrorCode::Unknown`]. The
+/// holder ends it when the node drains, because it counts as in flight.
 pub struct Subscription {
     reply: Reply,
     credit: Credit,
 }
 
 impl Subscription {
-    /// Makes many answers of the one that `reply` stands for.
+    /// Turns a reply, which takes one answer, into a subscription.
     ///
     /// # Errors
     /// The reply itself, if the place that waits takes one answer only.
@@ -65,7 +65,7 @@ impl Subscription {
         if reply.takes_many() { Ok(Self { reply, credit: Credit::NONE.and(credit) }) } else { Err(reply) }
     }
 
-    /// The receiver has taken some answers, and is ready for so much more.
+    /// Adds to the receiver's credit, after it has taken some answers.
     pub fn grant(&mut self, more: Credit) {
         self.credit = self.credit.and(more);
     }
@@ -75,8 +75,8 @@ impl Subscription {
         self.credit
     }
 
-    /// Sends one answer that was decided at the machine time `stamp`, and others may follow. `None` if the receiver is too
-    /// slow for it: then it was told so, and the subscription has ended.
+    /// Sends one answer that was decided at the machine time `stamp`; others may follow. `None` if the receiver is too
+    /// slow: then `Busy` was sent and the subscription has ended.
     #[must_use]
     pub fn send(mut self, stamp: Hlc, answer: Answer) -> Option<Self> {
         let bytes = answer.bytes();

@@ -17,7 +17,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// The answer was decided at this machine time, which its frame tells.
+    /// Records the machine time of the decision, which the answer's frame carries.
     #[must_use]
     pub fn at(mut self, stamp: Hlc) -> Self {
         self.reply.at(stamp);
@@ -30,7 +30,7 @@ impl Work {
         self.reply.send(answer);
     }
 
-    /// Whether the request is one whose answer can be long, and nobody would hold it: it need not be looked at.
+    /// Whether the answer can be long and could not be held: then the request need not be evaluated.
     pub fn is_in_vain(&self) -> bool {
         self.call.class == Class::Read && Request::is_bulky(self.call.kind) && self.reply.is_full()
     }
@@ -49,7 +49,7 @@ impl Work {
         self.refuse(ErrorCode::TimedOut, "the deadline passed before the request was proposed; repeat it");
     }
 
-    /// Counts an attempt that came to nothing, before the next one.
+    /// Counts a failed attempt, before the next one.
     #[must_use]
     pub fn next_attempt(mut self) -> Self {
         self.call.attempts += 1;

@@ -1,4 +1,4 @@
-//! What arrives over the lanes: requests of other shards, answers, and what the shards of a node tell each other.
+//! What arrives over the lanes: requests of other shards, answers, and control messages.
 
 use std::rc::Rc;
 
@@ -64,7 +64,7 @@ impl<E: Env> Shard<E> {
                 handler.clone().on_life(news);
                 return !stops;
             }
-            // Whoever asked may have stopped waiting.
+            // The asker may have stopped waiting.
             Control::Status(asker) => drop(asker.send(self.shard_status())),
         }
         true

@@ -1,8 +1,8 @@
 //! A client's connection: one task reads and dispatches, one gathers the answers and writes them.
 //!
 //! What a client can cost is bounded: unanswered requests by count and bytes (then `Busy`), unread answers by bytes (then
-//! its requests are no longer read), half a frame by size and time, and its share of the shard by a yield after each scheduling slice.
-//! Unread answers and half frames are bounded over all connections of the shard, too ([`crate::budget`]).
+//! its requests are no longer read), half a frame by size and time, and its share of the shard by a yield after each
+//! scheduling slice. Unread answers and half frames are bounded over all connections of the shard, too ([`crate::budget`]).
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ const FRAME_LIMIT: Duration = Duration::from_secs(30);
 const DISCARD_BYTES: usize = 8 << 20;
 const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 /// Frames that one connection handles before others run; a long frame counts as several.
-const FRAMES_PER_TURN: usize = 256;
-const TURN_UNIT_BYTES: usize = 1024;
+const FRAMES_PER_SLICE: usize = 256;
+const SLICE_UNIT_BYTES: usize = 1024;
 /// What is read and thrown away at once.
 const DISCARD_READ_BYTES: usize = 4 << 10;
 
@@ -61,7 +61,7 @@ pub(super) async fn serve_connection<E: Env>(
 }
 
 /// Reads what a refused client still sends, within a limit: a socket that closes with bytes unread resets the connection,
-/// and the client would lose the error frame that tells it why.
+/// and the client would lose the error frame with the reason.
 pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
     let mut scratch = vec![0; DISCARD_READ_BYTES];
     let until_end = async {
@@ -73,33 +73,33 @@ pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
             }
         }
     };
-    // Whoever still sends after this learns it by a reset.
+    // A client that still sends after this gets a reset.
     E::timeout(DISCARD_LIMIT, until_end).await;
 }
 
-/// Reads and dispatches until the client has nothing more to say, or says something that is no frame.
+/// Reads and dispatches until the client closes its side, or sends something that is no frame.
 async fn read_frames<E: Env>(
     shard: &Rc<Shard<E>>,
     arriving: &mut Unread<impl ReadHalf>,
     out: &Rc<Outbox<E>>,
 ) -> Result<(), (u64, FrameError)> {
-    let mut turn = 0;
+    let mut handled = 0;
     loop {
         // Before each frame: a read may bring thousands, and the answers of some fill the room for all.
         if !out.has_room().await {
             return Ok(());
         }
         let Some((header, payload)) = arriving.next().map_err(|error| (0, error))? else {
-            // A reset, or half a frame for too long, is as good as an end: there is nobody to tell.
+            // A reset, or half a frame for too long, counts as the end: no client is left to answer.
             if arriving.fill::<E>().await.unwrap_or(0) == 0 {
                 return Ok(());
             }
             continue;
         };
-        turn += 1 + payload.len() / TURN_UNIT_BYTES;
+        handled += 1 + payload.len() / SLICE_UNIT_BYTES;
         shard.take_client_frame(&header, payload, out).map_err(|error| (header.request_id, error))?;
-        if turn >= FRAMES_PER_TURN {
-            turn = 0;
+        if handled >= FRAMES_PER_SLICE {
+            handled = 0;
             E::yield_now().await;
         }
     }

@@ -41,7 +41,7 @@ enum Stranger {
 /// Reads the first frame of a new connection, then serves it or hands it over.
 pub(super) async fn greet_client<E: Env>(shard: Rc<Shard<E>>, mut stream: ClientStream<E>, open: OpenConnection<E>) {
     let mut reader = FrameReader::new(MAX_HELLO_BYTES);
-    // Silent or half a frame, or the client went: there is nobody to answer.
+    // Silence, half a frame, or a closed connection: no client to answer.
     let Some(Some(first)) = E::timeout(LIMIT, first_frame::<E>(&mut stream, &mut reader)).await else { return };
     let (request_id, hello) = match first {
         Ok(hello) => hello,

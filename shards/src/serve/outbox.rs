@@ -6,9 +6,9 @@
 //!   more than PAUSE_BYTES wait here            no further request is read from the connection
 //!   more than the shard's budget leaves to     values, pages, maps and states are answered with `Busy`, before they are
 //!   each of its connections                    looked for if that is known then
-//!   hardly anything of the budget is left      who takes nothing for PRESSED_LIMIT is closed
+//!   hardly anything of the budget is left      a client that takes nothing for PRESSED_LIMIT is closed
 //! ```
-//! Other answers are short, and as many as there may be requests in flight: they are held whatever is left.
+//! Other answers are short, and no more than the requests in flight: they are held even if no budget is left.
 
 use std::cell::Cell;
 use std::net::Shutdown;
@@ -45,7 +45,7 @@ pub struct Outbox<E: Env> {
     written: Signal,
     /// Nothing more is read from the client: the connection ends when everything is answered and written.
     ending: Cell<bool>,
-    /// Whatever is still in flight is not waited for.
+    /// Requests still in flight are not waited for.
     cut: Cell<bool>,
     closed: Cell<bool>,
 }

@@ -1,12 +1,12 @@
-//! What another node may have the log take of the system's own commands.
+//! Which of the system's own commands another node may propose here.
 //!
-//! Nobody forwards these for somebody else, so the link that one comes over says whose word it is:
+//! No node forwards such a command for another, so the link that it arrives over identifies its author:
 //! ```text
-//!   Tick, PlaceGroups          nobody's: the group's leader proposes them itself
+//!   Tick, PlaceGroups          refused: the group's leader proposes them itself
 //!   UpsertNode, ReplaceReplica the node's own: of its own number and data directory
 //!   SetLed, FinishReplacement  of a node with a replica of the group
 //! ```
-//! What must hold whoever leads is checked by the state machine as well; this is the door's part.
+//! Rules that hold under every leader are checked by the state machine as well; this file checks the rest.
 
 use kahuna_machine::Meta;
 use kahuna_protocol::frame::to_owned;

@@ -46,7 +46,7 @@ impl ClusterView {
         self.id.set(id);
     }
 
-    /// Takes what the meta group says of ranges and nodes.
+    /// Stores the meta group's ranges and nodes.
     pub fn set_map(&self, map: Map) {
         self.map.replace(Arc::new(map));
     }
@@ -89,7 +89,7 @@ impl ClusterView {
         self.leaders.borrow().get(&group).copied().filter(|node| node.0 != 0)
     }
 
-    /// Somebody says that `leader` leads `group`; node 0 for none known.
+    /// Stores that `leader` leads `group`; node 0 for none known.
     pub fn set_leader(&self, group: GroupId, leader: NodeId) {
         self.leaders.borrow_mut().insert(group, leader);
     }

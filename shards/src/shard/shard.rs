@@ -243,7 +243,7 @@ impl<E: Env> Shard<E> {
         self.waiting.borrow().clone()
     }
 
-    /// Says what the node waits for; nothing for an empty text.
+    /// Prints what the node waits for; an empty text prints nothing.
     pub fn set_waiting(&self, why: impl Into<String>) {
         *self.waiting.borrow_mut() = why.into();
     }
@@ -253,7 +253,7 @@ impl<E: Env> Shard<E> {
         self.clocks.borrow().clone()
     }
 
-    /// Says what is wrong with the nodes' clocks, for a person; nothing for an empty text.
+    /// Prints what is wrong with the nodes' clocks; an empty text prints nothing.
     pub fn set_clocks(&self, why: String) {
         *self.clocks.borrow_mut() = why;
     }

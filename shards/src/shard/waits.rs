@@ -11,7 +11,7 @@ const NAMED: usize = 8;
 
 impl<E: Env> Shard<E> {
     /// What the shard waits for; empty when it serves: every group that has its place here is open, and is led as far as
-    /// its replica knows. A node that belongs to no cluster yet says what it waits for itself.
+    /// its replica knows. A node without a cluster sets its own text.
     pub(crate) fn waits_for(&self) -> String {
         let waiting = self.waiting();
         if !waiting.is_empty() || self.view().id().is_none() {

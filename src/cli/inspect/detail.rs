@@ -1,4 +1,4 @@
-//! What the bodies of records say, as far as this program knows it.
+//! The content of records, for the kinds that this program knows.
 
 use kahuna_shards::node::creation::Creation;
 use kahuna_shards::raft::encoding::{Malformed, Reader, stored_entry};
@@ -7,7 +7,7 @@ use kahuna_shards::raft::types::{LogId, Payload};
 use kahuna_wal::ENTRY_META_BYTES;
 use kahuna_wal::inspect::RecordView;
 
-/// One line; empty for a kind that says nothing more.
+/// One line; empty for a kind without further content.
 pub fn detail(record: &RecordView<'_>) -> String {
     described(record).unwrap_or_else(|error| error.to_string())
 }

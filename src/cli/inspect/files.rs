@@ -83,7 +83,7 @@ pub fn read_if(path: &Path, head_bytes: usize, is_fit: impl Fn(&[u8]) -> bool) -
     Ok(Content { bytes, len })
 }
 
-/// Says which file could not be read, and why.
+/// The failure for a file that could not be read, with the reason.
 pub fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let exit = match error.kind() {
         ErrorKind::NotFound => Exit::NotFound,

@@ -19,7 +19,7 @@ pub struct SnapshotArgs {
     limit: Option<u64>,
 }
 
-/// Shows what is there, then says whether it is whole.
+/// Prints the content, then whether it is whole.
 pub fn run(args: &SnapshotArgs, format: Format) -> Result<Exit, Failure> {
     let content = read_if(&args.path, PROBE_BYTES, |head| Header::length(head).is_ok());
     let Content { bytes, len } = content.map_err(|error| unreadable(&args.path, &error))?;

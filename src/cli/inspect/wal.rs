@@ -29,7 +29,7 @@ pub struct WalArgs {
     limit: Option<u64>,
 }
 
-/// Shows what is there, then says whether it is whole.
+/// Prints the content, then whether it is whole.
 pub fn run(args: &WalArgs, format: Format) -> Result<Exit, Failure> {
     let files = Files::at(&args.path)?;
     let mut view = View::new(args, format);
@@ -205,7 +205,7 @@ fn group_row(group: GroupId, log: &GroupLog) -> Record {
         .field("marks", marks.join(","))
 }
 
-/// What a whole log amounts to.
+/// Totals of a whole log.
 struct Whole {
     end: End,
     groups: Vec<Record>,
@@ -247,7 +247,7 @@ impl Verdict {
         })
     }
 
-    /// As an opening would judge it, without knowing whose it is: that, the newest readable header says.
+    /// Judges the log as an opening would; the owner is taken from the newest readable header.
     fn of_log(dir: &Path) -> Result<Self, Failure> {
         let segments = segments(dir)?;
         let owner = segments.iter().rev().find_map(|(_, path)| {

@@ -2,7 +2,7 @@
 //!
 //! It has two checksums, both seeded with identity, place and run. The first covers the header alone, so that its claims
 //! (what was durable when it was written, which segment is the oldest needed) count even when the batch behind it is torn:
-//! they speak of the past. The second covers the whole batch.
+//! they concern the past. The second covers the whole batch.
 
 use super::{BLOCK_BYTES, Position, le};
 use crate::identity::Place;
@@ -59,8 +59,8 @@ impl BatchHeader {
         batch[BATCH_CRC_AT..BATCH_HEADER_BYTES].copy_from_slice(&hasher.finalize().to_le_bytes());
     }
 
-    /// Reads the header at the start of `bytes` when its own checksum verifies for this place; says nothing about the
-    /// records behind it.
+    /// Reads the header at the start of `bytes` if its own checksum verifies for this place; does not check the records
+    /// behind it.
     pub(crate) fn decode(bytes: &[u8], place: &Place) -> Option<Self> {
         let header = bytes.get(..BATCH_HEADER_BYTES)?;
         if header[0..4] != MAGIC {

@@ -6,7 +6,7 @@ use crate::LogIdentity;
 const MAGIC: [u8; 8] = *b"KAHUNAWL";
 const CRC_AT: usize = BLOCK_BYTES - 4;
 
-/// No segment is longer: it is read into memory as a whole. A header that says more is not believed.
+/// No segment is longer: it is read into memory as a whole. A header with a larger number is not valid.
 pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 
 /// The header block of a segment.
@@ -97,8 +97,8 @@ impl SegmentHeader {
     }
 }
 
-/// How many bytes of a segment file of `len` bytes there are to read, by its first block: what its header says, or no more than
-/// the header if that says nothing.
+/// How many bytes of a segment file of `len` bytes there are to read, by its first block: the length in its header, or only
+/// the header if that does not verify.
 pub fn bytes_to_read(len: u64, head: &[u8]) -> u64 {
     let stated = SegmentHeader::decode(head).map_or(BLOCK_BYTES as u64, |header| header.segment_bytes);
     len.min(stated).min(MAX_SEGMENT_BYTES)

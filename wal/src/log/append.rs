@@ -14,7 +14,7 @@ use crate::{Disk, LogError};
 impl<D: Disk> Log<D> {
     /// Queues records of `group`, behind all that was queued before, and calls `on_durable` once they are durable: in the
     /// order of the calls, from [`Log::run`], and only for a flush that began after the last byte was written. Without
-    /// records the call is a barrier: it speaks of what was queued before.
+    /// records the call is a barrier for what was queued before.
     ///
     /// Errors, given to `on_durable`: [`LogError::Failed`] when the log is poisoned, then nothing is known of the records;
     /// [`LogError::Closed`]; [`LogError::TooLarge`] for a record that fits in no segment, then it and those after it in this
@@ -49,7 +49,7 @@ impl<D: Disk> Log<D> {
         state.wake();
     }
 
-    /// Queues records that nobody waits for, such as a committed mark: they ride with the next batch, or with
+    /// Queues records without a callback, such as a committed mark: they are written with the next batch, or with
     /// [`Log::seal_if_idle`], and cause no flush of their own. Once the log is poisoned or closed they are dropped.
     pub fn append_lazily(&self, group: GroupId, records: impl AsRef<[Record]>) {
         // What is refused here is refused to the next caller who waits as well.
@@ -95,8 +95,8 @@ impl<D: Disk> State<D> {
         Ok(())
     }
 
-    /// Queues a record, no longer than fits in a segment, and takes it into the index; or says which rule of the log it
-    /// breaks, and takes nothing in.
+    /// Queues a record, no longer than fits in a segment, and adds it to the index. Otherwise returns the rule of the log
+    /// that it breaks, and adds nothing.
     pub fn take_in(&mut self, group: GroupId, record: &Record) -> Result<(), &'static str> {
         self.queue.push(group, record, |place| self.index.apply(group, record, place))?;
         self.stats.records += 1;

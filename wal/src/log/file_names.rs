@@ -1,7 +1,7 @@
 //! The names of a log's files.
 //!
 //! `<sequence, 20 digits>.seg` is a segment, `<generation, 16 hexadecimal digits>.spare` waits for reuse, and
-//! `<generation>.tmp` was never finished. A file of another name is somebody else's, and stays as it is.
+//! `<generation>.tmp` was never finished. A file of another name is not the log's, and stays as it is.
 
 use std::path::{Path, PathBuf};
 

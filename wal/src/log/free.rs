@@ -38,7 +38,7 @@ impl<D: Disk> Shared<D> {
     pub async fn free_segment(&self, segment: u64) -> Result<(), LogError> {
         let path = self.segment_path(segment);
         let file = match self.open_file(&path, OpenMode::Read, "open").await {
-            // Somebody was faster; nothing in it was needed.
+            // The file is gone already; nothing in it was needed.
             Err(LogError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let mut state = self.state();
                 state.pool.allocated_bytes = state.pool.allocated_bytes.saturating_sub(self.options.segment_bytes);

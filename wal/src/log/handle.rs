@@ -43,8 +43,8 @@ impl<D: Disk> Log<D> {
         self.shared.run().await
     }
 
-    /// Takes no more appends; [`Log::run`] writes what is queued, seals the tail and returns. Where no room is left for
-    /// that even now, what waits is told [`LogError::Closed`].
+    /// Takes no more appends; [`Log::run`] writes what is queued, seals the tail and returns. If there is still no room for
+    /// that, the waiting appends get [`LogError::Closed`].
     pub fn close(&self) {
         let mut state = self.shared.state();
         state.closing = true;
@@ -104,8 +104,8 @@ impl<D: Disk> Log<D> {
         self.shared.state().space()
     }
 
-    /// What the system said when it refused a file the last time, for a person; empty if it never did. It is worth a look while
-    /// there is not plenty.
+    /// The system's last error when it refused a file, for operators; empty if it never did. Useful while [`Space`] is not
+    /// `Plenty`.
     pub fn refusal(&self) -> String {
         self.shared.state().pool.why().to_owned()
     }

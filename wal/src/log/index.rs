@@ -56,14 +56,14 @@ pub struct Hole {
 }
 
 impl Index {
-    /// Takes in a record that was appended and stands at `place`, or says which rule of the log it breaks (and takes nothing
-    /// in).
+    /// Takes in a record that was appended and stands at `place`, or returns the rule of the log that it breaks (and adds
+    /// nothing).
     pub fn apply(&mut self, group: GroupId, record: &Record, place: EntryPlace) -> Result<(), &'static str> {
         self.take_in(group, record, place, GroupIndex::expect_whole)
     }
 
     /// [`Index::apply`] for recovery, which may begin between an entry and the copies that were made of older ones: a hole
-    /// may close later, and [`Index::hole`] says whether all did.
+    /// may close later, and [`Index::hole`] shows whether all did.
     pub fn replay(&mut self, group: GroupId, record: &Record, place: EntryPlace) -> Result<(), &'static str> {
         self.take_in(group, record, place, |_, _| Ok(()))
     }

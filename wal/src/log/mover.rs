@@ -1,4 +1,4 @@
-//! The mover: keeps the log short although some group never lets go of its old entries.
+//! The mover: keeps the log short although some group never purges its old entries.
 //!
 //! When the log is much longer than what lives in it, the live entries of its oldest segment are copied behind the tail, and
 //! the segment goes like any other that holds nothing needed. The copies come from the segment's own file, batch by batch.
@@ -6,7 +6,7 @@
 //! ```text
 //! read       one batch of the oldest segment that holds live entries, and verify it
 //! append     a copy of each entry of it that is still live, like any other record
-//! wait       until a turn's copies are durable; a turn is short, so that appends are not held up
+//! wait       until a round's copies are durable; a round is short, so that appends are not held up
 //! release    once nothing in the segment lives (see `release`): a crash before that finds the entry and its copy
 //! ```
 
@@ -28,8 +28,8 @@ use crate::identity::Place;
 use crate::log::index::EntryPlace;
 use crate::{AlignedBuf, Disk, DiskFile, LogError, LogOptions, OpenMode};
 
-/// The least that a turn moves.
-const TURN_BYTES: u64 = 64 << 10;
+/// Least bytes that a round of the mover copies.
+const ROUND_BYTES: u64 = 64 << 10;
 
 /// Bytes moved for each byte that was appended meanwhile, as long as they fit in a batch.
 const PACE: u64 = 4;
@@ -96,12 +96,12 @@ impl<D: Disk> Shared<D> {
         .await
     }
 
-    /// Moves the live entries of `segment`, turn by turn, for as long as the log is too long.
+    /// Moves the live entries of `segment`, round by round, for as long as the log is too long.
     async fn move_entries(&self, segment: u64) -> Result<(), LogError> {
         let entries = self.state().index.live_entries(segment);
         let source = self.open_source(segment).await;
         let Some(source) = self.unless_gone(segment, source)? else { return Ok(()) };
-        let (mut moved, mut budget, mut written) = (0, TURN_BYTES, self.state().stats.bytes);
+        let (mut moved, mut budget, mut written) = (0, ROUND_BYTES, self.state().stats.bytes);
         for batch in entries.chunk_by(|one, next| one.0 == next.0) {
             moved += self.move_batch(&source, batch).await?;
             if moved < budget {
@@ -111,7 +111,7 @@ impl<D: Disk> Shared<D> {
             let mut state = self.state();
             let appended = (state.stats.bytes - written).saturating_sub(moved);
             let most = self.options.max_batch_bytes as u64;
-            budget = (appended * PACE).clamp(TURN_BYTES.min(most), most);
+            budget = (appended * PACE).clamp(ROUND_BYTES.min(most), most);
             (moved, written) = (0, state.stats.bytes);
             if state.segment_to_move(&self.options) != Some(segment) {
                 state.decide_release();
@@ -208,7 +208,7 @@ impl<D: Disk> Shared<D> {
         source.file.read_at(at.offset, whole).await.map_err(read)
     }
 
-    /// A segment may go while it is read, when the last of it was purged: then what was read says nothing.
+    /// A segment may be released while it is read, when its last entry was purged: then the result of the read is ignored.
     fn unless_gone<T>(&self, segment: u64, read: Result<T, LogError>) -> Result<Option<T>, LogError> {
         if self.state().index.live_bytes_of(segment) == 0 { Ok(None) } else { read.map(Some) }
     }

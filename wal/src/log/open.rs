@@ -18,7 +18,7 @@ use crate::format::{FORMAT_VERSION, Position};
 use crate::recovery::{NO_BATCH, Recovered, RecoveryReport, Survey, Whole};
 use crate::{Disk, DiskFile, FileEntry, LogError, LogIdentity, LogOpenError, LogOptions, OpenMode};
 
-/// The files of a log's directory, by what their names say.
+/// The files of a log's directory, by the kind that their names show.
 #[derive(Default)]
 struct Files {
     /// Sequence numbers, rising.
@@ -164,7 +164,7 @@ impl<D: Disk> Shared<D> {
         }
     }
 
-    /// Removes a file of no use, unless somebody else did.
+    /// Removes an unneeded file; it may be gone already.
     async fn remove_if_there(&self, path: &Path) -> io::Result<()> {
         match self.disk.remove(path).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

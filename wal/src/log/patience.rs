@@ -1,7 +1,8 @@
 //! When the process may open no more files, or the kernel has no memory for one: the log waits, as it does on a full disk.
 //!
-//! A refused opening has changed nothing, so it is repeated: whenever [`Log::retry_allocation`](super::Log::retry_allocation)
-//! says so, for then the room on the disk is asked for again too. Meanwhile the log counts as one without room.
+//! A refused opening has changed nothing, so it is repeated at every call of
+//! [`Log::retry_allocation`](super::Log::retry_allocation), which also asks the disk for room again. Meanwhile the log
+//! counts as one without room.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,7 +24,8 @@ impl<D: Disk> Shared<D> {
         self.patiently(async || self.disk.sync_dir(&self.dir).await, &self.dir, "sync directory").await
     }
 
-    /// Repeats `attempt` as long as nothing can be opened. While the log is opened nobody waits: its owner starts again.
+    /// Repeats `attempt` as long as no file can be opened. While the log itself is being opened it fails instead: its owner
+    /// starts again.
     async fn patiently<T>(
         &self,
         attempt: impl AsyncFn() -> io::Result<T>,

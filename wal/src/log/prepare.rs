@@ -91,7 +91,7 @@ impl<D: Disk> Shared<D> {
         }
     }
 
-    /// A spare, if it is still as it was put there. One that was cut by somebody else is removed.
+    /// A spare of the right length. A spare that was cut from outside is removed.
     async fn open_spare(&self, path: &Path) -> Result<Option<D::File>, LogError> {
         let file = match self.open_file(path, OpenMode::WriteDirect, "open").await {
             Err(LogError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),

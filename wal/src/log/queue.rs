@@ -23,7 +23,7 @@ pub struct Batch {
     pub records: u32,
     /// How many wait for it, behind those who wait for earlier batches.
     pub waiters: usize,
-    /// Somebody waits for it; otherwise it may wait for company.
+    /// An append waits for the batch; otherwise it may wait for further records.
     pub urgent: bool,
     /// It must not grow beyond this many bytes.
     limit: usize,
@@ -78,13 +78,13 @@ impl Queue {
             last_bytes,
         };
         if !queue.has_small_buffers(0) {
-            // Their first touch takes long, and now nobody waits.
+            // The first access to their memory is slow, and no append waits yet.
             queue.pool = (0..POOLED_BUFFERS).map(|_| queue.new_buf(0)).collect();
         }
         queue
     }
 
-    /// Adds a record if `accept`, who is told where it will stand, takes it. The record fits in a segment.
+    /// Adds a record if `accept`, which gets the record's place, returns no error. The record fits in a segment.
     pub fn push<E>(
         &mut self,
         group: GroupId,

@@ -1,9 +1,9 @@
-//! Letting old segments go, oldest first.
+//! Releasing old segments, oldest first.
 //!
 //! ```text
 //! decide      everything needed below `oldest` is gone or repeated behind it (in the queue)
 //! in line     all that was queued at the decision is durable
-//! claim       a durable batch header says `oldest`: recovery will not look below it
+//! claim       a durable batch header names `oldest`: recovery will not look below it
 //! free        the files below it are reused or removed
 //! ```
 //!

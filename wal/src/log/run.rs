@@ -25,7 +25,7 @@ impl<D: Disk> Shared<D> {
             }
             let prepared = preparer.as_mut().poll(context);
             if self.state().finished {
-                // All records are durable: a file that could not be made ready behind them is missed by nobody.
+                // All records are durable: a segment that could not be prepared behind them is not needed.
                 return prepared.map(|_| Ok(()));
             }
             let moved = mover.as_mut().poll(context).map(Err);
@@ -33,8 +33,8 @@ impl<D: Disk> Shared<D> {
             failed.map(|failed| failed.inspect_err(|error| self.fail(error)))
         })
         .await;
-        // Nothing is written any more. Whoever opens this log next, in this process or another, waits for its files to be
-        // closed, and handles to the log may live on.
+        // Nothing is written any more. The next opening of this log, in this process or another, waits until its files are
+        // closed, and handles to the log may outlive this task.
         self.state().prepared.clear();
         ended
     }

@@ -105,7 +105,7 @@ impl<D: Disk> Shared<D> {
         self.dir.join(format!("{generation:016x}{UNFINISHED_SUFFIX}"))
     }
 
-    /// Calls back everybody whose records are durable, in order. Returns whether there was one.
+    /// Runs the callbacks of all durable records, in order. Returns whether there was one.
     pub fn tell(&self) -> bool {
         let mut told = false;
         loop {
@@ -116,7 +116,7 @@ impl<D: Disk> Shared<D> {
         }
     }
 
-    /// Poisons the log and calls back everybody who waits, in order.
+    /// Poisons the log and runs all waiting callbacks with the error, in order.
     pub fn fail(&self, error: &LogError) {
         let rest = {
             let mut state = self.state();

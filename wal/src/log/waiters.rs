@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::LogError;
 
-/// Whom to tell about the end of an append.
+/// Callback for the end of an append.
 pub type OnDurable = Box<dyn FnOnce(Result<(), LogError>)>;
 
 /// A line of callbacks. Those at its front may be durable already, and are about to be called back.
@@ -15,13 +15,14 @@ pub struct Waiters {
     durable: usize,
     /// How many left the line from its front.
     left: u64,
-    /// Who in line was refused, and why nothing was taken: the place counts from the first who ever came. Apart from the
-    /// line, because there is hardly ever one.
+    /// Refused appends in the line, each with its error and its place, counted from the first append ever. Apart from the
+    /// line, because they are rare.
     refused: VecDeque<(u64, LogError)>,
 }
 
 impl Waiters {
-    /// Adds one to the end of the line. What was `refused` is told so, in its turn.
+    /// Adds a callback to the end of the line. If the append was `refused`, the callback gets the error when it is first in
+    /// line.
     pub fn push(&mut self, on_durable: OnDurable, refused: Result<(), Box<LogError>>) {
         if let Err(error) = refused {
             self.refused.push_back((self.left + self.line.len() as u64, *error));
@@ -35,12 +36,12 @@ impl Waiters {
         debug_assert!(self.durable <= self.line.len(), "only those in line can be durable");
     }
 
-    /// Whether somebody stands in line.
+    /// Whether no callback waits.
     pub fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
 
-    /// Takes the next who is durable, and what to tell.
+    /// Takes the next callback whose records are durable, and its outcome.
     pub fn next_durable(&mut self) -> Option<(OnDurable, Result<(), LogError>)> {
         self.durable = self.durable.checked_sub(1)?;
         let on_durable = self.line.pop_front()?;
@@ -49,7 +50,7 @@ impl Waiters {
         Some((on_durable, refused.map_or(Ok(()), |(_, error)| Err(error))))
     }
 
-    /// Takes everybody who is not durable, when nobody ever will be.
+    /// Takes all remaining callbacks, after a failure that ends all writing.
     pub fn take_rest(&mut self) -> impl Iterator<Item = OnDurable> + use<> {
         self.line.split_off(self.durable).into_iter()
     }

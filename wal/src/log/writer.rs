@@ -1,12 +1,12 @@
 //! The writer: batches become durable writes, and durable writes become callbacks.
 //!
 //! ```text
-//! nothing in flight       whatever somebody waits for goes out at once: one write, one flush
-//! one write in flight     what comes gathers; once it is much, it goes out beside the first
+//! nothing in flight       a batch that an append waits for goes out at once: one write, one flush
+//! one write in flight     records gather; from OVERLAP_BYTES on they go out beside the first
 //! ```
 //!
 //! Writes may end in any order. A batch counts as durable only when every batch before it does, so callbacks run in the
-//! order of the appends, and recovery, which cuts at the first batch that is not whole, never misses one that was told.
+//! order of the appends, and recovery, which cuts at the first batch that is not whole, never misses one whose callback ran.
 //! The next write is submitted before the callbacks of the last one run, so that the disk never waits for them.
 
 use std::collections::VecDeque;
@@ -67,7 +67,7 @@ impl<D: Disk> Shared<D> {
         poll_fn(|context| self.poll_write(&mut writes, context)).await
     }
 
-    /// Writes what somebody waits for; returns when nothing is in flight.
+    /// Writes the batches that appends wait for; returns when nothing is in flight.
     pub async fn flush(&self) -> Result<(), LogError> {
         let mut writes = Writes::default();
         poll_fn(|context| match self.poll_write(&mut writes, context) {
@@ -116,7 +116,7 @@ impl<D: Disk> Shared<D> {
         Ok(())
     }
 
-    /// Hands the next batches to the disk; says whether there was one.
+    /// Hands the next batches to the disk; returns whether there was one.
     fn submit(&self, writes: &mut Writes, context: &mut Context<'_>) -> bool {
         let mut submitted = false;
         loop {

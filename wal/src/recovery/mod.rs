@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Where the chain ends decides: below what is claimed durable it is corruption, else it is the end of the log.
-//! [`salvage`](fn@salvage) judges the same bytes for somebody who must go on without what is corrupt.
+//! [`salvage`](fn@salvage) judges the same bytes for an operator who must go on without the corrupt part.
 
 mod recovered;
 mod replay;

@@ -14,7 +14,7 @@ use crate::log::{EntryPlace, Hole, Index};
 #[derive(Default)]
 pub struct Replay {
     groups: BTreeMap<GroupId, Replayed>,
-    /// What the log goes on with.
+    /// The index that the opened log starts with.
     index: Index,
 }
 
@@ -26,8 +26,8 @@ struct Replayed {
 }
 
 impl Replay {
-    /// Replays the `count` records of the verified batch at `batch`, in a segment of format `version`, or says why they cannot
-    /// be the log's.
+    /// Replays the `count` records of the verified batch at `batch`, in a segment of format `version`, or returns why they
+    /// cannot be the log's.
     pub fn batch(&mut self, batch: Position, version: u32, count: u32, mut records: &[u8]) -> Result<(), &'static str> {
         for _ in 0..count {
             let raw = RawRecord::take(&mut records).ok_or("a verified batch holds a record of unknown form")?;
@@ -50,7 +50,7 @@ impl Replay {
         self.index.hole()
     }
 
-    /// What the caller of an opening gets, and what the log goes on with. Entries above a hole are left out.
+    /// The groups for the caller of an opening, and the index that the log starts with. Entries above a hole are left out.
     pub fn finish(self) -> (BTreeMap<GroupId, GroupLog>, Index) {
         let groups = self.groups.into_iter().map(|(group, replayed)| (group, replayed.contiguous()));
         (groups.collect(), self.index)

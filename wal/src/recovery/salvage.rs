@@ -1,8 +1,8 @@
 //! What can be kept of a damaged log: its longest valid prefix, and what is seen of the rest.
 //!
-//! Recovery refuses a log whose durable bytes are damaged, because going on would forget what was acknowledged. This is for
-//! whoever has nothing better left: it replays by the same rules, batch after verified batch in sequence, and where
-//! recovery would refuse it stops and reports. What stands behind the damage is never replayed, only looked at.
+//! Recovery refuses a log whose durable bytes are damaged, because going on would forget what was acknowledged. Salvage is
+//! for an operator without another copy: it replays verified batches in sequence by the same rules, and where recovery
+//! would refuse it stops and reports. Bytes behind the damage are never replayed, only counted.
 //!
 //! Two passes as in recovery, but over all segments: [`Salvage::survey`], then [`Prefix::segment`].
 
@@ -55,7 +55,7 @@ pub struct Salvaged {
     pub groups: BTreeMap<GroupId, GroupLog>,
     /// Where the prefix ends, and what it is made of.
     pub end: End,
-    /// Everything before this was durable once, says the highest claim that can be read.
+    /// End of what was durable once, by the highest claim that can be read.
     pub durable: Position,
     /// What recovery would refuse the log for, where it must not be new; none for a whole log.
     pub damage: Option<Damage>,
@@ -226,7 +226,7 @@ impl Prefix {
             (None, None) => unreachable!("a scan is kept until it breaks"),
         };
         let damage = match (damage, self.file_damage) {
-            // It comes first, or says more of the same place.
+            // It comes first, or describes the same place in more detail.
             (Some(damage), Some(file)) if file.at <= damage.at => Some(file),
             (damage, file) => damage.or(file),
         };

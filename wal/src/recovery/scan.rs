@@ -31,14 +31,14 @@ pub enum Refusal {
     },
     /// The segment belongs to another log.
     Foreign {
-        /// Which segment says so.
+        /// The segment whose header was read.
         segment: u64,
         /// Whose it is.
         found: LogIdentity,
     },
     /// A newer program wrote the segment.
     Newer {
-        /// Which segment says so.
+        /// The segment whose header was read.
         segment: u64,
         /// Format version in the segment's header.
         found: u32,
@@ -51,7 +51,7 @@ impl Refusal {
     }
 }
 
-/// Where the log ends and how it goes on.
+/// Where the log ends and where it continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// The first byte behind the last batch.
@@ -68,7 +68,7 @@ pub struct End {
     pub torn: bool,
 }
 
-/// A log that is whole: what it holds, what it goes on with, and where.
+/// A log that is whole: its groups, the index that it starts with, and its end.
 pub struct Whole {
     pub groups: BTreeMap<GroupId, GroupLog>,
     pub index: Index,
@@ -83,9 +83,9 @@ pub struct Scan {
     run: u64,
     /// The first segment without a file among those with one.
     missing: Option<u64>,
-    /// The chain broke: what follows is only looked at to say where.
+    /// The chain of batches broke: the rest is read only to report the place.
     ended: bool,
-    /// The best place to blame, when the claims say that the log went on.
+    /// The most likely place of the damage, if the claims show that the log was longer.
     suspect: Option<Position>,
 }
 
@@ -110,7 +110,7 @@ pub fn check_header(identity: &LogIdentity, segment: u64, bytes: &[u8]) -> Resul
 }
 
 impl Scan {
-    /// Begins at the oldest segment that `claims` says is needed. `segments` are all that have a file, rising, those that are
+    /// Begins at the oldest segment that `claims` names as needed. `segments` are all that have a file, rising, those that are
     /// not fed to the scan as well: files get their names one after the other, and lose them from both ends, so none is
     /// missing in between unless it was lost.
     pub fn new(claims: Survey, segments: &[u64]) -> Self {
@@ -148,7 +148,7 @@ impl Scan {
         }
         self.end.torn |= has_header_from(header, at, bytes);
         if at == first.offset {
-            // Nothing of the chain here, so it ended before this segment. A readable header tells which batch is missing.
+            // No batch of the chain here, so it ended before this segment. A readable header shows which batch is missing.
             self.ended = true;
             let missing_here =
                 header_at(header, at, bytes).is_none_or(|batch| batch.sequence == self.end.next_sequence);
@@ -179,7 +179,7 @@ impl Scan {
         }
     }
 
-    /// How far it came.
+    /// How far the scan came.
     pub fn end(&self) -> &End {
         &self.end
     }

@@ -5,7 +5,7 @@ use crate::format::segment::SegmentHeader;
 use crate::format::{BLOCK_BYTES, Position};
 use crate::identity::Place;
 
-/// The claims of readable batch headers. They speak of the past, so each stays true whatever became of its own batch.
+/// The claims of readable batch headers. They concern the past, so each stays true even if its own batch is torn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Everything before this was durable once.

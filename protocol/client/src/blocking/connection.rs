@@ -67,7 +67,7 @@ impl Connection {
     pub(super) fn close(&self) {
         self.out.lock().expect("no thread panics while it holds an out buffer").closed = true;
         if let Some(stream) = self.stream.get() {
-            // An error says that it is closed already.
+            // It fails if the connection is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }

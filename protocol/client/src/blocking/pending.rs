@@ -36,7 +36,7 @@ impl Slot {
     }
 }
 
-/// A request under way. Dropped, the request goes on, and nobody learns what became of it.
+/// A request under way. If this is dropped, the request goes on and its outcome is lost.
 #[derive(Debug)]
 #[must_use = "the answer comes out of `wait`"]
 pub struct Pending<C> {

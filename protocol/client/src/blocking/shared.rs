@@ -25,7 +25,7 @@ struct State {
     core: Core,
     slots: HashMap<RequestToken, Arc<Slot>>,
     connections: BTreeMap<ConnectionId, Arc<Connection>>,
-    /// When the timer thread means to wake; `None` for not before it is told.
+    /// When the timer thread will wake; `None` if it sleeps until it is notified.
     armed: Option<Duration>,
     closed: bool,
 }
@@ -66,7 +66,7 @@ impl Shared {
         self.timer.notify_all();
     }
 
-    /// The timer thread: ticks the core when it wants to be.
+    /// The timer thread: ticks the core at its `next_wakeup`.
     pub(super) fn run_timer(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();

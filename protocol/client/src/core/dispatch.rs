@@ -22,7 +22,7 @@ const STAGGER: Duration = Duration::from_millis(150);
 const MAP_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Core {
-    /// Sends whatever can be sent now, and sees to connections for the rest.
+    /// Sends all requests that can be sent now, and opens connections for the rest.
     pub(super) fn dispatch(&mut self, now: Now) {
         self.refresh_map(now);
         self.refill_all(now);
@@ -213,7 +213,7 @@ impl Core {
         }
         if tracked.first_sent.is_none() {
             let partition = tracked.position.as_ref().and_then(|position| self.routes.partition(position));
-            // Whatever a map says, the partition that refused it knows its time.
+            // The time of the partition that refused the request counts, whatever the map contains.
             let refused_at = tracked.refused_at.map(|time| time.at(now.elapsed));
             let server_ms = refused_at.unwrap_or_else(|| self.time.unix_ms(partition, now));
             let valid_for = tracked.timeout.saturating_mul(2).as_millis().min(u128::from(MAX_VALID_FOR_MS));

@@ -1,4 +1,4 @@
-//! Where nodes were said to be, and which of those places answer.
+//! Known addresses of nodes, and which of them answer.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -60,8 +60,8 @@ impl Endpoints {
         index
     }
 
-    /// Forgets every address that the client was not started with, `is_named` by nobody any more, and not in use. In a cluster
-    /// whose nodes move, the places that they left would pile up, and each would be tried.
+    /// Forgets every address that the client was not started with, that no map names (`is_named`), and that is not in use.
+    /// In a cluster whose nodes move, old addresses would pile up, and each would be tried.
     pub(crate) fn forget(&mut self, is_named: impl Fn(&str) -> bool, is_used: impl Fn(usize) -> bool) {
         self.list.retain(|&index, endpoint| endpoint.given || is_named(&endpoint.address) || is_used(index));
     }
@@ -105,7 +105,7 @@ impl Endpoints {
         Some(ErrorReply { text: format!("{}: {}", endpoint.address, refusal.text), ..refusal.clone() })
     }
 
-    /// Why nobody serves this client: the first refusal, and the text of all, once every endpoint has refused it.
+    /// Why no node serves this client: the first refusal, and the text of all, once every endpoint has refused it.
     pub(crate) fn refusal_of_all(&self) -> Option<ErrorReply> {
         let refusals: Vec<ErrorReply> = self.list.keys().map(|&index| self.refusal(index)).collect::<Option<_>>()?;
         let text = refusals.iter().map(|refusal| refusal.text.as_str()).collect::<Vec<_>>().join("; ");
@@ -119,7 +119,7 @@ impl Endpoints {
         open.min_by_key(|(_, endpoint)| endpoint.failures).map(|(&index, _)| index)
     }
 
-    /// The next one, in turn, that can be tried now and that `skip` does not want left out.
+    /// The next endpoint, round robin, that can be tried now and that `skip` does not exclude.
     pub(crate) fn next(&mut self, now: Duration, skip: impl Fn(usize, &Endpoint) -> bool) -> Option<usize> {
         let in_turn = self.list.range(self.next..).chain(self.list.range(..self.next));
         let mut open = in_turn.filter(|(_, endpoint)| endpoint.down_until <= now);

@@ -26,7 +26,7 @@ impl Core {
         token
     }
 
-    /// Nobody waits for this request any more. What was sent of it may still be applied.
+    /// The caller no longer waits for this request. If it was sent, it may still be applied.
     pub fn forget(&mut self, token: RequestToken) {
         self.remove(token);
     }
@@ -36,7 +36,7 @@ impl Core {
         self.greet(connection, now);
     }
 
-    /// Bytes came, in the order of the stream.
+    /// Takes received bytes, in the order of the stream.
     pub fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
         self.read(connection, bytes, now);
         self.dispatch(now);

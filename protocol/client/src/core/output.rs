@@ -36,7 +36,7 @@ pub enum Output {
         /// A connection that is open or being opened.
         connection: ConnectionId,
     },
-    /// A request came to its end. Its token is free.
+    /// A request has ended. Its token is free.
     Done {
         /// What [`Core::submit`](super::Core::submit) returned for the request.
         token: RequestToken,
@@ -48,7 +48,7 @@ pub enum Output {
 /// Outcome of a request, with the times that bound when it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What it came to; never `Outcome::Error`.
+    /// Outcome of the request; never `Outcome::Error`.
     pub outcome: Outcome,
     /// The time that the answer was decided by: the answering node's clock, or its partition's where that is ahead.
     pub stamp: Hlc,

@@ -17,7 +17,7 @@ use crate::Now;
 use crate::wire::hello;
 
 impl Core {
-    /// The adapter connected: say hello.
+    /// The adapter connected: queues the hello.
     pub(super) fn greet(&mut self, connection: ConnectionId, now: Now) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         debug_assert_eq!(link.state, LinkState::Opening);
@@ -143,7 +143,7 @@ impl Core {
             self.map_wanted |= blame;
         }
         match tracked.position.as_ref().map(|position| self.routes.partition(position)) {
-            // A map tells the time of a node.
+            // The stamp of a map is a node's time, not a partition's.
             Some(Some(partition)) => self.map_wanted |= self.time.answered(header.hlc, partition, now),
             Some(None) => {}
             None => self.time.told(header.hlc, now),
@@ -202,7 +202,7 @@ impl Core {
         self.pause(token, pause, now);
     }
 
-    /// A write that came too late or too early for its partition's time goes out again as a new one.
+    /// Sends a write that was too late or too early for its partition's time again, under a new number.
     fn renew(&mut self, token: RequestToken, stamp: Hlc, now: Now) {
         let tracked = self.requests.get_mut(&token).expect("a refused request is live");
         let number = self.session.take();
@@ -272,7 +272,7 @@ impl Core {
 const RATE_MARGIN: u32 = 1_000;
 
 /// Until when the holder of a lease may rely on it. The lease began at the earliest when the first attempt was sent;
-/// an older grant that was only confirmed ends earlier, which its deadline says. The node's stamp was taken after
+/// an older grant that was only confirmed ends earlier, as its deadline shows. The node's stamp was taken after
 /// the sending, so what remained then is no more than what remains from it to the deadline.
 fn safe_until(tracked: &Tracked, outcome: &Outcome, first_sent: Duration, stamp: Hlc) -> Option<Duration> {
     let deadline_ms = match outcome {

@@ -1,4 +1,4 @@
-//! One submitted request: what it is, what became of its attempts, and what may be said about it at the end.
+//! One submitted request: its content, the fate of its attempts, and the answer that they allow at the end.
 
 use std::time::Duration;
 
@@ -128,14 +128,14 @@ impl Tracked {
         })
     }
 
-    /// The attempt that is out was lost: nobody will answer it, and it may have been applied.
+    /// The attempt in flight was lost: no answer will come, and it may have been applied.
     pub(crate) fn attempt_lost(&mut self) {
         self.unknown |= self.write;
     }
 
     /// Whether it may be sent again under a new number. It was refused because of its `valid_until`, by a partition whose time
-    /// `stamp` shows, and nothing of it was or will be applied: `Expired` is proof of that for all attempts, the other
-    /// refusals speak of their own.
+    /// `stamp` shows, and nothing of it was or will be applied: `Expired` proves that for all attempts, other
+    /// refusals only for their own.
     pub(crate) fn may_renew(&self, refusal: &ErrorReply, stamp: Hlc) -> bool {
         let is_too_early = || self.valid_until_ms > stamp.millis().saturating_add(MAX_VALID_FOR_MS);
         let is_for_time = match refusal.code() {
@@ -155,7 +155,7 @@ impl Tracked {
         std::mem::replace(&mut self.number, number)
     }
 
-    /// Judges a refusal. "Not applied" speaks of one attempt only: once another one is unknown, only a recorded outcome
+    /// Judges a refusal. "Not applied" concerns one attempt only: once another one is unknown, only a recorded outcome
     /// or `Expired` (it never was and never will be applied) makes the answer certain again.
     pub(crate) fn judge_refusal(&mut self, reply: ErrorReply) -> Verdict {
         let code = reply.code();
@@ -174,7 +174,7 @@ impl Tracked {
         verdict
     }
 
-    /// What to say when time is up; `troubles` tells about the endpoints.
+    /// The error when time is up; `troubles` describes the endpoints.
     pub(crate) fn out_of_time(self, troubles: &str) -> ClientError {
         let out = self.write && matches!(self.stage, Stage::Sent { .. });
         let last = self.refusal.as_ref().map(|reply| format!("; last refusal {}: {}", reply.code(), reply.text));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kahuna_protocol::meta::Map;
 use kahuna_protocol::{GroupId, NodeId, Position, RangeEntry, RangeMap, ShardId};
 
-/// Who was last said to lead what.
+/// The last known ranges, leaders, and shards of nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     ranges: RangeMap,
@@ -53,7 +53,7 @@ impl Routes {
         self.ranges.ranges.iter().any(|range| range.partition == partition)
     }
 
-    /// A node said that `leader` leads at `position`.
+    /// Stores that `leader` leads at `position`, as a node answered.
     pub(crate) fn set_leader(&mut self, position: &Position, leader: NodeId) {
         let Some(partition) = self.partition(position) else { return };
         for range in self.ranges.ranges.iter_mut().filter(|range| range.partition == partition) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kahuna_protocol::SessionId;
 
-/// One client session. Numbers start at 1 and rise; each is open until its request came to its end.
+/// One client session. Numbers start at 1 and rise; each is open until its request has ended.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -26,13 +26,13 @@ impl Session {
         number
     }
 
-    /// The request under `number` came to its end and will never be sent again.
+    /// The request under `number` has ended and will never be sent again.
     pub(crate) fn close(&mut self, number: u64) {
         let was_open = self.open.remove(&number);
         debug_assert!(was_open, "a number closes once");
     }
 
-    /// Every number below this one came to its end. It rises past a number only when all before it have closed: a
+    /// Every request below this number has ended. It rises past a number only when all before it have closed: a
     /// server that forgot the record of a number still open would apply its repeat a second time, or refuse it.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.open.first().copied().unwrap_or(self.next)

@@ -57,7 +57,7 @@ impl ServerTime {
         self.told(stamp, now);
     }
 
-    /// A node said something of itself. A stamp of 0 says that it does not know the time yet.
+    /// Takes a stamp of a node's own clock. A stamp of 0 means that the node does not know the time yet.
     pub fn told(&mut self, stamp: Hlc, now: Now) {
         if stamp == Hlc::ZERO {
             return;
@@ -67,7 +67,8 @@ impl ServerTime {
         self.highest = if is_near { self.highest.max(stamp) } else { stamp };
     }
 
-    /// An answer came from `partition`; whether its time is news that the general clock has to be compared with.
+    /// Takes the stamp of an answer from `partition`; returns whether its time is new and has to be compared with the
+    /// general clock.
     pub fn answered(&mut self, stamp: Hlc, partition: GroupId, now: Now) -> bool {
         if stamp == Hlc::ZERO {
             return false;
@@ -81,8 +82,8 @@ impl ServerTime {
         self.off.insert(partition, Reading { unix_ms: stamp.millis(), at: now.elapsed }).is_none()
     }
 
-    /// Unix milliseconds by the clock that `partition` goes by, or that most do; by this machine's own as long as no node told
-    /// the time.
+    /// Unix milliseconds by the clock that `partition` goes by, or that most do; by this machine's own as long as no node
+    /// sent a stamp.
     pub fn unix_ms(&self, partition: Option<GroupId>, now: Now) -> u64 {
         let off = partition.and_then(|partition| self.off.get(&partition));
         off.or(self.general.as_ref()).map_or(now.unix_ms, |reading| reading.at(now.elapsed))
@@ -93,7 +94,7 @@ impl ServerTime {
         self.off.retain(|partition, _| exists(*partition));
     }
 
-    /// The stamp of a frame to a node: the highest that nodes told of their own clocks.
+    /// The stamp of a frame to a node: the highest that nodes sent of their own clocks.
     pub fn highest(&self) -> Hlc {
         self.highest
     }

@@ -111,7 +111,7 @@ impl Shared {
                 }
                 Output::Send { connection, bytes } => {
                     if let Some(connection) = state.connections.get(&connection) {
-                        // Refused only by a task that ended, and then the core is told that the connection is gone.
+                        // Fails only if the task ended, which then reports the lost connection to the core.
                         let _ = connection.frames.send(bytes);
                     }
                 }
@@ -122,7 +122,7 @@ impl Shared {
                 }
                 Output::Done { token, result } => {
                     if let Some(waiting) = state.waiting.remove(&token) {
-                        // Whoever asked may have stopped waiting.
+                        // The asker may have stopped waiting.
                         let _ = waiting.send(result);
                     }
                 }

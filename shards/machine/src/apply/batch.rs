@@ -11,19 +11,19 @@ use super::draft::{Draft, Now};
 use super::effects::{Effects, Interest};
 use crate::Machine;
 
-/// What a batch came to.
+/// Result of a batch.
 #[derive(Debug)]
 pub struct Applied {
     /// One outcome per command, in their order.
     pub outcomes: Vec<Outcome>,
-    /// What it brought about, as far as somebody asked for it.
+    /// Effects of the batch, as far as a listener asked for them.
     pub effects: Effects,
 }
 
 /// Why a batch cannot be applied. The state may hold a part of it: the replica must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// The batch, or a command's body, is not what it says.
+    /// The batch, or a command's body, is malformed.
     #[error("command {command} of the batch is damaged: {reason}")]
     Damaged {
         /// Which command, from 0.
@@ -55,7 +55,7 @@ fn no_limits() -> Limits {
     Limits { max_value_bytes: u32::MAX, ..Limits::default() }
 }
 
-/// Whether a batch can be applied, whatever the state is.
+/// Whether a batch can be applied to any state.
 ///
 /// # Errors
 /// When it is malformed or holds a kind this version does not know.

@@ -1,4 +1,4 @@
-//! What an operation comes to: a function of the state, of what is pending in the same command, and of the command.
+//! The decision of an operation: a function of the state, of the writes pending in the same command, and of the command.
 
 use kahuna_protocol::batch::{COMMAND_RECLAIM, Command};
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
@@ -22,7 +22,7 @@ impl From<ErrorReply> for Refused {
     }
 }
 
-/// How a command wants to be carried out.
+/// How a command is to be carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct How {
     /// The disk is full: give room free where the request allows it.
@@ -30,7 +30,7 @@ pub struct How {
 }
 
 impl How {
-    /// What the flags of a command say.
+    /// Reads the flags of a command.
     pub fn of(command: &Command<'_>) -> Self {
         Self { reclaim: command.flags & COMMAND_RECLAIM != 0 }
     }
@@ -38,7 +38,7 @@ impl How {
 
 /// A request that goes through the log.
 pub trait Decide: ArchivedBody {
-    /// Adds its writes to the draft, and says what it comes to. A refusal adds none.
+    /// Adds the operation's writes to the draft, and returns its answer. A refusal adds no writes.
     ///
     /// # Errors
     /// [`Refused`].

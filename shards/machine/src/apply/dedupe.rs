@@ -1,4 +1,4 @@
-//! Exactly once: a repeat gets the first answer, and what comes too late is not applied.
+//! Exactly once: a repeat gets the first answer, and a command that arrives too late is not applied.
 //!
 //! For a command that is not in the table the order of the questions matters. Below the acknowledged mark its answer
 //! was received and dropped: nothing can be said. Past `valid_until`, but within the grace, its record would still be
@@ -112,7 +112,7 @@ pub fn record(store: &mut Store<'_>, command: &Command<'_>, digest: u64, outcome
     store.index.answers.expiries.insert((store.state.answer_expiry_ms(valid_until_ms), id, command.number));
 }
 
-/// Drops what the client says it has received. A session that was never answered here has nothing to drop.
+/// Drops the answers that the client acknowledged. A session that was never answered here has nothing to drop.
 pub fn acknowledge(store: &mut Store<'_>, command: &Command<'_>) {
     let id = command.session;
     let Some(session) = store.state.rows.sessions.get_mut(&id) else { return };

@@ -1,7 +1,7 @@
-//! What one command is going to change: the state as its operations see it, and the writes that they have decided so far.
+//! The changes of one command: the state as its operations see it, and the writes that they have decided so far.
 //!
 //! An operation is decided against the state and the writes that are pending in the same command, and changes neither: it
-//! adds writes. [`commit`](super::commit) applies all of them at once, or nobody does.
+//! adds writes. [`commit`](super::commit) applies all of them at once, or none is applied.
 
 use bytes::Bytes;
 use kahuna_protocol::{Hlc, Position};
@@ -232,8 +232,8 @@ impl<'a> Draft<'a> {
         ended.fold(self.state.floors.incarnation, u64::max)
     }
 
-    /// What is said of a name that is not there, and last had the number `last`: in a restored partition a higher one may
-    /// have been minted and lost.
+    /// The last number to report for a missing name whose last known number is `last`: in a restored partition a higher one
+    /// may have been minted and lost.
     pub fn last_number(&self, last: u64) -> u64 {
         self.state.last_number(last)
     }

@@ -29,7 +29,7 @@ pub struct Released {
     pub token: u64,
 }
 
-/// What a batch brought about, in the order of its commands, as far as somebody asked for it: see
+/// Effects of a batch, in the order of its commands, as far as a listener asked for them: see
 /// [`Machine::set_interest`](crate::Machine::set_interest). Empty, it takes no memory of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -40,7 +40,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Whether there is nothing to tell.
+    /// Whether there are no effects.
     pub fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.released.is_empty()
     }

@@ -14,7 +14,7 @@ use super::decide::{Decide, How, Refused};
 use super::draft::{Draft, Write};
 use crate::state::Lock;
 
-/// Grants the lock when nobody holds it. The holder gets its grant again, unchanged.
+/// Grants the lock when it is free. The holder gets its grant again, unchanged.
 impl Decide for ArchivedLockAcquire {
     fn decide(&self, draft: &mut Draft<'_>, _: How) -> Result<AcquireAnswer, Refused> {
         if self.wait_ms.to_native() > 0 {

@@ -6,10 +6,10 @@
 //!                                                                                 state, and   effects
 //!                                                                                 its writes
 //! ```
-//! Each command gets a stamp of its own and passes the same gates in the same order. What it comes to is decided without
-//! changing anything: an operation reads the [`Draft`](draft::Draft) and adds writes to it. Then they are committed together,
-//! the answer is recorded, and a bounded number of dead records is swept. Only a batch that this version cannot read is an
-//! error: such a replica must stop.
+//! Each command gets a stamp of its own and passes the same gates in the same order. Its outcome is decided without
+//! changing anything: an operation reads the [`Draft`](draft::Draft) and adds writes to it. Then they are committed
+//! together, the answer is recorded, and a bounded number of dead records is swept. Only a batch that this version cannot
+//! read is an error: such a replica must stop.
 
 mod batch;
 mod commit;

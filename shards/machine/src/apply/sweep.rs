@@ -45,7 +45,7 @@ impl Store<'_> {
         }
     }
 
-    /// Without the record nobody can tell what a read before its end would have seen.
+    /// Without the record a read of a time before its end cannot be answered.
     fn raise_horizon(&mut self, position: &kahuna_protocol::Position) {
         let Some(Record::Key(key)) = self.state.rows.records.get(position) else { return };
         let newest = key.newest();

@@ -1,4 +1,4 @@
-//! What a read can come to, and whose time decides.
+//! Results of a read, and whose time decides.
 
 use kahuna_protocol::error::{ErrorCode, ErrorReply};
 use kahuna_protocol::request::{AnswerOf, ArchivedBody};
@@ -7,7 +7,7 @@ use kahuna_protocol::{Hlc, Limits, Outcome, ReadLevel, RequestRef};
 use crate::Machine;
 use crate::state::is_past;
 
-/// What a read came to.
+/// Result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// The request is answered from the state as it is.

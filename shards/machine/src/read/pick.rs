@@ -12,7 +12,7 @@ use crate::state::{Key, Lookup, State, Version, is_past};
 pub enum Pick<'a> {
     /// This version, with its value.
     Shown(&'a Version, &'a [u8]),
-    /// There is no value; the revision that says so.
+    /// There is no value; the revision of the tombstone, or the floor.
     NotFound(u64),
     /// There may have been one: the oldest revision that is kept.
     Compacted(u64),
@@ -60,7 +60,7 @@ pub fn pick<'a>(
     })
 }
 
-/// Whether `as_of` is in the past by machine time, or can be by a tick: nobody may drive machine time, and with it every
+/// Whether `as_of` is in the past by machine time, or can be by a tick: no reader may drive machine time, and with it every
 /// lease, further ahead than clocks may be apart.
 ///
 /// # Errors
@@ -85,7 +85,7 @@ pub fn key_as_of<'a>(state: &State, key: &'a Key, as_of: Hlc) -> Lookup<'a> {
 }
 
 impl View {
-    /// A view of the past: no clock has a say in it.
+    /// A view of the past, which depends on no clock.
     pub fn as_of(now: Self, as_of: Hlc) -> Self {
         Self { time_ms: as_of.millis(), clock_ms: None, ..now }
     }

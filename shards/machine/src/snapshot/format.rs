@@ -31,7 +31,7 @@ pub enum BlockKind {
 /// What is wrong with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It is shorter or longer than its header says.
+    /// It is shorter or longer than the length in its header.
     #[error("its header says {stated} bytes and it has {actual}")]
     Length {
         /// In the header; 0 where there is none.
@@ -62,7 +62,7 @@ pub enum Fault {
     /// It is marked as packed, and cannot be unpacked.
     #[error("it cannot be unpacked")]
     Packing,
-    /// The payload is not what its kind says.
+    /// The payload cannot be read as its kind.
     #[error("its {0} cannot be read")]
     Content(&'static str),
     /// Items are not in their order.
@@ -105,7 +105,7 @@ pub fn block_bytes(head: [u8; 4]) -> usize {
     (u32::from_le_bytes(head) as usize).saturating_add(BLOCK_HEADER_BYTES)
 }
 
-/// Checks the frame of a block that shall be the one numbered `number`, for whoever passes it on unread.
+/// Checks the frame of a block that shall be the one numbered `number`, for code that passes the block on unread.
 ///
 /// # Errors
 /// What is wrong with it.

@@ -17,7 +17,7 @@ pub struct Answer {
     pub digest: u64,
     /// The request's `valid_until`, Unix milliseconds.
     pub valid_until_ms: u64,
-    /// What it came to.
+    /// Outcome of the command.
     pub outcome: Outcome,
 }
 

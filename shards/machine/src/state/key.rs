@@ -22,12 +22,12 @@ pub struct Keep {
     pub no_replaced: bool,
 }
 
-/// What a chain says about a revision or a time.
+/// What a chain of versions holds for a revision or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {
     /// This version.
     At(&'a Version),
-    /// There is none; the revision that says so.
+    /// There was no value; the revision of the tombstone, or 0.
     Never(u64),
     /// There was one, or may have been: the oldest revision from there on that is kept.
     Gone(u64),

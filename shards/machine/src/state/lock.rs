@@ -21,7 +21,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Whether somebody holds it at `time_ms`.
+    /// Whether the lock is held at `time_ms`.
     pub fn is_held(&self, skew_ms: u64, time_ms: u64) -> bool {
         self.released_ms.is_none() && !is_past(self.deadline_ms, skew_ms, time_ms)
     }

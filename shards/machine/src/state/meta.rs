@@ -1,4 +1,4 @@
-//! What the meta group keeps: who is there, and which group lives where.
+//! State of the meta group: the nodes, and the placement of every group.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ pub struct State {
     pub time: Hlc,
     /// Numbers start above these.
     pub floors: Floors,
-    /// A key that is not in `records` did not exist at this stamp or later; before it, nobody knows.
+    /// A key that is not in `records` did not exist at this stamp or later; before the stamp it is unknown.
     pub horizon: Hlc,
     /// What is there many times.
     pub rows: Rows,
@@ -53,8 +53,8 @@ impl State {
         ErrorReply::new(ErrorCode::Moved, text)
     }
 
-    /// What is said of a name that is not there, and last had the number `last`: in a restored partition a higher one may
-    /// have been minted and lost. A restore raises the incarnation of every sequence so, whenever it was made.
+    /// The last number to report for a missing name whose last known number is `last`: in a restored partition a higher one
+    /// may have been minted and lost. A restore raises the incarnation of every sequence so, whenever it was made.
     pub fn last_number(&self, last: u64) -> u64 {
         in_epoch(last, self.settings.restore_epoch)
     }

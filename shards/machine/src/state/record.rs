@@ -94,7 +94,7 @@ records! {
 /// Records by position. Due is each that has an end, at its end in Unix milliseconds.
 pub struct Records;
 
-/// Behind which record a snapshot goes on, or with which version of it, counted from the newest.
+/// The record behind which a snapshot continues, or the record's version with which it does, counted from the newest.
 #[derive(Clone, Debug)]
 pub struct RecordPlace {
     position: Position,

@@ -24,17 +24,17 @@ pub struct Session {
 /// Sessions by their ids. Due is each session without a recorded answer, at its expiry in Unix milliseconds.
 pub struct Sessions;
 
-/// Compares how many answers each session says it has with those that came. They come session by session.
+/// Compares the number of answers in each session's item with the answers read, which follow session by session.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Answers that the sessions say they have, and that have not come.
+    /// Answers that the sessions count and that were not read yet.
     pub owed: u64,
-    /// The session whose answers are coming, and how many more it says it has.
+    /// The session whose answers are being read, and how many are left.
     pub current: Option<(SessionId, u64)>,
 }
 
 impl Tally {
-    /// Takes the next answer, of `session`, which says it has `stated`. Whether it can be.
+    /// Takes the next answer, of `session`, which counts `stated` answers. False if the answer cannot belong there.
     pub fn take(&mut self, session: SessionId, stated: u64) -> bool {
         let left = match self.current {
             Some((current, left)) if current == session => left,

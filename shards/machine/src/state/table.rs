@@ -15,7 +15,7 @@ pub type SharedMap<K, V> = GenericOrdMap<K, V, RcK>;
 /// What is wrong with an item of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadItem {
-    /// It is not what its tag says, or does not go with what came before.
+    /// It cannot be read as its tag, or contradicts an item before it.
     Content(&'static str),
     /// It does not ascend.
     Order(&'static str),
@@ -28,7 +28,7 @@ pub trait Table {
     type Row: Clone + Debug;
     /// What is due of the rows, in the order of its time: computed from them, so never in a snapshot and never cloned.
     type Due: Default + Debug;
-    /// Behind what a snapshot goes on.
+    /// Position in the table behind which a snapshot continues.
     type Place: Clone + Debug;
     /// What a restore has to remember until more has come.
     type Making: Default + Debug;

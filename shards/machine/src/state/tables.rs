@@ -41,7 +41,7 @@ macro_rules! tables {
             }
         }
 
-        /// Where a snapshot goes on: in which table, and behind what.
+        /// Where a snapshot continues: the table, and the position in it.
         #[derive(Clone, Debug)]
         pub enum Place { $( $(#[$meta])* $Table(Option<<$Table as Table>::Place>), )+ }
 

@@ -73,7 +73,7 @@ impl<T> OneshotSender<T> {
         Ok(())
     }
 
-    /// True once nobody can receive the value any more.
+    /// True once the receiver was dropped.
     pub fn is_closed(&self) -> bool {
         !self.0.receiver_alive.get()
     }

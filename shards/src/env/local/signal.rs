@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// Set by anybody, waited for by one task at a time; waiting clears it. A notification before the wait is not lost,
+/// Any task may set it, one task at a time waits for it; waiting clears it. A notification before the wait is not lost,
 /// several of them count as one.
 #[derive(Debug, Default)]
 pub struct Signal {

@@ -1,4 +1,4 @@
-//! A channel that keeps only the last value and tells its receivers that it changed.
+//! A channel that keeps only the last value and wakes its receivers when the value changes.
 //!
 //! Receivers are woken in the order in which they began to wait.
 

@@ -50,11 +50,11 @@ pub struct Bootstrap<E: Env> {
     pub mint: ClusterId,
     /// Sizes of the logs that are made with the founding.
     pub log_options: LogOptions,
-    /// Where it says what it waits for.
+    /// Its status shows what the node waits for.
     pub shard: Rc<Shard<E>>,
 }
 
-/// What a look at the peers says.
+/// The next step, decided from the peers' answers.
 enum Next {
     Wait(String),
     Adopt(Incarnation),
@@ -62,7 +62,7 @@ enum Next {
 }
 
 impl<E: Env> Bootstrap<E> {
-    /// Returns once the node belongs to a cluster and its manifest says so durably.
+    /// Returns once the node belongs to a cluster and its manifest records that durably.
     pub async fn run(mut self) -> Manifest {
         let mut reported = String::new();
         let mut reported_at = Duration::ZERO;

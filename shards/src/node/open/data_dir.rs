@@ -14,7 +14,7 @@ use crate::node::manifest::{Manifest, ManifestError, UNFINISHED_MANIFEST};
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The manifest cannot be read, written, or believed.
+    /// The manifest cannot be read or written, or is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// The system refused to make or list the directory.
@@ -22,7 +22,7 @@ pub enum DataDirError {
     Io {
         /// File or directory of the refused operation.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// It holds files but no manifest.
@@ -43,7 +43,7 @@ pub enum DataDirError {
         /// In the configuration.
         given: NodeId,
     },
-    /// What is fixed when a cluster is made is not what the configuration says.
+    /// The configuration contradicts what was fixed when the cluster was made.
     #[error("{path}: {source}")]
     OtherCluster {
         /// Data directory of this node.
@@ -106,8 +106,8 @@ pub async fn open_or_format<D: Disk>(
         manifest.write(disk, path).await?;
         return Ok(manifest);
     };
-    // Whoever wrote it may have been killed before its name was durable. What is done from now on rests on it: a power loss
-    // must not bring back the one before.
+    // Its writer may have been killed before the name was durable. All later steps rely on this manifest: a power loss must
+    // not bring back the one before.
     disk.sync_dir(path).await.map_err(failed)?;
     if manifest.node != config.node {
         return Err(DataDirError::OtherNode { path: path.clone(), found: manifest.node, given: config.node });

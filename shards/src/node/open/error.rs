@@ -45,7 +45,7 @@ pub enum NodeStartError {
     Listen {
         /// Address of `--listen` or `--peer-listen`.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The logs could not be cut for another number of shards; the old ones are still valid.

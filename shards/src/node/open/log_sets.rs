@@ -14,8 +14,8 @@ pub fn say_held(file: &Path) {
     );
 }
 
-/// Removes what an interrupted founding or move left: every set of logs but the valid one, and all of a pending node's.
-/// Lost logs stay, for the operator, and so does whatever has another name: a copy that was put aside, for one.
+/// Removes the rest of an interrupted founding or move: every set of logs but the valid one, and all sets of a pending
+/// node. Lost logs stay for the operator, and so do files of other names, such as a copy that was put aside.
 ///
 /// # Errors
 /// When a directory cannot be read or removed.

@@ -1,12 +1,12 @@
-//! Ports of a node: its alone, and shared by its shards.
+//! Ports of a node: owned by the node, and shared by its shards.
 //!
 //! ```text
 //!   start     a socket of its own listens, without SO_REUSEPORT: the kernel refuses that beside any other
 //!             └─▶ SO_REUSEPORT is set on it ─▶ every shard listens beside it ─▶ it is closed
 //! ```
-//! Sockets that share a port all have to say so. Every start begins with one that does not, so a second node meets
-//! `AddrInUse` from the first moment of the first one to its end: of two that start together the kernel lets one listen at
-//! most, since it looks for others once more when a bound socket begins to.
+//! Sockets can share a port only if all of them set SO_REUSEPORT. Every start begins with a socket that does not, so a
+//! second node gets `AddrInUse` during the whole life of the first one. Of two nodes that start together the kernel lets at
+//! most one listen, because it checks again when a bound socket begins to listen.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ impl OwnedPort {
     /// Takes `address`; port 0 takes a free one. A port in use is tried again for two seconds, see [`probe_port`].
     ///
     /// # Errors
-    /// What the last attempt came to.
+    /// The error of the last attempt.
     pub(super) fn take(address: SocketAddr) -> io::Result<Self> {
         let first = listen_alone(address)?;
         first.set_reuse_port(true)?;
@@ -43,14 +43,14 @@ impl OwnedPort {
     }
 }
 
-/// Whether `address` is free. A socket that shares its port would silently take half of another program's connections; one
-/// that does not says so.
+/// Whether `address` is free. A socket that shares its port would silently take half of another program's connections; a
+/// socket that does not share it fails.
 ///
 /// A killed process' listening sockets outlive it for some milliseconds, until the kernel has torn its io_uring down: an
 /// address in use is tried again for two seconds.
 ///
 /// # Errors
-/// What the last attempt came to.
+/// The error of the last attempt.
 pub fn probe_port(address: SocketAddr) -> io::Result<()> {
     listen_alone(address).map(drop)
 }
@@ -65,7 +65,7 @@ fn listen_alone(address: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// A fresh socket every time: one that was refused stays bound, and would refuse the other in turn.
+/// A new socket for every attempt: a refused socket stays bound, and would make the next attempt fail.
 fn attempt(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Connections of a predecessor that linger do not count.

@@ -42,7 +42,7 @@ pub async fn fit_shards<D: Disk>(
     moved.map_err(|source| NodeStartError::Reshard { shards, valid: manifest.shards, source })
 }
 
-/// Moves every group's log to the shard that owns it among `shards`, and returns the manifest that says so.
+/// Moves every group's log to the shard that owns it among `shards`, and returns the manifest that names the new logs.
 ///
 /// # Errors
 /// See [`ReshardError`].

@@ -1,4 +1,4 @@
-//! What each shard of a node is started with, on whatever executor.
+//! The arguments of each shard of a node, on any executor.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -30,19 +30,19 @@ pub struct Setup<E: Env> {
     pub info: NodeInfo,
     /// The lanes to the other shards.
     pub lanes: LaneEnds<E>,
-    /// One counter per shard, each counted up by its own shard as it runs, told to other nodes with every heartbeat.
+    /// One counter per shard, which the shard raises as it runs; every heartbeat carries them to the other nodes.
     pub progress: Arc<[AtomicU64]>,
     /// The clock that the nodes agree on: shard 0 judges it.
     pub agreed: Arc<AgreedClock>,
     /// The clients of all shards.
     pub admission: Arc<Admission>,
-    /// Told once, when the shard listens, or why it cannot.
+    /// Gets one message: the shard listens, or why it cannot.
     pub listening: mpsc::Sender<std::io::Result<()>>,
-    /// Says when the node shall stop; shard 0 passes it on.
+    /// Gets a message when the node shall stop; shard 0 passes it on.
     pub stop: flume::Receiver<()>,
 }
 
-/// Numbers that nobody else may have: random on a real host, from the seed in a simulated one.
+/// Numbers that must be unique: random on a real host, from the seed in a simulated one.
 #[derive(Debug, Clone, Copy)]
 pub struct BootNumbers {
     /// Names this run of the node.
@@ -95,7 +95,7 @@ pub fn files_of(config: &NodeConfig, manifest: &Manifest) -> u64 {
     own_files(config.shards, manifest.peers.len(), partitions)
 }
 
-/// Where this node says that its peers reach it: what the flags of this start say wins over what was listed at the founding.
+/// The peer address that this node announces: the flags of this start go before the list of the founding.
 ///
 /// Its own entry in a list of peers may be a name, or the address of something in front of the node, so it need not be what
 /// the node listens on. It is out of date if it names the address that the node listens on, with another port; that of the

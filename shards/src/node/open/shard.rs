@@ -38,7 +38,7 @@ pub async fn open_shard<E: Env>(
         let strays = recovered.report.strays.join(", ");
         crate::say!("shard {id}: {} holds files that are not the log's, left alone: {strays}", dir.display());
     }
-    // Before anybody can make a group.
+    // Before any group can be made.
     opener.reserve(recovered.groups.keys().map(|&group| GroupId(group)));
     shard.set_log(log.clone());
     E::spawn(write_log(cx.clone(), log.clone()));

@@ -38,7 +38,7 @@ pub enum RecoverError {
     Io {
         /// On which file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// What is there cannot become a cluster, for the reason given.

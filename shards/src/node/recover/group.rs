@@ -22,7 +22,7 @@ pub struct Rebuilt {
     pub snapshot: Option<LogId>,
     /// The highest term that was seen.
     pub term: u64,
-    /// The highest index that marks speak of, or that was kept.
+    /// The highest index that marks name, or that was kept.
     pub known: Option<u64>,
     /// What could not be used, for a person.
     pub notes: Vec<String>,
@@ -108,7 +108,7 @@ async fn begin<E: Env>(
     Ok((started(empty(), None), notes))
 }
 
-/// Takes in what votes and marks say of terms and indices; returns how far the snapshot reaches that the log names.
+/// Takes in the terms and indices of votes and marks; returns the last log id of the snapshot that the log names.
 fn read_marks(content: &GroupLog, rebuilt: &mut Rebuilt) -> Option<LogId> {
     let mut learn = |term: u64, index: Option<u64>| {
         rebuilt.term = rebuilt.term.max(term);
@@ -172,7 +172,7 @@ fn apply(
     Ok(Ok(()))
 }
 
-/// The directories of a data directory that hold snapshots of each group, whatever its replica was called.
+/// The directories of a data directory that hold snapshots of each group, under any replica id.
 pub fn snapshot_dirs(dir: &Path) -> std::io::Result<BTreeMap<GroupId, Vec<PathBuf>>> {
     let mut found: BTreeMap<GroupId, Vec<PathBuf>> = BTreeMap::new();
     let entries = match std::fs::read_dir(dir.join("snapshots")) {

@@ -1,4 +1,4 @@
-//! The whole of it but for the directories: read the old one, write the new one, say what became of it.
+//! All of a recovery but the switch of directories: reads the old one, writes the new one, and reports the result.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::node::open::log_identity;
 use crate::raft::snapshot::free;
 use crate::raft::types::log_id;
 
-/// Numbers that nobody else has.
+/// Numbers that must be unique.
 #[derive(Clone, Copy, Debug)]
 pub struct Mint {
     /// Of the new cluster.
@@ -168,7 +168,7 @@ impl Job {
     }
 }
 
-/// What is to be said of a group.
+/// The report on a group.
 fn report_group(group: GroupId, found: &Found, rebuilt: &Rebuilt) -> GroupReport {
     let lost_records = found.beyond.records;
     let last_index = rebuilt.last.map(|last| last.index);

@@ -51,12 +51,12 @@ pub enum Done {
     },
 }
 
-/// Looks at a data directory that nobody uses, and makes a cluster of this one node of it if that is asked for.
+/// Examines a data directory that no process uses, and turns it into a cluster of this one node if asked to.
 ///
 /// # Errors
 /// See [`RecoverError`]. The data directory is as it was, unless its switch was interrupted; repeating it is safe.
 pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
-    // Before the lock is taken: its file must not be left in somebody else's directory.
+    // Before the lock is taken: its file must not be left in a directory of something else.
     if [MANIFEST, MANIFEST_COPY].iter().all(|name| !asked.data_dir.join(name).exists()) {
         return Err(RecoverError::NoData(asked.data_dir.clone()));
     }
@@ -84,7 +84,7 @@ pub fn recover(asked: &Asked) -> Result<Done, RecoverError> {
         return run(job).map(Done::Looked);
     }
     names.begin()?;
-    // Held until the end: under its new name nobody shall start a node in it before all is done.
+    // Held until the end: no node may start in the new directory before the switch is complete.
     let _new_lock = lock(&names.new)?;
     job.target = Some(names.new.clone());
     let report = run(job)?;

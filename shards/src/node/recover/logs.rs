@@ -25,7 +25,7 @@ pub struct Found {
     pub beyond: GroupBeyond,
     /// The log is damaged.
     pub damaged: bool,
-    /// The highest index that any log speaks of.
+    /// The highest index that any log names.
     pub known: Option<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Found {
         last.max(purged.max(pointer).map(|id| (id.leader_id.term, id.index)))
     }
 
-    /// The one of both that has seen more, as Raft tells it; of equals this one.
+    /// Of both the log that is further by Raft's order; this one if they are equal.
     fn or(self, other: Self) -> Self {
         let known = self.known.max(other.known);
         let further = if other.reach() > self.reach() { other } else { self };

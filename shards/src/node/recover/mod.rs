@@ -4,8 +4,8 @@
 //!   logs ── salvage ──▶ longest valid prefix of each ─┐
 //!   snapshots ── newest that verifies ────────────────┴─▶ state of each group ──▶ D.recovering ──▶ switch
 //! ```
-//! For whoever has nothing better left: a single node whose log is damaged, or the last node of a cluster that is gone. The
-//! other nodes may hold more; what they acknowledged and this one never heard of is lost.
+//! For the cases in which nothing better is left: a single node whose log is damaged, or the last node of a lost cluster.
+//! The other nodes may hold more; writes that they acknowledged and this node never received are lost.
 //!
 //! **What is kept.** Of every shard's log the longest prefix of batches that verify, in sequence. Of every group the newest
 //! snapshot that verifies, and all its entries of that prefix behind it, known committed or not: an acknowledged entry may

@@ -120,6 +120,6 @@ pub struct GroupReport {
     pub lost_records: u64,
     /// Keys, locks and sequences that it holds.
     pub records: u64,
-    /// What else is to be said.
+    /// Further remarks for the operator.
     pub notes: Vec<String>,
 }

@@ -56,7 +56,7 @@ async fn try_open_log<E: Env>(
 }
 
 /// Reports the loss of a log, or of a snapshot if there is no `log_of`, to shard 0, which counts it; returns the manifest
-/// with the new count, durable then. Ends the process of a node that is alone: nobody could feed it.
+/// with the new count, durable then. Ends the process of a node that is alone: no other node could restore its data.
 pub async fn report_loss<E: Env>(cx: &NodeContext<E>, log_of: Option<ShardId>, why: &str) -> Arc<Manifest> {
     let dir = cx.data_dir().display();
     let members = cx.manifest().founding.as_ref().map_or(0, |founding| founding.members.len());
@@ -108,7 +108,7 @@ impl<E: Env> LossCounter<E> {
         let manifest = Arc::new(manifest);
         self.cx.set_manifest(manifest.clone());
         self.cx.shard.lanes().broadcast(|| Control::Life(LifeNews::Manifest(manifest.clone())));
-        // Whoever found it may stop already.
+        // The shard that found the loss may be stopping.
         let _ = counted.send(manifest);
     }
 }

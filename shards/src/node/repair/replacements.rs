@@ -1,7 +1,7 @@
 //! What a shard does for other nodes whose replicas were lost: the groups that it leads take the new ones in.
 //!
 //! The meta group says which replacements are pending; [`Replica::carry_out`](crate::raft::Replica::carry_out) knows the
-//! next step of each. Every look begins anew from the state, so a leader that is new goes on where the one before ended.
+//! next step of each. Every pass starts from the meta group's state, so a new leader continues where the last one stopped.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::raft::Step;
 /// Between two looks for replacements of groups that are led here, while there are some and while there are none.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const IDLE_LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long a look waits for a step. One without a quorum goes on behind the scenes, and ends when there is one.
+/// How long a pass waits for a step. A step without a quorum continues in the background, and ends when there is one.
 const STEP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until the node stops. The replacements go on side by side: one that finds no quorum holds up no other one.
@@ -47,13 +47,14 @@ pub async fn carry_out_replacements<E: Env>(cx: Rc<NodeContext<E>>) {
     }
 }
 
-/// Takes the next step of a replacement in a group that is led here, and tells the meta group when there is none left.
+/// Takes the next step of a replacement in a group that is led here; reports the replacement to the meta group when no step
+/// is left.
 async fn carry_out_step<E: Env>(cx: &NodeContext<E>, group: &Group<E>, replacement: &Replacement) {
     if E::timeout(STEP_LIMIT, group.replica().carry_out(replacement)).await != Some(Step::Done) {
         return;
     }
     let finish = FinishReplacement { group: replacement.group, replica: replacement.replica };
-    // What was not said now is said by the next look.
+    // The next pass repeats a report that failed.
     if let Outcome::Error(error) = cx.shard.system(GroupId::META, &finish.into(), STEP_LIMIT).await {
         crate::say!("{}: replica {}: {}", group.id(), replacement.replica, error.text);
     }

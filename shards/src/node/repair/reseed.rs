@@ -31,11 +31,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 struct NotGiven {
     /// What this shard waits for.
     why: String,
-    /// The answer. It may be what this very shard waits for, or another one that asks here, so nobody waits for it in turn.
+    /// The answer, without waiting for it: this shard, or another one that asks here, may be what the answer waits for.
     answer: String,
 }
 
-/// What was said, and when.
+/// The last report, and its time.
 #[derive(Default)]
 struct Report {
     text: String,
@@ -157,7 +157,7 @@ impl<E: Env> Reseed<E> {
         }
     }
 
-    /// Says what the shard waits for, on its status and, now and then, aloud, with what it was answered.
+    /// Reports what the shard waits for in its status and, at intervals, on stderr, together with the last answer.
     fn report(&self, report: &mut Report, text: String, answer: &str) {
         let now = E::boot_clock();
         if text != report.text || now > report.at + REPORT_EVERY {

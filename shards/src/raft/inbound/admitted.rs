@@ -14,7 +14,7 @@ use crate::raft::types::{LogId, Vote};
 pub struct Door {
     under_way: RefCell<VecDeque<(u64, Claim)>>,
     next: Cell<u64>,
-    /// The last entry in common with a leader, as openraft said it.
+    /// The last entry in common with a leader, as openraft reported it.
     shared: Cell<Option<(Vote, LogId)>>,
 }
 
@@ -30,8 +30,8 @@ pub struct Admitted<'a> {
 }
 
 impl Door {
-    /// Checks a claim of a replica that has `entries`; `known` need not say what is shared. What is let in must be handed to
-    /// openraft before the next one is judged.
+    /// Checks a claim of a replica that has `entries`; `known` need not hold what is shared. An admitted claim must be
+    /// handed to openraft before the next one is judged.
     ///
     /// # Errors
     /// What is wrong with it.

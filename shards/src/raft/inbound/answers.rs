@@ -11,8 +11,8 @@ use super::wrong::Wrong;
 use crate::env::Env;
 use crate::raft::types::{LogId, Types, Vote};
 
-/// What is heeded of the vote with which the replica `from` refuses `asked`, a vote of this replica. One that names this
-/// replica would make it a leader that nobody elected: only its term counts.
+/// The part that counts of the vote with which the replica `from` refuses `asked`, a vote of this replica. A vote that
+/// names this replica would make it a leader without an election: only its term counts.
 ///
 /// # Errors
 /// `TermAhead`.
@@ -22,8 +22,8 @@ pub fn heeded<E: Env>(asked: Vote, theirs: Vote, from: u64) -> Result<Vote, Wron
     Ok(if is_own { Vote::new(theirs.leader_id.term, from) } else { theirs })
 }
 
-/// What is heeded of the answer of `from` to a request for the vote `asked`. Whoever is asked may stand by an earlier vote of
-/// this replica; before a `trial`, the question whether a vote would be given, there is none of its term.
+/// The part that counts of the answer of `from` to a request for the vote `asked`. The other replica may still hold an
+/// earlier vote for this one; before a `trial`, the question whether a vote would be given, there is none of its term.
 ///
 /// # Errors
 /// `TermAhead`.
@@ -64,8 +64,8 @@ impl Progress {
 pub struct Acknowledged(RefCell<BTreeMap<u64, Progress>>);
 
 impl Acknowledged {
-    /// At `now` a follower acknowledged that it has everything up to `last`, in answer to a message that told it of the commit
-    /// `committed`: what of that it does not have it does not believe.
+    /// At `now` a follower acknowledged that it has everything up to `last`, in answer to a message with the commit
+    /// `committed`: the follower does not take over the part of the commit behind `last`.
     pub fn note(&self, follower: u64, vote: Vote, last: Option<LogId>, committed: Option<LogId>, now: Duration) {
         let Some(last) = last else { return };
         let told = Progress { vote, last, committed: committed.min(Some(last)), at: now };
@@ -90,7 +90,7 @@ impl Acknowledged {
         }
     }
 
-    /// Whether a follower may say that it does not have `previous`.
+    /// Whether a follower may answer that it does not have `previous`.
     ///
     /// # Errors
     /// When it has acknowledged that entry, or there is none.

@@ -1,4 +1,4 @@
-//! What a leader's message says of the leader's log, and whether that can be true at all.
+//! A leader's claim about its log, from one message, and whether the claim is consistent by itself.
 
 use kahuna_machine::check;
 use openraft::raft::AppendEntriesRequest;
@@ -29,7 +29,7 @@ impl Run {
     }
 }
 
-/// What a leader says of its log: with an append, or with a snapshot, which stands for all entries up to its last one.
+/// A leader's claim about its log: from an append, or from a snapshot, which stands for all entries up to its last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Vote under which the sender claims to lead.
@@ -47,7 +47,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What an append says to a replica of a group with these `members`.
+    /// The claim of an append, for a replica of a group with these `members`.
     ///
     /// # Errors
     /// When it contradicts itself.
@@ -78,7 +78,7 @@ impl Claim {
         Ok(claim)
     }
 
-    /// What a snapshot says to a replica of a group with these `members`.
+    /// The claim of a snapshot, for a replica of a group with these `members`.
     ///
     /// # Errors
     /// When it contradicts itself.
@@ -150,8 +150,8 @@ impl Claim {
     }
 }
 
-/// A membership that elects nobody, or anybody, is none. Joint ones have two configurations. A replica that is known stays
-/// where it lives.
+/// Refuses a membership that could elect no replica, or any. A joint one has two configurations. A known replica keeps its
+/// data directory.
 fn check_membership(index: u64, membership: &Membership, members: &Membership) -> Result<(), Wrong> {
     let configurations = membership.get_joint_config();
     let is_one = matches!(configurations.len(), 1 | 2) && configurations.iter().all(|voters| !voters.is_empty());

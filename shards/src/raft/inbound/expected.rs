@@ -26,7 +26,7 @@ pub struct Known {
     pub memberships: [Option<u64>; 2],
 }
 
-/// What the log says of an index.
+/// What the log holds at an index.
 enum At {
     /// An entry of this term.
     Term(u64),
@@ -78,7 +78,7 @@ impl<'a> Expected<'a> {
         self.vote
     }
 
-    /// Whether an honest leader may say this.
+    /// Whether an honest leader can make this claim.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -113,8 +113,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Takes what was judged and is handed over; returns the commit to hand over with it: openraft takes the lower one of
-    /// that and the last entry it has in common with the leader, so that one which lies behind says no more than that.
+    /// Records a claim that was judged and is handed over; returns the commit to hand over with it. openraft takes the
+    /// lower one of this commit and the last entry in common with the leader, so a commit behind that entry does no harm.
     pub fn take(&mut self, claim: &Claim) -> Option<LogId> {
         if self.is_stale(claim.vote) {
             return None;

@@ -68,11 +68,11 @@ pub struct InboundHandler<E: Env> {
 
 impl<E: Env> InboundHandler<E> {
     /// Answers a message: kind and body of the reply. The caller has checked that this replica is meant.
-    /// Messages are handed to Raft in the order of these calls, also if nobody polls their futures yet: an append that
+    /// Messages are handed to Raft in the order of these calls, also if their futures are not polled yet: an append that
     /// overtook the one before it would be refused, and the leader would take that for a log gone back.
     ///
     /// # Errors
-    /// `BadFrame` for a body that is malformed or an unknown kind; `BadRequest` for what no honest replica says, see
+    /// `BadFrame` for a body that is malformed or an unknown kind; `BadRequest` for a message that no honest replica sends, see
     /// [`inbound`](super); `Busy` when this shard has too much that other nodes sent and that is not answered yet:
     /// nothing of it was looked at; `NotReady` while the boot gate holds, when the replica was shut down, and for a part of
     /// a snapshot that does not follow the one before it.
@@ -160,7 +160,7 @@ impl<E: Env> InboundHandler<E> {
         }
     }
 
-    /// The highest vote seen: openraft tells of its own a little later than it stores it.
+    /// The highest vote seen: openraft reports its own vote a little later than it stores it.
     fn highest_vote(&self) -> Vote {
         let told = self.server.borrow_watched().vote;
         self.log.vote().filter(|stored| *stored > told).unwrap_or(told)
@@ -200,7 +200,7 @@ impl<E: Env> InboundHandler<E> {
         Ok(leads_bytes(self.timer.leads(term)))
     }
 
-    /// Returns once the engine has done what it was given before: one that hangs does not lead, whatever it said last.
+    /// Returns once the engine has processed its earlier input: an engine that hangs does not lead, whatever its metrics show.
     async fn pass_through_engine(&self) -> Result<(), ErrorReply> {
         self.raft.with_raft_state(|_| ()).await.map_err(stopped)
     }
@@ -235,7 +235,7 @@ impl<E: Env> InboundHandler<E> {
         let (vote, snapshot) = self.transfer.end(from, transfer).await?;
         let stored = self.server.borrow_watched().membership_config.clone();
         let admitted = self.admit(from, Claim::of_snapshot(vote, &snapshot.meta, stored.membership()))?;
-        // openraft hears of snapshots by another way than of appends: one that is too old must not overtake those.
+        // openraft gets snapshots by another way than appends: an old snapshot must not overtake appends.
         if let Some(higher) = admitted.higher {
             return Ok(snapshot_reply_bytes(&higher));
         }

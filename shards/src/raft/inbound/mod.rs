@@ -1,16 +1,16 @@
-//! What comes from other replicas is checked before it is handed to openraft, which takes its peers at their word: a commit
-//! that its log does not have, a log id of a later term than the vote, a claim to lead under this replica's own name end
-//! its engine, and the process with it.
+//! Messages of other replicas are checked before openraft gets them, because openraft trusts its peers: a commit that its
+//! log does not have, a log id of a later term than the vote, or a claim to lead under this replica's own id ends its
+//! engine, and the process with it.
 //!
 //! ```text
 //!   message ─▶ Claim: alone ─▶ Expected: against what the replica has, and will have once it took what is under way
 //!                │ Wrong            │ Wrong                │ taken: its commit cut to what it covers ─▶ openraft
 //!                ▼                  ▼
-//!              BadRequest, counted, said
+//!              BadRequest, counted, printed
 //! ```
-//! What is refused is what no honest replica sends: a leader has every entry that is committed, never takes back what it
-//! said under one vote, and speaks for itself over the link of its own data directory. What may be old is passed on: openraft
-//! answers it by its vote. A peer that lies consistently is believed, as everywhere in Raft.
+//! A message is refused if no honest replica sends it: a leader has every committed entry, never takes back what it sent
+//! under one vote, and sends only in its own name, over the link of its own data directory. Messages that may only be old
+//! are passed on: openraft answers them by its vote. A peer that lies consistently is trusted, as everywhere in Raft.
 
 mod admitted;
 mod answers;

@@ -5,7 +5,7 @@ use kahuna_protocol::{Incarnation, ReplicaId};
 use super::wrong::Wrong;
 use crate::raft::types::{Membership, Vote};
 
-/// Who sends a message: the replica that it says, and the data directory that its link has proven.
+/// Sender of a message: the replica that the message names, and the data directory that its link has proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Id under which the message was sent.
@@ -40,7 +40,7 @@ impl Sender {
         if vote.leader_id.voted_for == self.replica.0 { Ok(()) } else { Err(Wrong::NotItself(vote)) }
     }
 
-    /// Whether it leads under `vote`, as it says.
+    /// Checks the claim to lead under `vote`.
     ///
     /// # Errors
     /// `NotItself`, `NotElected`.

@@ -11,21 +11,21 @@ pub enum Wrong {
     /// It comes under the number of the replica that it is sent to.
     #[error("it comes under this replica's own number")]
     OwnNumber,
-    /// Its sender is known to live elsewhere.
+    /// Its sender is known to have another data directory.
     #[error("its sender lives in the data directory {member:016x}, and the link is of {link:016x}")]
     Foreign {
-        /// Where the sender lives.
+        /// Data directory of the sender by the membership.
         member: Incarnation,
-        /// Whose link it came over.
+        /// Data directory of the link that the message arrived over.
         link: Incarnation,
     },
-    /// It speaks for somebody else.
+    /// It is sent in the name of another replica.
     #[error("it speaks for another replica, under the vote {0}")]
     NotItself(Vote),
     /// A leader is one whose vote is committed.
     #[error("it claims to lead under the vote {0}, which is not committed")]
     NotElected(Vote),
-    /// Nobody asks for a vote that was granted by a majority already.
+    /// A vote that a majority granted is not requested again.
     #[error("it asks for the vote {0}, which is committed")]
     Elected(Vote),
     /// The terms would run out.
@@ -52,7 +52,7 @@ pub enum Wrong {
         /// Vote of the sender, of an earlier term.
         vote: Vote,
     },
-    /// What is said to be committed is not what stands there.
+    /// The commit is another entry than the log has at that index.
     #[error("the commit {0} is not an entry of its log")]
     Commit(LogId),
     /// What is committed stays.

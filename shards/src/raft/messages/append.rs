@@ -29,7 +29,7 @@ pub fn put_append<E: Env>(out: &mut Vec<u8>, request: &AppendEntriesRequest<Type
     payloads.iter().for_each(|payload| out.extend_from_slice(payload));
 }
 
-/// What an append amounts to on the wire, in bytes.
+/// Length of an append on the wire, in bytes.
 pub fn append_bytes<E: Env>(request: &AppendEntriesRequest<Types<E>>) -> usize {
     let payloads = request.entries.iter().map(|entry| ENTRY_HEAD_BYTES + entry_payload(&entry.payload).len());
     55 + payloads.sum::<usize>()

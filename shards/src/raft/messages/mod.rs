@@ -1,4 +1,4 @@
-//! What replicas of one group say to each other (a format). All integers little endian; a reply's kind is its request's
+//! Messages between the replicas of one group (a format). All integers little endian; a reply's kind is its request's
 //! with the highest bit set. *vote* and *log id* are encoded as in [`encoding`](super::encoding), 17 bytes each.
 //!
 //! ```text

@@ -97,7 +97,7 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for Builder<E> {
     }
 }
 
-/// Frees what nobody needs any more, in small steps.
+/// Frees a state that is no longer needed, in small steps.
 pub async fn free<E: Env>(mut remains: Remains) {
     let mut slice = TimeSlice::<E>::begin();
     while remains.step() {

@@ -19,7 +19,7 @@ pub struct SnapshotData<E: Env> {
 }
 
 impl<E: Env> SnapshotData<E> {
-    /// A snapshot that came from another replica.
+    /// A snapshot that was received from another replica.
     pub fn received(path: PathBuf, machine: Machine) -> Self {
         Self { source: Source::Received { path, machine: Box::new(machine) } }
     }

@@ -64,7 +64,7 @@ impl<E: Env> SnapshotDir<E> {
                 crate::say!("group {}: {} is no snapshot of this node's; it is left alone", self.group, path.display());
             } else if is_own_name(&entry.name) && Some(path.as_path()) != current {
                 match self.disk.remove(&path).await {
-                    // Somebody was faster.
+                    // The file is gone already.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed.map_err(SnapshotFault::io(&path))?,
                 }

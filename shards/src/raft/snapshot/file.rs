@@ -9,7 +9,7 @@ use super::fault::SnapshotFault;
 use super::header::{Header, PROBE_BYTES};
 use crate::env::Env;
 
-/// An open snapshot file. It can be read as long as somebody holds this, also when a newer one has replaced it.
+/// An open snapshot file. It can be read as long as this value is held, also when a newer snapshot has replaced it.
 pub struct SnapshotFile<E: Env> {
     /// Where it lies, or lay.
     pub path: PathBuf,

@@ -13,7 +13,7 @@ const POINTER_FORMAT: u8 = 1;
 const CRC_BYTES: usize = 4;
 /// Up to the membership.
 const FIXED_BYTES: usize = 32 + LOG_ID_BYTES;
-/// The bytes that tell the header's length.
+/// Length of the part that holds the header's length, in bytes.
 pub const PROBE_BYTES: usize = 16;
 /// No membership is longer.
 const MAX_BYTES: usize = 1 << 20;
@@ -30,7 +30,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// As openraft says it.
+    /// In openraft's form.
     pub fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { last_log_id: Some(self.last), last_membership: self.membership.clone() }
     }
@@ -134,7 +134,7 @@ pub fn file_name(last: &LogId) -> String {
 }
 
 /// Whether files that this software makes in a directory of snapshots have such names, finished or not: `<index>-<term>.snap`
-/// or `.tmp`, or `<index>-<term>-<transfer, 16 hexadecimal digits>.tmp`. A file of another name is somebody else's.
+/// or `.tmp`, or `<index>-<term>-<transfer, 16 hexadecimal digits>.tmp`. A file of another name is not this software's.
 pub fn is_own_name(name: &str) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let is_transfer = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -24,7 +24,7 @@ pub struct SnapshotKeeper<E: Env> {
     log: LogStore<E>,
     dir: SnapshotDir<E>,
     newest: RefCell<Option<Rc<SnapshotFile<E>>>>,
-    /// Snapshots that were replaced, and not yet removed because somebody still reads them.
+    /// Snapshots that were replaced, and are not removed yet because they are still read.
     replaced: RefCell<Vec<Rc<SnapshotFile<E>>>>,
     /// Held while the group's snapshot changes.
     adopting: LocalMutex<()>,
@@ -207,7 +207,7 @@ impl<E: Env> SnapshotKeeper<E> {
         Ok(())
     }
 
-    /// Removes the snapshots that were replaced, if nobody reads them any more: the disk's handles close, and their blocks are
+    /// Removes the replaced snapshots that are no longer read: the disk's handles close, and their blocks are
     /// given back, without holding up the shard.
     async fn remove_replaced(&self) -> Result<(), SnapshotFault> {
         let unread = |file: &mut Rc<SnapshotFile<E>>| Rc::strong_count(file) == 1;

@@ -14,7 +14,7 @@ use super::time_slice::TimeSlice;
 use crate::env::Env;
 use crate::raft::eager::Eager;
 
-/// Read at once, and sent at once: two blocks, as most are. Whoever takes one in does so in one scheduling slice.
+/// Read at once, and sent at once: two blocks, as most are. The receiver takes them in within one scheduling slice.
 const READ_BYTES: usize = 144 << 10;
 
 /// A read that has begun.
@@ -33,7 +33,7 @@ pub struct BlockReader<'a, E: Env> {
 }
 
 impl<'a, E: Env> BlockReader<'a, E> {
-    /// From the first block on, for somebody who checks them.
+    /// From the first block on, for a reader that checks the blocks.
     pub fn new(snapshot: &'a SnapshotFile<E>) -> Self {
         let offset = snapshot.header_bytes as u64;
         Self { snapshot, offset, buffer: AlignedBuf::with_capacity(1), ahead: None, checked: None }

@@ -87,7 +87,7 @@ impl Asks for Asker {
     }
 }
 
-/// A request of any kind, whose answer is the whole reply, and for a grant what the client says of its deadline.
+/// A request of any kind, whose answer is the whole reply, and for a grant the client's safe time.
 struct Whole(Request);
 
 impl From<Whole> for Request {

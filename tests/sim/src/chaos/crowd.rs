@@ -74,7 +74,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Reads everything once, so that the history says what became of the last writes.
+    /// Reads everything once, so that the history shows the effect of the last writes.
     ///
     /// # Errors
     /// `Io` when the client gets no thread.

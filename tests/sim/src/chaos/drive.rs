@@ -218,8 +218,8 @@ mod tests {
 
     const TTL_MS: u64 = 10_000;
 
-    /// What a run says of a history in which a lock is granted for ten seconds, and to another client as long after the
-    /// first one had asked: written as clients write it, judged as a run judges it.
+    /// Report on a history in which a lock is granted for ten seconds, and to another client this long after the first
+    /// request: recorded and judged as in a run.
     fn judged(granted_again_after: Duration) -> ChaosReport {
         let dir = tempfile::tempdir().expect("a directory");
         let plan = Plan {

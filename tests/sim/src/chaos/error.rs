@@ -16,7 +16,7 @@ pub enum ChaosError {
     Io {
         /// Which, and what was tried.
         what: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }

@@ -7,9 +7,9 @@
 //!
 //!   form ─▶ round: faults ─▶ mend ─▶ settle ─▶ demand answers ─▶ round ... ─▶ stop ─▶ read all ─▶ judge
 //! ```
-//! A wire is cut one way by a permanent neighbour entry with an address that no host has: the sender's packets go out and
-//! arrive nowhere, and it is told nothing. That needs no packet filter in the kernel. With the address of a middleman in its
-//! place, packets are lost, doubled and delayed (`murk/`).
+//! A wire is cut one way by a permanent neighbour entry with an address that no host has: the sender's packets leave and
+//! are lost, without an error. That needs no packet filter in the kernel. With the address of a middleman in its place,
+//! packets are lost, doubled and delayed (`murk/`).
 //!
 //! The seed decides which faults are drawn and what the clients ask. When what happens is up to the machine: a run cannot
 //! be repeated exactly, its history can be judged again.

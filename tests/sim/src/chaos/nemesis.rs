@@ -133,7 +133,7 @@ impl<'a> Nemesis<'a> {
     }
 }
 
-/// Nodes that lead some group, as far as some node says; empty when none answers in time.
+/// Nodes that lead some group, by the status of any node; empty when no node answers in time.
 fn leaders(nodes: &Nodes) -> BTreeSet<usize> {
     let Ok(client) = Client::new(Options { timeout: LOOK_LIMIT, ..Options::new(nodes.endpoints()) }) else {
         return BTreeSet::new();

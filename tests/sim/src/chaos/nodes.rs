@@ -31,9 +31,9 @@ const SKEWED: usize = 1;
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether it did.
 const STOP_LOOK: Duration = Duration::from_millis(20);
-/// What a node says whose log needs room that is not there.
+/// Part of the line that a node prints when its log finds no room.
 const SAYS_FULL: &str = ": it lives on its reserve";
-/// What it says once there is room again.
+/// Part of the line that a node prints when there is room again.
 const SAYS_ROOM: &str = "has room for the log again";
 /// What stands in a node's log before each of its starts.
 const STARTED: &str = "chaos: starts";
@@ -161,13 +161,13 @@ impl Nodes {
         }
     }
 
-    /// A time of full disks is over, in which so many writes were refused for want of room, and which has shown or not.
+    /// Counts a period of full disks: how many writes were refused for want of room, and whether the fault has shown.
     pub(super) fn count_full(&self, refused: u64, has_shown: bool) {
         self.refused_for_room.fetch_add(refused, Ordering::Relaxed);
         self.full_unnoticed.fetch_add(u64::from(!has_shown), Ordering::Relaxed);
     }
 
-    /// Writes that were refused for want of room, and times of full disks that nobody noticed.
+    /// Writes that were refused for want of room, and periods of full disks that no node reported.
     pub(super) fn full(&self) -> (u64, u64) {
         (self.refused_for_room.load(Ordering::Relaxed), self.full_unnoticed.load(Ordering::Relaxed))
     }
@@ -224,14 +224,14 @@ impl Nodes {
         lines.iter().rev().map(|line| format!("\n    {line}")).collect()
     }
 
-    /// How often a node has said that its disk is full.
+    /// How often a node has reported a full disk.
     pub(super) fn full_disks(&self, at: usize) -> u64 {
         let log = fs::read_to_string(self.log_path(at)).unwrap_or_default();
         log.lines().filter(|line| line.contains(SAYS_FULL)).count() as u64
     }
 
-    /// Whether what a node has said last, since its start, is that its disk is full. It says so once, however often disks are
-    /// filled and freed before it looks.
+    /// Whether the last report of a node since its start is that its disk is full. A node reports a change once, however
+    /// often disks are filled and freed before it checks.
     pub(super) fn says_full(&self, at: usize) -> bool {
         let log = fs::read_to_string(self.log_path(at)).unwrap_or_default();
         let since_start = log.rsplit(STARTED).next().unwrap_or_default();
@@ -239,7 +239,7 @@ impl Nodes {
         last.is_some_and(|line| line.contains(SAYS_FULL))
     }
 
-    /// Whatever is broken is mended, and every node runs.
+    /// Mends all faults, and starts every node.
     ///
     /// # Errors
     /// See [`ChaosError`].

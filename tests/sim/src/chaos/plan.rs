@@ -1,4 +1,4 @@
-//! What a run is told at its start.
+//! The arguments of a run.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a run says at its end.
+//! The report of a run.
 
 use std::collections::BTreeMap;
 
@@ -56,11 +56,11 @@ pub struct ChaosReport {
     pub rounds: u64,
     /// Operations of which an answer was demanded then.
     pub demanded: u64,
-    /// Times that a node said that its disk is full.
+    /// Reports of nodes that their disk is full.
     pub full_disks: u64,
     /// Writes that were refused for want of room, of those that make the logs of full disks longer.
     pub refused_for_room: u64,
-    /// Times of full disks that did not show: no node said so, or with all disks full no write was refused.
+    /// Periods of full disks that did not show: no node reported it, or with all disks full no write was refused.
     pub full_unnoticed: u64,
     /// Packets that went over slow or lossy wires.
     pub murky_packets: u64,
@@ -121,7 +121,7 @@ impl ChaosReport {
         }
     }
 
-    /// Takes the checker's findings over and says the verdict.
+    /// Takes the checker's findings over and sets the verdict.
     pub(super) fn judge(&mut self, report: &Report) {
         self.counts = report.counts.clone();
         (self.acks, self.unknown, self.failed) = (report.counts.ok, report.counts.unknown, report.counts.failed);

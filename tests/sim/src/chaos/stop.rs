@@ -17,7 +17,7 @@ impl Stop {
         changed.notify_all();
     }
 
-    /// Whether somebody asked for it.
+    /// Whether the end was requested.
     pub fn is_asked(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +37,7 @@ impl Stop {
     }
 }
 
-/// Waits for so long, whoever asks for the end.
+/// Waits this long, also if the end is requested meanwhile.
 pub(super) fn sleep(duration: Duration) {
     Stop::default().pause(duration);
 }

@@ -112,8 +112,8 @@ impl Scene<'_> {
         self.nodes.start(node)
     }
 
-    /// Fills disks, and writes much, outside of the history, while they are full: their logs shall need what is not there. It
-    /// has shown when a node says so; with all disks full some write must be refused.
+    /// Fills disks, and writes much, outside of the history, while they are full: their logs shall need what is not there.
+    /// The fault has shown when a node reports it; with all disks full some write must be refused.
     fn fill(&self, full: Range<usize>, rng: &SimRng) -> Result<(), ChaosError> {
         let all = full.len() == self.nodes.count();
         let said = || full.clone().map(|at| self.nodes.full_disks(at)).sum::<u64>();

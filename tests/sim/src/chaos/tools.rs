@@ -23,7 +23,7 @@ pub(super) fn feed(program: &str, arguments: &[&str], input: &str) -> Result<Str
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let mut stdin = child.stdin.take().expect("it is piped");
-    // One that ends without reading says why itself.
+    // A program that ends without reading its input prints the reason itself.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;

@@ -1,7 +1,7 @@
 //! Claim: a scan of several pages shows its bucket as it was at one moment.
 //!
-//! Every process writes a bucket of its own, its keys in turn, and scans its own and others', page by page. Between the pages
-//! of its own it writes on. After a write of unknown outcome it begins another bucket.
+//! Every process writes a bucket of its own, one key after the other, and scans its own and others', page by page. Between
+//! the pages of its own bucket it continues to write. After a write of unknown outcome it begins another bucket.
 
 use kahuna_client::scan::ScanCursor;
 use kahuna_protocol::{
@@ -54,7 +54,7 @@ impl<A: Asks> Process<A> {
         }
     }
 
-    /// The next write to this process's bucket; false when nobody knows what became of it.
+    /// The next write to this process's bucket; false when its outcome is unknown.
     async fn write_in_turn(&mut self) -> bool {
         let bucket = self.own_bucket();
         let (number, value) = self.recorder.books.buckets().named(&bucket).begins(self.recorder.now());
@@ -96,7 +96,7 @@ impl<A: Asks> Process<A> {
             }
             let page = match self.ask(ReadLevel::Linearizable, bucket, request).await {
                 Ok(Answer::Page(page)) => page,
-                // The cut is not kept any more, or nobody answers: nothing was said of it.
+                // The cut is not kept any more, or no node answered: nothing to judge.
                 Ok(Answer::Compacted(_)) | Err(_) => return,
                 Ok(other) => {
                     let text = format!("{other:?} in answer to a scan of {bucket}");

@@ -49,7 +49,7 @@ impl<A: Asks> Process<A> {
             self.recorder.count_duplicate();
             self.recorder.find(judge_answers(one, two));
         }
-        // Without an answer nobody knows: the other node may still be at it.
+        // Without an answer the fate is unknown: the other node may still apply it.
         let mut completed = invoked.completion(Kind::Info, self.recorder.now_ns());
         if let Some(answer) = one.or(two) {
             completed.kind = Kind::Ok;
@@ -59,7 +59,7 @@ impl<A: Asks> Process<A> {
     }
 }
 
-/// One request has one answer, whoever gives it.
+/// One request has one answer, from whichever node.
 pub(crate) fn judge_answers(one: &Answer, two: &Answer) -> Option<Finding> {
     let text = || format!("one request was answered {one:?} and {two:?}");
     (one != two).then(|| Finding::new(Judge::ExactlyOnce, text()))

@@ -1,4 +1,4 @@
-//! The kinds of steps, and whose turn it is.
+//! The kinds of steps, and the order in which a client takes them.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Every kind, and how far apart its turns are on average.
+    /// Every kind, and the average distance of two steps of it.
     const ALL: [(Self, u64); 8] = [
         (Self::Keys, 20),
         (Self::Locks, 60),
@@ -57,8 +57,8 @@ impl Workload {
     }
 }
 
-/// The order of a client's steps. Every kind draws its turns and its steps from a stream of its own, and every step has one
-/// too: what becomes of one step shifts no other, and neither does a kind that is left out or added.
+/// The order of a client's steps. Every kind draws the times and the content of its steps from a stream of its own, and
+/// every step has a stream too: the course of one step shifts no other, and neither does a kind that is left out or added.
 #[derive(Debug)]
 pub(super) struct Rota(BTreeMap<Workload, Turn>);
 
@@ -87,7 +87,7 @@ impl Rota {
         Self(turns.collect())
     }
 
-    /// What comes next, and what it draws from.
+    /// The next step, and the stream it draws from.
     pub(super) fn next(&mut self) -> (Workload, SimRng) {
         let first = self.0.iter_mut().min_by_key(|(_, turn)| turn.next);
         let (kind, turn) = first.expect("there are kinds");

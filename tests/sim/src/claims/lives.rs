@@ -1,6 +1,6 @@
 //! Claim: a key with a time to live is there for that time, then it is gone, and it does not come back.
 //!
-//! Every process writes keys of its own and reads everybody's, and some of them around the moment of their end. After a
+//! Every process writes keys of its own and reads those of all, some around the moment of their end. After a
 //! write of unknown outcome it begins another key.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Claim: a lock has one holder at a time, its tokens rise, and it is free again when its lease is over.
 //!
-//! The history shows order and tokens. What it cannot show is looked at here: until the moment that the client was told to
-//! rely on (it counts from when the request was sent, by the client's own clock), no other client is told to rely on the
+//! The history shows order and tokens. What it cannot show is judged here: while the client library lets one client rely on
+//! a lock (counted from the sending of the request, by the client's own clock), it must not let another client rely on the
 //! same lock.
 //!
 //! Each lock guards the key of its name: what holders write there carries their token, and past holders try it too.

@@ -1,8 +1,8 @@
-//! What clients do while faults happen, and what they must be told, in the simulator and of real processes alike.
+//! What clients do while faults happen, and which answers they must get, from the simulator and from real processes alike.
 //!
-//! Each file is one claim: it draws its operations from the seed and looks at once at what no history can show. What it was
-//! told goes to the recorder (`recorder/`). A `Process` is a client with a session of its own; it has one operation
-//! open at a time. It asks through `Asks`, which is all that a claim knows of its world.
+//! Each file is one claim: it draws its operations from the seed and judges at once what no history can show. Answers go to
+//! the recorder (`recorder/`). A `Process` is a client with a session of its own; it has one operation open at a time. It
+//! asks through `Asks`, which is all that a claim knows of its world.
 
 mod appends;
 mod asks;

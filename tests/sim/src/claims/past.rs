@@ -23,7 +23,7 @@ impl<A: Asks> Process<A> {
         self.recorder.books.revisions().pick(key, back)
     }
 
-    /// Reads a revision that is known, one of the newest few: it says what it said before, or that it is gone.
+    /// Reads a known revision, one of the newest few: its value must be the one seen before, or reported as gone.
     async fn read_revision(&mut self, key: &str) {
         let Some((revision, _)) = self.draw_known(key) else { return };
         let request = KeyGet { key: key.into(), revision: Some(revision), as_of: None };

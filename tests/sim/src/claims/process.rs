@@ -1,4 +1,4 @@
-//! One client process: draws what it does, does it, writes down what came of it.
+//! One client process: draws its operations, carries them out, and records the answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -72,7 +72,7 @@ impl<A: Asks> Process<A> {
         self.create_sequences(patience).await;
     }
 
-    /// Reads everything once, so that the history says what became of the last writes.
+    /// Reads everything once, so that the history shows the effect of the last writes.
     pub(crate) async fn read_all(&mut self) {
         for names in self.habits.naming.until(self.recorder.now()) {
             self.read_registers(&names).await;
@@ -97,7 +97,7 @@ impl<A: Asks> Process<A> {
         invoked.expect("what the history has no words for is asked with `ask`")
     }
 
-    /// Asks, waits, and writes down the invocation and what came of it. `None` unless it was answered.
+    /// Sends a request, waits, and records the invocation and its end. `None` unless it was answered.
     pub(super) async fn operate(&mut self, request: impl Into<Request>) -> Option<Reply> {
         self.operate_at(ReadLevel::Linearizable, request).await
     }
@@ -114,7 +114,7 @@ impl<A: Asks> Process<A> {
         answer.ok()
     }
 
-    /// Asks for something that a judge of its own writes down.
+    /// Sends a request whose answer goes to a book instead of the history.
     pub(super) async fn ask(
         &mut self,
         read: ReadLevel,
@@ -126,7 +126,7 @@ impl<A: Asks> Process<A> {
         Ok(reply.outcome)
     }
 
-    /// Asks and waits. While answers are demanded, there must be one in time.
+    /// Sends a request and waits. While answers are demanded, one must arrive in time.
     async fn call(&mut self, read: ReadLevel, what: &str, request: Request) -> Result<Reply, ClientError> {
         let mut patience = Duration::from_millis(self.rng.between(PATIENCE_MS.0, PATIENCE_MS.1));
         let demand = self.recorder.demand.begins(self.number);
@@ -149,7 +149,7 @@ impl<A: Asks> Process<A> {
     }
 }
 
-/// The line that says what came of an operation, and what is wrong with its answer if it is none for it.
+/// The line for the end of an operation, and a finding if the answer does not belong to the operation.
 pub(crate) fn complete(invoked: &Event, answer: &Result<Reply, ClientError>, at_ns: u64) -> (Event, Option<Finding>) {
     let kind = match answer {
         Ok(_) => Kind::Ok,

@@ -37,8 +37,8 @@ impl<A: Asks> Process<A> {
         self.names().key(self.rng.below(self.habits.keys))
     }
 
-    /// Waits for the next moment at which all who meet begin at once, and says which key they meet at. On fast disks hardly
-    /// any operations overlap by chance.
+    /// Waits for the next moment at which several processes begin at once, and returns the key that they use. On fast disks
+    /// hardly any operations overlap by chance.
     async fn meet(&self) -> String {
         let now = self.recorder.now();
         let apart = Duration::from_millis(self.habits.think_ms.1);

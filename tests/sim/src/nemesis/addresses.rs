@@ -4,8 +4,8 @@ use super::hosts::STARTING_MS;
 use super::{Nemesis, SimFault};
 
 impl Nemesis<'_> {
-    /// Moves one node, which alone knows it, or all of them, which are told. Nothing happens before all belong to the
-    /// cluster: until then they know each other by their lists alone, which have to be right.
+    /// Moves one node, whose new address the others do not know, or all of them with a new list for each. Nothing happens
+    /// before all belong to the cluster: until then they know each other by their lists alone, which have to be right.
     pub(super) async fn strike_addresses(&self, fault: SimFault) -> bool {
         let founded = |node| self.cluster.probe(node).is_some_and(|probe| !probe.groups().is_empty());
         if !self.cluster.shape().numbers().all(founded) {

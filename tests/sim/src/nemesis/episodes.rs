@@ -123,7 +123,7 @@ impl<'a> Nemesis<'a> {
         Self { rng: SimRng::new(self.rng.draw(), STREAM_FORK), ..self.clone() }
     }
 
-    /// Whatever is broken is mended at once, and every node runs.
+    /// Mends all faults at once, and starts every node.
     pub fn heal(&self) {
         let world = self.cluster.world();
         world.net().heal_all();

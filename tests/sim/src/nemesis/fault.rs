@@ -24,7 +24,7 @@ pub enum SimFault {
     Reshard,
     /// A node starts again at another address of its peers, without a word to the others.
     Move,
-    /// All nodes start again at other addresses at once, and are told the new ones.
+    /// All nodes start again at other addresses at once, with a list of the new ones.
     MoveAll,
     /// A process stands still and goes on.
     Pause,
@@ -77,8 +77,8 @@ pub enum SimFault {
     RestartInLease,
     /// One leader after the other is cut off soon after its election.
     LeaderAfterLeader,
-    /// A leader is elected again with entries of its own that nobody has, is cut off once a majority has the first of them,
-    /// and somebody who led in between comes back.
+    /// A leader is elected again with entries of its own that no other replica has, is cut off once a majority has the
+    /// first of them, and a leader of a term in between comes back.
     OlderTermOnMajority,
     /// A log rots of a node that made up a majority; those who have what it acknowledged are cut off.
     RotInMajority,

@@ -1,8 +1,8 @@
 //! Faults of what a node has stored: its logs and snapshots are lost or rot, or there is no room for more.
 //!
 //! Only one node of a run loses what was durable, the run's victim, again and again: every majority that counts without it
-//! still has all. Rot is put where the log itself proves it: at or below what a later batch says to be durable. Above
-//! that it cannot be told from a write that the power loss tore.
+//! still has all. Rot is put where the log itself proves it: at or below the position that a later batch claims durable.
+//! Above that it cannot be distinguished from a write that the power loss tore.
 
 use std::path::{Path, PathBuf};
 
@@ -89,8 +89,8 @@ impl Nemesis<'_> {
         true
     }
 
-    /// The victim's log rots after a time in which its copies made majorities. Who has the others is away then: whoever was
-    /// not there before has nothing but the victim to learn from, and must not make up a majority with it.
+    /// The victim's log rots after a time in which its copies made majorities. The nodes with the other copies are away
+    /// then: a node that was away before can learn only from the victim, and must not form a majority with it.
     pub(super) async fn rot_in_majority(&self) -> bool {
         let Some(nodes) = self.take_all() else { return false };
         let minority = (nodes.len() - 1) / 2;
@@ -147,7 +147,7 @@ impl Nemesis<'_> {
         }
     }
 
-    /// A byte of a log's segment: of a batch that a later one says to be durable.
+    /// A byte of a log's segment, in a batch that a later one claims durable.
     async fn place_of_rot(&self, disk: &SimDisk, log: &Path) -> Option<(PathBuf, u64)> {
         let mut batches = Vec::new();
         let (mut durable, mut oldest) = (Position::default(), 0);

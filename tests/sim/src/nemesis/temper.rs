@@ -10,8 +10,8 @@ pub enum Clocks {
     Near,
     /// This node's is off by anything up to ten minutes now and then.
     Wild(NodeId),
-    /// All nodes' are set back together, by anything up to ten minutes. Forward would end leases early by as much: what most
-    /// clocks say counts.
+    /// All nodes' are set back together, by anything up to ten minutes. Forward would end leases early by as much: the
+    /// majority of the clocks counts.
     SetBack,
 }
 

@@ -15,7 +15,7 @@ const ELECTION_LOOK: Duration = Duration::from_micros(100);
 const LEADING_MICROS: u64 = 4_000;
 /// Leaders that follow each other.
 const LEADERS: (u64, u64) = (3, 10);
-/// How long a candidate hears nothing of the leader, in milliseconds: it campaigns, and its voters refuse.
+/// How long a candidate gets no message of the leader, in milliseconds: it campaigns, and its voters refuse.
 const UNHEARD_MS: (u64, u64) = (350, 650);
 /// Longer than a leader's lease, and how often a candidate stands for election meanwhile.
 const LEASE: Duration = Duration::from_millis(400);
@@ -53,8 +53,8 @@ impl Nemesis<'_> {
         led.is_some()
     }
 
-    /// A leader is cut off. As soon as there is another one it is cut off as well, and whoever voted for it loses its
-    /// power; what is left may elect a third.
+    /// A leader is cut off. As soon as there is another leader it is cut off as well, and its voters lose power; the
+    /// remaining nodes may elect a third.
     async fn voters_lose_power(&self, led: Led) {
         self.cut_off(led.node);
         let next = self.next_leader(led, &[led.node]).await;

@@ -1,4 +1,4 @@
-//! When the cluster is whole, whatever begins must be answered in time.
+//! While the cluster is whole, every operation must be answered in time.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ impl Demand {
         locked(&self.0)
     }
 
-    /// From now on, until `None`, whatever begins must be answered within `bound`.
+    /// From now on, until `None`, every operation must be answered within `bound`.
     pub(crate) fn set(&self, bound: Option<Duration>) {
         self.state().bound = bound;
     }

@@ -1,4 +1,4 @@
-//! Things by their names, which remember in what order they came.
+//! Values by name, which remember the order in which they were made.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ impl<T> Default for Named<T> {
 }
 
 impl<T: Default> Named<T> {
-    /// What is known of `name`; it comes to be when it is asked for first.
+    /// The value of `name`, made at the first call.
     pub(crate) fn named(&mut self, name: &str) -> &mut T {
         if !self.known.contains_key(name) {
             self.names.push(name.to_owned());

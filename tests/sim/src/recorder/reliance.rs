@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::finding::{Finding, Judge};
 
-/// Until when each process may rely on a lock, as it was told.
+/// How long each process may rely on a lock, by its client library.
 #[derive(Debug, Default)]
 pub struct Reliance {
     holders: BTreeMap<String, BTreeMap<u64, Duration>>,
@@ -18,13 +18,13 @@ impl Reliance {
         }
     }
 
-    /// Whether `process` was told that it may rely on `lock` at `now`.
+    /// Whether `process` may rely on `lock` at `now`.
     pub fn is_relying(&self, lock: &str, process: u64, now: Duration) -> bool {
         let until = self.holders.get(lock).and_then(|holders| holders.get(&process));
         until.is_some_and(|until| *until > now)
     }
 
-    /// `process` was told at `now` that it may rely on `lock` until `until`: nobody else may then.
+    /// From `now` to `until` `process` may rely on `lock`: no other process may.
     pub fn begins(&mut self, lock: &str, process: u64, until: Duration, now: Duration) -> Option<Finding> {
         let holders = self.holders.entry(lock.to_owned()).or_default();
         holders.insert(process, until);

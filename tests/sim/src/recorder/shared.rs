@@ -81,7 +81,7 @@ impl Recorder {
         u64::try_from(self.now().as_nanos()).expect("584 years")
     }
 
-    /// A process is about to send what `invoked` says.
+    /// Records an operation that a process is about to send.
     pub(crate) fn begin(&self, invoked: &Event) {
         self.write(invoked);
         locked(&self.open).insert(invoked.process, invoked.clone());
@@ -145,7 +145,7 @@ impl Recorder {
         }
     }
 
-    /// What was found so far, what the books say aside.
+    /// Findings so far, without those of the books.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         locked(&self.findings).clone()
     }
@@ -157,11 +157,11 @@ impl Recorder {
         all
     }
 
-    /// A process is told that it may rely on a lock until then: nobody else may at this moment.
+    /// Records that a process may rely on a lock until then: no other process may at this moment.
     pub(crate) fn rely_on(&self, lock: &str, process: u64, until: Duration) {
         let found = {
             let mut reliance = self.books.reliance();
-            // The clock is read while nobody else can be told something.
+            // The clock is read under the lock, so that entries are in the order of time.
             let now = self.now();
             reliance.begins(lock, process, until, now)
         };

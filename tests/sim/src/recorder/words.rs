@@ -1,4 +1,4 @@
-//! The history's words for what the protocol says.
+//! Translates requests and outcomes of the protocol to lines of the history.
 
 use kahuna_protocol::{Outcome as Answer, Request, key::Condition};
 
@@ -8,7 +8,7 @@ fn text(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// The line that says that `process` asks for this; none if a history has no words for it.
+/// The line for the invocation of `request` by `process`; `None` if a history has no words for it.
 pub(crate) fn invocation(process: u64, request: &Request, at_ns: u64) -> Option<Event> {
     let (op, name) = match request {
         Request::KeyGet(get) => (Op::KeyGet, &get.key),
@@ -47,7 +47,7 @@ fn note(event: &mut Event, condition: &Condition) {
     event.if_revision = condition.revision;
 }
 
-/// Says an answer in the history's words; false if it has none for it.
+/// Fills an answer into a line of the history; false if the history has no words for it.
 pub(crate) fn fill(event: &mut Event, answer: &Answer) -> bool {
     let outcome = match answer {
         Answer::Set(set) => {
@@ -89,7 +89,7 @@ pub(crate) fn fill(event: &mut Event, answer: &Answer) -> bool {
             event.token = Some(state.token);
             Outcome::Held
         }
-        // Only `lock info` has a token to say in the history.
+        // In the history only `lock info` carries a token.
         Answer::NotHeld(free) => {
             event.token = (event.op == Op::LockInfo).then_some(free.last_token);
             Outcome::NotHeld

@@ -1,4 +1,4 @@
-//! Every judge is given something broken by hand, and finds it; and the like of it that is sound, and is silent.
+//! Every judge finds an error made by hand, and finds nothing in the sound variant of the same input.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -73,7 +73,7 @@ fn answer(outcome: impl Into<Reply>) -> Result<Answer, ClientError> {
     Ok(Answer { outcome: outcome.into(), stamp: Hlc::ZERO, first_sent, safe_until: None })
 }
 
-/// What the judge says of an input made by hand, which is wrong in the one thing that is its business if `broken`.
+/// Findings of the judge on an input made by hand, which has the one error that this judge must find if `broken`.
 fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
     match judge {
         Judge::Key => judged_history(&operations(&[(Op::KeySet, "k"), (Op::KeyGet, "k")], |number, event| {
@@ -98,7 +98,7 @@ fn judged(judge: Judge, broken: bool) -> Vec<Finding> {
                 (event.outcome, event.revision) = (Some(Outcome::NotFound), Some(0));
             });
             if broken {
-                // An answer that nobody asked for.
+                // An answer without a request.
                 events.remove(0);
             }
             judged_history(&events)
@@ -250,7 +250,7 @@ fn logs(sights: &[(crate::cluster::GroupView, Vec<crate::cluster::LogEntry>)]) -
     judges_of_logs(sights).into_iter().map(|judge| Finding::new(judge, "seen")).collect()
 }
 
-/// Claim: no judge is blind, and none cries out over the like of it that is sound. A judge without a broken input does not
+/// Claim: every judge finds its error, and none finds one in the sound variant. A judge without a broken input does not
 /// compile, see `judged`.
 #[test]
 fn every_judge_finds_what_is_broken_by_hand() {

@@ -34,7 +34,7 @@ const FORMING: Duration = Duration::from_secs(30);
 const KEYS: u64 = 8;
 const LOCKS: u64 = 3;
 const LARGE_BYTES: usize = 3_000;
-/// How long clients may take to come to an end, and replicas to agree.
+/// How long clients may take to finish, and replicas to agree.
 const END_LIMIT: Duration = Duration::from_secs(30);
 const AGREE_LIMIT: Duration = Duration::from_secs(60);
 /// What clocks may seem apart for want of a fast network.
@@ -86,7 +86,7 @@ impl<'a> Crowd<'a> {
         });
     }
 
-    /// Starts a process that works until it is told to stop.
+    /// Starts a process that works until it is stopped.
     fn start_client(&self, place: u64) {
         let stop = self.stop.clone();
         self.start(place, |mut process| async move {

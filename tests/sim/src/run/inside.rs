@@ -17,7 +17,7 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// `replica` was seen to lead `group` in `term`: nobody else may, then or later.
+    /// `replica` was seen to lead `group` in `term`: no other replica may lead in that term.
     pub fn leads(&mut self, group: GroupId, term: u64, replica: ReplicaId) {
         let leader = *self.leaders.entry((group, term)).or_insert(replica);
         if leader != replica {
@@ -28,7 +28,7 @@ impl Inside {
         }
     }
 
-    /// `replica` trusts its lease in `term`; the latest term that somebody leads in is `latest`.
+    /// `replica` trusts its lease in `term`; `latest` is the latest term with a leader.
     pub fn trusts_its_lease(&mut self, group: GroupId, replica: ReplicaId, term: u64, latest: u64) {
         if term < latest {
             let text =
@@ -57,7 +57,7 @@ impl Inside {
         self.find(Judge::Lost, format!("replica {replica} of group {group} runs again, and its log was lost"));
     }
 
-    /// Each thing is told once, however often it was seen.
+    /// Records a finding once, however often it was seen.
     fn find(&mut self, judge: Judge, text: String) {
         let finding = Finding::new(judge, text);
         if !self.findings.contains(&finding) {
@@ -69,7 +69,7 @@ impl Inside {
         self.findings.clone()
     }
 
-    /// Pairs of a group and a term in which somebody led.
+    /// Pairs of a group and a term that had a leader.
     pub fn terms(&self) -> u64 {
         self.leaders.len() as u64
     }

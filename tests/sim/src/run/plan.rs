@@ -27,7 +27,7 @@ const THINK_MS: [u64; 4] = [40, 60, 100, 160];
 /// Longer than any run.
 const ANY_TIME: Duration = Duration::from_secs(86_400);
 
-/// Of so many runs one has a node with a clock that nobody can trust, and one has clocks that are set back together.
+/// Of so many runs one has a node with a clock that is far off, and one has clocks that are set back together.
 const WRONG_CLOCKS_ONE_IN: u64 = 6;
 
 /// A run before it runs.
@@ -102,7 +102,7 @@ impl Plan {
         ClockBounds { error: skew / 2, skew, late }
     }
 
-    /// Says so if faults of all forbidden kinds have happened.
+    /// A finding if faults of all forbidden kinds have happened.
     pub(super) fn judge_forbidden(&self, struck: &[Struck]) -> Option<Finding> {
         let kinds: BTreeSet<SimFault> = struck.iter().map(|struck| struck.fault).collect();
         let broken = !self.forbidden.is_empty() && self.forbidden.is_subset(&kinds);

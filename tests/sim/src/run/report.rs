@@ -1,4 +1,4 @@
-//! What a run says at its end.
+//! The report of a run.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Takes the checker's findings over and says the verdict.
+    /// Takes the checker's findings over and sets the verdict.
     pub(super) fn judge(&mut self, report: &Report, struck: Vec<Struck>) {
         let Counts { ok, unknown, failed, .. } = report.counts;
         (self.acks, self.unknown, self.failed) = (ok, unknown, failed);

@@ -5,7 +5,7 @@
 //! - What Raft promises of logs: see `raft/`.
 //! - One state per index: two replicas (or one, before and after a restart) that have applied the same entries and are not
 //!   the same.
-//! - An end that nobody wanted: a node that ended itself, though its disk did not fail.
+//! - An unexpected end: a node that ended itself, though its disk did not fail.
 
 use std::{
     cell::RefCell,
@@ -25,7 +25,7 @@ use crate::{
 
 /// Between two looks at who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long a leader that trusts its lease may take to say so.
+/// How long a leader that trusts its lease may take to answer.
 const LEASE_LIMIT: Duration = Duration::from_millis(2);
 /// Of so many looks one is at the states as well.
 const STATES_ONE_IN: u64 = 20;
@@ -105,7 +105,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Compares the states of all replicas, and says whether those of each group are one.
+    /// Compares the states of all replicas, and returns whether those of each group are equal.
     pub fn look_at_states(&self) -> bool {
         let mut seen = self.seen.borrow_mut();
         let seen = &mut *seen;
@@ -127,7 +127,7 @@ impl<'a> Watch<'a> {
             && reached.values().all(|ends| ends.len() == 1 && ends.iter().all(|(applied, last)| applied == last))
     }
 
-    /// Whether every shard of every node tells clients who leads, and that is so.
+    /// Whether every shard of every node names the right leaders to clients.
     pub fn leaders_are_told(&self) -> bool {
         let nodes = || self.cluster.shape().numbers();
         let probe = |node| self.cluster.probe(node).unwrap_or_default();
@@ -151,7 +151,7 @@ impl<'a> Watch<'a> {
         views.map(|(node, groups)| format!("node {node}: {groups:?}")).collect::<Vec<_>>().join("; ")
     }
 
-    /// What each node tells its clients about who leads, for a person.
+    /// The leaders that each node names to clients, as text.
     pub fn describe_told(&self) -> String {
         let told = |node| self.cluster.probe(node).unwrap_or_default().told_leaders();
         let nodes = self.cluster.shape().numbers().map(|node| format!("node {node}: {:?}", told(node)));
@@ -186,7 +186,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What is to be said of `exits` but for those that `excused` excuses, by node and time.
+/// Findings on `exits`, without those that `excused` excuses by node and time.
 pub(super) fn judge_ends(exits: &[Exit], excused: impl Fn(NodeId, u64) -> bool) -> Vec<Finding> {
     let wrong = exits.iter().filter(|exit| !excused(exit.node, exit.at_nanos));
     let text = wrong.map(|exit| format!("node {} ended itself with {:?}: {}", exit.node, exit.code, exit.message));

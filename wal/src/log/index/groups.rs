@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::format::record::GroupId;
 
-/// What is kept for each group. Ids are the node's own: nobody chooses them so that they collide.
+/// State of each group. The node assigns the ids, so no attacker can choose colliding ones.
 #[derive(Debug)]
 pub struct Groups<T>(FxHashMap<GroupId, T>);
 

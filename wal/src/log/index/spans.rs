@@ -26,7 +26,7 @@ pub struct Live {
 #[derive(Debug, Default)]
 pub struct Spans(VecDeque<Span>);
 
-/// The most entries of a span: growing copies its slots, and nobody shall wait for that.
+/// The most entries of a span: growing a span copies its slots, which must not take long.
 const SPAN_ENTRIES: usize = 8192;
 
 /// Entries of neighbouring indices in one segment.
@@ -109,7 +109,7 @@ impl Span {
         self.first.saturating_add(self.slots.len() as u64)
     }
 
-    /// Whether the entry at `index`, which stands at `place`, goes on right behind the last one here.
+    /// Whether the entry at `index`, which stands at `place`, directly follows the last one here.
     fn takes(&self, index: u64, place: EntryPlace) -> bool {
         self.end() == index && self.segment == place.batch.segment && self.slots.len() < SPAN_ENTRIES
     }
@@ -168,7 +168,7 @@ impl Spans {
             .find_map(|(low, high)| (low.checked_add(1) != Some(high.first)).then(|| (low, high.first, high.place(0))))
     }
 
-    /// Adds an entry if the last span takes it; says whether it does. Most do.
+    /// Adds an entry if the last span takes it; returns whether it did. Most do.
     pub fn follow(&mut self, live: &mut Live, index: u64, place: EntryPlace) -> bool {
         let last = self.0.back_mut().filter(|span| span.takes(index, place));
         if let Some(span) = last {

@@ -81,7 +81,7 @@ impl Middleman {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
-    /// How many packets came so far.
+    /// Packets received so far.
     pub(in crate::chaos) fn packets(&self) -> u64 {
         self.shared.packets.load(Ordering::Relaxed)
     }
@@ -126,7 +126,7 @@ fn wait(tap: &Tap, at_most: Duration) -> io::Result<()> {
     }
 }
 
-/// Writes the hosts' addresses into a frame that was sent here; false if it was not, or is for nobody.
+/// Writes the hosts' addresses into a frame that was sent here; false if it was not, or its destination is unknown.
 fn redirect(frame: &mut [u8], hosts: &BTreeMap<Ipv4Addr, [u8; 6]>) -> bool {
     if frame.len() < IPV4_RECEIVER.end || frame[RECEIVER] != MAC_BYTES || frame[12..14] != IPV4 {
         return false;

@@ -1,4 +1,4 @@
-//! What becomes of each packet: nothing, or it goes on, once or twice, each time later.
+//! The fate of each packet: dropped, or sent on once or twice, each time after a delay.
 
 use std::{
     cmp::Reverse,

@@ -14,7 +14,7 @@ pub(super) struct StateMachineSafety {
 }
 
 impl StateMachineSafety {
-    /// Whether that very entry was seen to be applied by somebody.
+    /// Whether some replica was seen to have applied this entry.
     pub(super) fn is_known(&self, group: GroupId, entry: &LogEntry) -> bool {
         self.applied.get(&(group, entry.index)) == Some(entry)
     }

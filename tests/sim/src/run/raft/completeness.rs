@@ -1,7 +1,7 @@
 //! Leader completeness: "if a log entry is committed in a given term, then that entry will be present in the logs of the
 //! leaders for all higher-numbered terms."
 //!
-//! What somebody has applied is committed, in its own term at the latest.
+//! An entry that some replica has applied is committed, in its own term at the latest.
 
 use std::collections::BTreeMap;
 

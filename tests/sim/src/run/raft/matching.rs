@@ -1,7 +1,7 @@
 //! Log matching: "if two logs contain an entry with the same index and term, then the logs are identical in all entries up
 //! through the given index."
 //!
-//! By induction that is: index and term decide what an entry says, and the term of the entry before it.
+//! By induction that is: index and term determine an entry's content, and the term of the entry before it.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::cluster::{GroupView, LogEntry};
 /// What was seen of all logs.
 #[derive(Debug, Default)]
 pub(super) struct LogMatching {
-    /// By group, index and term: a hash of what the entry says, and the term of the entry before it where that was seen.
+    /// By group, index and term: a hash of the entry's content, and the term of the entry before it where that was seen.
     entries: BTreeMap<(GroupId, u64, u64), (u64, Option<u64>)>,
 }
 

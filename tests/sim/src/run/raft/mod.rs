@@ -54,7 +54,7 @@ impl Logs {
             entries = log(0);
         }
         if entries.last().is_some_and(|last| last.term > view.term) {
-            // The log is ahead of what the replica says of itself: the next look finds both.
+            // The log is ahead of the replica's metrics: the next look finds both.
             self.last.remove(&view.replica);
             return;
         }
@@ -86,7 +86,7 @@ pub(super) mod tests {
 
     use super::{append_only::LOOKS, *};
 
-    /// A replica with a log of these terms from index 0 on, and as many entries applied as said.
+    /// A replica with a log of these terms from index 0 on, and this many entries applied.
     pub(in crate::run) fn replica(
         number: u64,
         term: u64,
