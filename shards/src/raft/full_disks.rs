@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// Every answer to an append carries it, heartbeats included. A follower whose log waits for room does not answer: its last
-/// answer stays here, and it is missing from the quorum anyway.
+/// Every answer to an append carries the state of the follower's disk, heartbeats included. A follower whose log waits for
+/// room does not answer: its last answer stays here, and it is missing from the quorum anyway.
 #[derive(Debug, Default)]
 pub struct FullDisks(RefCell<BTreeSet<u64>>);
 

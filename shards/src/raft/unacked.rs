@@ -17,7 +17,7 @@ pub struct UnackedAppend<A> {
     pub previous: Option<LogId>,
     /// Its last entry, or `previous`.
     pub last: Option<LogId>,
-    /// The commit index that the append carried.
+    /// The commit that the append carried.
     pub committed: Option<LogId>,
     pub bytes: usize,
     /// The answer to come.

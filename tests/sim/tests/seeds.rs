@@ -34,7 +34,7 @@ macro_rules! seeds {
 
 seeds! {
     seed_1: 1, 3;
-    seed_2: 2, 3;
+    seed_5: 5, 3;
     seed_6: 6, 3;
     seed_10: 10, 3;
     seed_62: 62, 3;
