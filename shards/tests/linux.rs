@@ -1,13 +1,14 @@
 //! The Linux side of the seam: openraft's runtime suite, timers, sockets, and what a panic does.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs::File,
     io::{IoSlice, Read, Write, pipe},
     net::{Shutdown, SocketAddr},
     os::fd::OwnedFd,
     process::{Command, Stdio},
     rc::Rc,
+    task::Poll,
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ use kahuna_shards::{
     linux::{self, Linux, Runtime, ShardOptions, Tcp, spawn_shard},
 };
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
-use openraft::AsyncRuntime;
+use openraft::{AsyncRuntime, rt::Oneshot as _};
 use openraft_rt::testing::Suite;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
@@ -184,6 +185,78 @@ fn an_end_right_behind_the_last_bytes_is_read() {
             assert_eq!(server.read(&mut buf).await.expect("open"), 0, "and again");
             drop(client);
         }
+    });
+}
+
+/// Claim: a write waits for room, though the other end, which reads late, has ended its own direction.
+#[test]
+fn a_write_to_a_half_closed_peer_waits_for_room() {
+    const MANY: usize = 4 << 20;
+    on_shard(async || {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let (reads, may_read) = flume::bounded::<()>(0);
+        let client = std::thread::spawn(move || {
+            let mut client = std::net::TcpStream::connect(addr).expect("somebody listens");
+            client.shutdown(Shutdown::Write).expect("open");
+            let _ = may_read.recv();
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).expect("readable");
+            received.len()
+        });
+        let mut server = listener.accept().await.expect("a connection");
+        assert_eq!(server.read(&mut [0; 8]).await.expect("open"), 0, "the other end's end");
+        let polls = Rc::new(Cell::new(0_u32));
+        let counted = polls.clone();
+        let write = Runtime::spawn(async move {
+            let bytes = vec![1; MANY];
+            {
+                let mut write = std::pin::pin!(server.write_all(&bytes));
+                std::future::poll_fn(|cx| {
+                    counted.set(counted.get() + 1);
+                    write.as_mut().poll(cx)
+                })
+                .await
+                .expect("it is read in the end");
+            }
+            server.shutdown(Shutdown::Write).expect("open");
+        });
+        Linux::sleep(Duration::from_millis(50)).await;
+        assert!(polls.get() < 20, "{} polls while there is no room", polls.get());
+        drop(reads);
+        write.await.expect("it ends");
+        assert_eq!(client.join().expect("it reads"), MANY);
+    });
+}
+
+/// Claim: a task that the executor drops, without polling it, keeps nobody asleep whom its end wakes.
+#[test]
+fn the_end_of_a_dropped_task_is_noticed() {
+    on_shard(async || {
+        let (held, ended) = LocalOneshot::channel::<()>();
+        let waker = Rc::new(RefCell::new(None));
+        let kept = waker.clone();
+        Linux::spawn(async move {
+            let _held = held;
+            std::future::poll_fn(|cx| {
+                *kept.borrow_mut() = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            })
+            .await;
+        });
+        let is_late = Rc::new(Cell::new(false));
+        let late = is_late.clone();
+        Linux::spawn(async move {
+            Linux::sleep(Duration::from_secs(5)).await;
+            late.set(true);
+        });
+        let listening = Runtime::spawn(async move { ended.await.is_err() });
+        Linux::yield_now().await;
+        // The task holds its own waker's place: this is the last one.
+        let last = waker.borrow_mut().take();
+        drop(last);
+        assert!(listening.await.expect("it ends"), "the sender went with its task");
+        assert!(!is_late.get(), "only the next timer woke it");
     });
 }
 

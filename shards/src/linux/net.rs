@@ -114,7 +114,8 @@ impl Readable {
         Self { fd, ring, watch: None, is_ready: true, is_closed: false }
     }
 
-    /// Nothing is left, unless nothing would be reported.
+    /// Nothing is left, unless nothing would be reported. (Bytes behind an urgent one are left too, until more come: nobody
+    /// here sends urgent bytes.)
     fn is_drained(&mut self) {
         self.is_ready = self.is_closed;
     }
@@ -122,10 +123,11 @@ impl Readable {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_ready {
             let watch = self.watch.get_or_insert_with(|| self.ring.watch(&self.fd, READABLE));
-            let (events, goes_on) = ready!(watch.poll_events(cx))?;
-            if !goes_on {
+            let reported = ready!(watch.poll_events(cx));
+            if !matches!(reported, Ok((_, true))) {
                 self.watch = None;
             }
+            let (events, _) = reported?;
             self.is_ready = true;
             self.is_closed |= events & CLOSED != 0;
         }
@@ -152,9 +154,20 @@ impl Readable {
 
 /// Ends once `fd` takes bytes, or cannot any more.
 async fn writable(fd: &Rc<OwnedFd>) -> io::Result<()> {
-    // A watch of its own for each wait: what is reported is how things are now.
-    let mut watch = reactor::current().ring().watch(fd, libc::POLLOUT);
-    poll_fn(|cx| watch.poll_events(cx)).await.map(drop)
+    loop {
+        // A watch of its own for each wait: what is reported first is how things are now.
+        let mut watch = reactor::current().ring().watch(fd, libc::POLLOUT);
+        loop {
+            let (events, goes_on) = poll_fn(|cx| watch.poll_events(cx)).await?;
+            // The kernel reports the other end's end too: it may read on all the same.
+            if events & (libc::POLLOUT | libc::POLLERR | libc::POLLHUP) != 0 {
+                return Ok(());
+            }
+            if !goes_on {
+                break;
+            }
+        }
+    }
 }
 
 /// A listening socket.

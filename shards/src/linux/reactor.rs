@@ -208,7 +208,8 @@ pub(super) struct Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         if let Some(reactor) = REACTOR.replace(self.previous.take()) {
-            // The wakers hold tasks, whose destructors may come back here: nothing is borrowed.
+            // The executor does not run any more, so the tasks that these wakers hold are not dropped: a shard ends with its
+            // process. They are not woken, though, should another executor run on this thread.
             let yielded = std::mem::take(&mut *reactor.yielded.borrow_mut());
             drop(yielded);
             reactor.timers.forget_sleepers();
@@ -218,17 +219,34 @@ impl Drop for Installed {
 }
 
 pin_project! {
-    /// A task whose polls are counted, which is how the driver knows that it ran. Every task but the driver is one.
+    /// A task whose polls, and whose end, are counted: that is how the driver knows that it ran. Every task but the driver is
+    /// one.
     pub(super) struct Counted<F> {
         #[pin]
         future: F,
-        reactor: Rc<Reactor>,
+        // Dropped after the future: whom that wakes is ready when the end is counted.
+        count: Count,
     }
 }
 
-/// Counts the polls of `future`.
+/// Counts for the driver of one executor.
+struct Count(Rc<Reactor>);
+
+impl Count {
+    fn one(&self) {
+        self.0.polls.set(self.0.polls.get() + 1);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.one();
+    }
+}
+
+/// Counts the polls of `future`, and its end.
 pub(super) fn counted<F>(future: F) -> Counted<F> {
-    Counted { future, reactor: current() }
+    Counted { future, count: Count(current()) }
 }
 
 impl<F: Future> Future for Counted<F> {
@@ -236,7 +254,7 @@ impl<F: Future> Future for Counted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.reactor.polls.set(this.reactor.polls.get() + 1);
+        this.count.one();
         this.future.poll(cx)
     }
 }

@@ -25,6 +25,11 @@ use crate::env::{
 /// least the executor accepts is enough.
 pub(super) const IO_MEMORY_BYTES: usize = 64 << 10;
 
+/// When a busy executor is preempted to look at its own rings: practically never, for nothing happens there. Should this timer
+/// fire between its arming and the first task, which takes no more than a busy host, the executor parks with ready tasks in
+/// its queue, and nothing ends that.
+pub(super) const PREEMPT: Duration = Duration::from_secs(3600);
+
 /// openraft's view of an executor. Its functions act on the executor that runs on the calling thread; a value of this type
 /// is an executor of its own for tests and tools. Shards are started with [`spawn_shard`](super::spawn_shard).
 #[derive(Debug)]
@@ -114,6 +119,7 @@ impl AsyncRuntime for Runtime {
     fn new(_threads: usize) -> Self {
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .io_memory(IO_MEMORY_BYTES)
+            .preempt_timer(PREEMPT)
             .make()
             .expect("this host can run an executor: probe it before");
         Self { executor }

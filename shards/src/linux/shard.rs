@@ -11,13 +11,13 @@ use std::{
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use super::{abort::exit_now, reactor::Reactor, runtime, runtime::IO_MEMORY_BYTES};
+use super::{
+    abort::exit_now,
+    reactor::Reactor,
+    runtime,
+    runtime::{IO_MEMORY_BYTES, PREEMPT},
+};
 use crate::env::{ExitCode, say_panic};
-
-/// When a busy executor is preempted to look at its own rings: practically never, for nothing happens there. Should this timer
-/// fire between its arming and the first task, which takes no more than a busy host, the executor parks with ready tasks in
-/// its queue.
-const PREEMPT: Duration = Duration::from_secs(3600);
 
 /// How to start a shard.
 #[derive(Debug, Clone)]

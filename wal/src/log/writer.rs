@@ -7,7 +7,7 @@
 //!
 //! Writes may end in any order. A batch counts as durable only when every batch before it does, so callbacks run in the
 //! order of the appends, and recovery, which cuts at the first batch that is not whole, never misses one whose callback ran.
-//! The next write is submitted before the callbacks of the last one run, so that the disk never waits for them.
+//! The next write is queued before the callbacks of the last one run; it is submitted with whatever else the thread asks for.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -130,7 +130,7 @@ impl<D: Disk> Shared<D> {
             drop(state);
             let mut write: Pin<Box<dyn Future<Output = _>>> =
                 Box::pin(async move { segment.file.write_at(position.offset, buf, Durability::Durable).await });
-            // The first poll is what submits it.
+            // The first poll is what queues it.
             writes.line.push_back(match write.as_mut().poll(context) {
                 Poll::Ready(ended) => Write::Ended(ended),
                 Poll::Pending => Write::Pending(write),

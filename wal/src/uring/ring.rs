@@ -4,6 +4,7 @@
 //! everything that its tasks asked for, and takes what has completed.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::mem;
@@ -27,6 +28,8 @@ const UNANSWERED: u64 = u64::MAX;
 pub struct Ring {
     uring: RefCell<IoUring>,
     operations: RefCell<Operations>,
+    /// Entries behind a full queue that the kernel did not take, in order.
+    waiting: RefCell<VecDeque<squeue::Entry>>,
 }
 
 impl Ring {
@@ -44,7 +47,7 @@ impl Ring {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(entries)?,
             built => built?,
         };
-        Ok(Rc::new(Self { uring: RefCell::new(uring), operations: RefCell::default() }))
+        Ok(Rc::new(Self { uring: RefCell::new(uring), operations: RefCell::default(), waiting: RefCell::default() }))
     }
 
     /// Operations that were asked for and have not ended.
@@ -96,23 +99,34 @@ impl Ring {
     /// What the entry points to belongs to that operation.
     unsafe fn start(&self, slot: usize, entry: squeue::Entry) {
         // SAFETY: the caller's promise.
-        if let Err(error) = unsafe { self.push(&entry.user_data(slot as u64)) } {
-            let refusal = -error.raw_os_error().unwrap_or(libc::EIO);
-            drop(self.operations.borrow_mut().complete(slot, refusal));
+        unsafe { self.push(entry.user_data(slot as u64)) }
+    }
+
+    /// Queues `entry` behind those before it.
+    ///
+    /// # Safety
+    /// What the entry points to outlives the operation.
+    unsafe fn push(&self, entry: squeue::Entry) {
+        self.waiting.borrow_mut().push_back(entry);
+        let mut uring = self.uring.borrow_mut();
+        if !self.refill(&mut uring) {
+            // If the kernel is short of something the entry waits for the next look.
+            let _ = submit_retrying(&uring, 0);
+            self.refill(&mut uring);
         }
     }
 
-    /// # Safety
-    /// What the entry points to outlives the operation.
-    unsafe fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
-        let mut uring = self.uring.borrow_mut();
-        // SAFETY: the caller's promise, here and below.
-        if unsafe { uring.submission().push(entry) }.is_err() {
-            submit_retrying(&uring, 0)?;
-            // SAFETY: as above.
-            unsafe { uring.submission().push(entry) }.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+    /// Moves what waits into the kernel's queue; whether that took all.
+    fn refill(&self, uring: &mut IoUring) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(entry) = waiting.pop_front() {
+            // SAFETY: whoever pushed the entry promised that what it points to outlives the operation.
+            if unsafe { uring.submission().push(&entry) }.is_err() {
+                waiting.push_front(entry);
+                return false;
+            }
         }
-        Ok(())
+        true
     }
 
     /// Watches `socket` for `events` (of `poll(2)`). Each change is reported once, so whoever watches reads until nothing is
@@ -132,6 +146,7 @@ impl Ring {
     pub fn look(&self) -> usize {
         {
             let mut uring = self.uring.borrow_mut();
+            self.refill(&mut uring);
             if has_work(&mut uring) {
                 // An error repeats at the next call; meanwhile completions make room.
                 let _ = submit_retrying(&uring, 0);
@@ -180,7 +195,8 @@ impl Ring {
     /// What the system said about the ring; a time limit that is over is none.
     pub fn wait(&self, limit: Option<Duration>) -> io::Result<usize> {
         {
-            let uring = self.uring.borrow();
+            let mut uring = self.uring.borrow_mut();
+            self.refill(&mut uring);
             match limit {
                 None => _ = submit_retrying(&uring, 1)?,
                 Some(limit) => {
@@ -208,8 +224,8 @@ impl Ring {
         if ended.is_none() {
             // Not `PollRemove`: it fails while an event is on its way.
             let end = opcode::AsyncCancel::new(slot as u64).build().user_data(UNANSWERED);
-            // SAFETY: the entry names no memory. A queue that stays full is that of a ring that cannot be used.
-            let _ = unsafe { self.push(&end) };
+            // SAFETY: the entry names no memory.
+            unsafe { self.push(end) };
         }
         drop((ended, waker));
     }
@@ -230,19 +246,14 @@ impl CloseLater for Ring {
     fn close(&self, fd: OwnedFd) {
         let slot = self.operations.borrow_mut().insert(Target::Closing, None);
         let close = opcode::Close::new(types::Fd(fd.as_raw_fd())).build();
+        // The ring's now.
+        _ = fd.into_raw_fd();
         // SAFETY: the entry names no memory.
-        let taken = unsafe { self.push(&close.flags(squeue::Flags::ASYNC).user_data(slot as u64)) };
-        let mut operations = self.operations.borrow_mut();
+        unsafe { self.push(close.flags(squeue::Flags::ASYNC).user_data(slot as u64)) };
         // Nobody waits for it yet, and a file's descriptor is not in it.
-        let _ = operations.abandon(slot);
-        match taken {
-            // The kernel's now. Others wait for the file's lock: it is not left to the next look.
-            Ok(()) => {
-                _ = fd.into_raw_fd();
-                let _ = submit_retrying(&self.uring.borrow(), 0);
-            }
-            Err(_) => _ = operations.complete(slot, -libc::EBUSY),
-        }
+        let _ = self.operations.borrow_mut().abandon(slot);
+        // Others wait for the file's lock: it is not left to the next look.
+        let _ = submit_retrying(&self.uring.borrow(), 0);
     }
 }
 
@@ -300,7 +311,8 @@ impl Drop for InFlight {
     }
 }
 
-/// A socket that is watched. Dropping it ends the watch; the descriptor stays open until the kernel has let go of it.
+/// A socket that is watched. Dropping it ends the watch; the descriptor stays open until the ring was looked at and the kernel
+/// has let go of it: a thread that drops a socket and then waits for its other end, without the ring, waits for ever.
 pub struct Watch {
     ring: Rc<Ring>,
     slot: usize,
