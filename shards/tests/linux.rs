@@ -188,6 +188,52 @@ fn an_end_right_behind_the_last_bytes_is_read() {
     });
 }
 
+#[test]
+fn a_shard_that_spins_loses_nothing() {
+    let spinning = ShardOptions { spin: Duration::from_micros(50), ..ShardOptions::new(0) };
+    let (port, ports) = flume::bounded(1);
+    let shard = spawn_shard(spinning, move || async move {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        port.send(listener.local_addr().expect("an address")).expect("the test waits");
+        let mut server = listener.accept().await.expect("a connection");
+        let mut buf = [0; 8];
+        while let Ok(len @ 1..) = server.read(&mut buf).await {
+            server.write_all(&buf[..len]).await.expect("open");
+        }
+    })
+    .expect("a shard");
+    let mut client = std::net::TcpStream::connect(ports.recv().expect("a port")).expect("somebody listens");
+    client.set_read_timeout(Some(LIMIT)).expect("a socket takes a timeout");
+    for round in 0..500_u32 {
+        // Some come while the shard spins, some while it sleeps.
+        std::thread::sleep(Duration::from_micros(u64::from(round % 10) * 10));
+        client.write_all(&round.to_le_bytes()).expect("open");
+        client.read_exact(&mut [0; 4]).expect("an answer");
+    }
+    drop(client);
+    shard.join();
+}
+
+/// Claim: what is dropped right before a shard ends is closed, though another task is left behind.
+#[test]
+fn a_connection_that_is_dropped_last_is_closed() {
+    let (port, ports) = flume::bounded(1);
+    let shard = spawn_shard(ShardOptions::new(0), move || async move {
+        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
+        port.send(listener.local_addr().expect("an address")).expect("the test waits");
+        let mut server = listener.accept().await.expect("a connection");
+        Linux::spawn(Linux::sleep(LIMIT));
+        // It is watched from here on.
+        assert!(Linux::timeout(Duration::from_millis(1), server.read(&mut [0; 8])).await.is_none());
+        drop(server);
+    })
+    .expect("a shard");
+    let mut client = std::net::TcpStream::connect(ports.recv().expect("a port")).expect("somebody listens");
+    client.set_read_timeout(Some(LIMIT)).expect("a socket takes a timeout");
+    assert_eq!(client.read(&mut [0; 8]).expect("the end, not the time limit"), 0);
+    shard.join();
+}
+
 /// Claim: a write waits for room, though the other end, which reads late, has ended its own direction.
 #[test]
 fn a_write_to_a_half_closed_peer_waits_for_room() {

@@ -28,6 +28,9 @@ use crate::env::{Listener, Net, ReadHalf, Socket, Stream, Timeout, WriteHalf};
 /// Connections that may wait for `accept`.
 const BACKLOG: i32 = 1024;
 
+/// Connections that are accepted before the shard's other tasks run.
+const MAX_ACCEPTS: u32 = 16;
+
 /// The kernel asks a silent connection's other end whether it is still there after this long, so often, so many times: an
 /// end that vanished without a word holds its connection for a minute, not forever.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -68,7 +71,7 @@ impl Net for Tcp {
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         let local = local_addr(&socket)?;
-        Ok(TcpListener { socket: Readable::new(Rc::new(socket.into())), local })
+        Ok(TcpListener { socket: Readable::new(Rc::new(socket.into())), local, at_once: 0 })
     }
 
     async fn connect(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
@@ -174,12 +177,20 @@ async fn writable(fd: &Rc<OwnedFd>) -> io::Result<()> {
 pub struct TcpListener {
     socket: Readable,
     local: SocketAddr,
+    /// Accepted since the shard's other tasks ran.
+    at_once: u32,
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
+        self.at_once += 1;
+        if self.at_once > MAX_ACCEPTS {
+            // More may wait for ever.
+            reactor::current().yield_now().await;
+            self.at_once = 1;
+        }
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let accepted = poll_fn(|cx| self.socket.poll(cx, |fd| accept_with(fd, flags))).await?;
         TcpStream::new(Rc::new(accepted))

@@ -35,6 +35,9 @@ const RING_ENTRIES: u32 = 256;
 /// Polls of tasks between two looks at the ring while the tasks keep each other busy: so many take some 50 us.
 const POLLS_PER_LOOK: u64 = 16;
 
+/// Looks at the ring when the executor has ended: one submits what is left, the next takes what came of it.
+const LAST_LOOKS: u32 = 4;
+
 /// The thread's reactor.
 pub(super) struct Reactor {
     ring: Rc<Ring>,
@@ -186,7 +189,9 @@ impl Reactor {
     /// Spins for at most `limit`; true if something has happened.
     fn spin_until(&self, limit: Duration) -> bool {
         // What was asked for is on its way while the thread spins.
-        self.ring.look();
+        if self.ring.look() > 0 {
+            return true;
+        }
         let until = BootClock::now_nanos() + limit.as_nanos() as u64;
         loop {
             if self.ring.has_completions() || self.door.has_rung() {
@@ -214,6 +219,8 @@ impl Drop for Installed {
             drop(yielded);
             reactor.timers.forget_sleepers();
             reactor.ring.forget_waiting();
+            // Sockets that were dropped last are closed once their watches have ended.
+            (0..LAST_LOOKS).for_each(|_| _ = reactor.ring.look());
         }
     }
 }

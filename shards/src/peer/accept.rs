@@ -136,7 +136,7 @@ impl<E: Env> Peers<E> {
         out.finish(KIND_ERROR, |body| archive_into(&refused, body));
         out.write_to::<E>(write).await;
         // The connection stays counted as a stranger's: one that does not close leaves no room for more.
-        let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain()).await;
+        let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain::<E>()).await;
     }
 
     /// The first frame; `read` gets all that was read up to then.
@@ -178,7 +178,7 @@ impl<E: Env> Peers<E> {
         if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
             && write.shutdown(Shutdown::Write).is_ok()
         {
-            let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain()).await;
+            let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain::<E>()).await;
         }
     }
 
@@ -242,7 +242,7 @@ impl<E: Env> Peers<E> {
             Some(error) => {
                 self.say(&format!("the link of node {} is closed: {}", identity.node, error.text));
                 out.finish(KIND_ERROR, |body| archive_into(&error, body));
-                let _ = E::timeout(LINGER, incoming.drain()).await;
+                let _ = E::timeout(LINGER, incoming.drain::<E>()).await;
                 out.close();
             }
         }

@@ -89,9 +89,12 @@ impl<R: ReadHalf> IncomingFrames<R> {
     }
 
     /// Reads and drops what still comes, until the other end closes: closing before that would reset the connection, and a
-    /// reset can overtake the last frame that we wrote.
-    pub(super) async fn drain(&mut self) {
+    /// reset can overtake the last frame that we wrote. The caller limits the time.
+    pub(super) async fn drain<E: Env>(&mut self) {
         let mut dropped = [0; DRAIN_BYTES];
-        while matches!(self.arriving.half().read(&mut dropped).await, Ok(count) if count > 0) {}
+        while matches!(self.arriving.half().read(&mut dropped).await, Ok(count) if count > 0) {
+            // There may be more for ever, and then the time limit is never looked at.
+            E::yield_now().await;
+        }
     }
 }

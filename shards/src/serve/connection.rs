@@ -71,6 +71,8 @@ pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
             if left == 0 {
                 break;
             }
+            // A client that sends faster than this reads would hold up the shard, and the time limit with it.
+            E::yield_now().await;
         }
     };
     // A client that still sends after this gets a reset.

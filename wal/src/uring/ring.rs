@@ -196,8 +196,12 @@ impl Ring {
     pub fn wait(&self, limit: Option<Duration>) -> io::Result<usize> {
         {
             let mut uring = self.uring.borrow_mut();
-            self.refill(&mut uring);
+            if !self.refill(&mut uring) {
+                submit_retrying(&uring, 0)?;
+            }
             match limit {
+                // Nobody would hear of what the kernel has not been asked for yet.
+                _ if !self.refill(&mut uring) => {}
                 None => _ = submit_retrying(&uring, 1)?,
                 Some(limit) => {
                     let limit = types::Timespec::from(limit);
