@@ -9,7 +9,7 @@ use super::finding::{Finding, Trouble};
 /// Nonzero when the administrator switched io_uring off.
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
-/// What the executor and the log submit. The newest came with Linux 5.6.
+/// What the executor and the shard's own ring submit. The newest of them came with Linux 5.6.
 const OPERATIONS: &[(u8, &str)] = &[
     (opcode::Nop::CODE, "nop"),
     (opcode::Readv::CODE, "readv"),
@@ -55,7 +55,13 @@ fn probe(mut ring: IoUring) -> Result<String, Trouble> {
         OPERATIONS.iter().filter(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| *name).collect();
     if !missing.is_empty() {
         let cause = format!("this kernel's io_uring cannot {}", missing.join(", "));
-        return Err(Trouble::new(cause, "install Linux 5.8 or newer"));
+        return Err(Trouble::new(cause, "install Linux 5.13 or newer"));
+    }
+    // A shard waits with a time limit (5.11), and watches sockets for more than one event (5.13). Only the former has a flag
+    // of its own; tagged resources came with the latter.
+    if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_resource_tagging() {
+        let cause = "this kernel's io_uring cannot watch a socket for more than one event, or wait with a time limit";
+        return Err(Trouble::new(cause, "install Linux 5.13 or newer"));
     }
     // SAFETY: a nop refers to no memory and no descriptor.
     let pushed = unsafe { ring.submission().push(&opcode::Nop::new().build()) };
@@ -79,7 +85,7 @@ fn refused(call: &str, error: &io::Error) -> Trouble {
         ),
         Some(libc::ENOSYS) => Trouble::new(
             format!("io_uring is not there: an old kernel, or a seccomp filter that hides it ({call}: {error})"),
-            "install Linux 5.8 or newer, or run the container with `--security-opt seccomp=unconfined`",
+            "install Linux 5.13 or newer, or run the container with `--security-opt seccomp=unconfined`",
         ),
         Some(libc::ENOMEM) => Trouble::new(
             format!("no memory for io_uring ({call}: {error})"),
