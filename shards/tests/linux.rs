@@ -188,32 +188,6 @@ fn an_end_right_behind_the_last_bytes_is_read() {
     });
 }
 
-#[test]
-fn a_shard_that_spins_loses_nothing() {
-    let spinning = ShardOptions { spin: Duration::from_micros(50), ..ShardOptions::new(0) };
-    let (port, ports) = flume::bounded(1);
-    let shard = spawn_shard(spinning, move || async move {
-        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
-        port.send(listener.local_addr().expect("an address")).expect("the test waits");
-        let mut server = listener.accept().await.expect("a connection");
-        let mut buf = [0; 8];
-        while let Ok(len @ 1..) = server.read(&mut buf).await {
-            server.write_all(&buf[..len]).await.expect("open");
-        }
-    })
-    .expect("a shard");
-    let mut client = std::net::TcpStream::connect(ports.recv().expect("a port")).expect("somebody listens");
-    client.set_read_timeout(Some(LIMIT)).expect("a socket takes a timeout");
-    for round in 0..500_u32 {
-        // Some come while the shard spins, some while it sleeps.
-        (0..round % 10 * 500).for_each(|_| std::hint::spin_loop());
-        client.write_all(&round.to_le_bytes()).expect("open");
-        client.read_exact(&mut [0; 4]).expect("an answer");
-    }
-    drop(client);
-    shard.join();
-}
-
 /// Claim: what is dropped right before a shard ends is closed, though another task is left behind.
 #[test]
 fn a_connection_that_is_dropped_last_is_closed() {

@@ -39,6 +39,7 @@ impl Rounds {
     pub(super) fn pending(&self) -> &RefCell<Vec<Work>> {
         &self.pending
     }
+
     /// Puts a read where the next round takes it.
     pub(super) fn push(&self, work: Work) {
         self.pending.borrow_mut().push(work);

@@ -65,7 +65,7 @@ impl Door {
     /// The shard is about to sleep; false if somebody has rung, and then it must not.
     pub(super) fn falls_asleep(&self) -> bool {
         self.is_asleep.store(true, Ordering::SeqCst);
-        let may_sleep = !self.has_rung();
+        let may_sleep = !self.has_rung.load(Ordering::SeqCst);
         if !may_sleep {
             self.wakes_up();
         }
@@ -75,11 +75,6 @@ impl Door {
     /// The shard runs: whoever rings need not wake it.
     pub(super) fn wakes_up(&self) {
         self.is_asleep.store(false, Ordering::SeqCst);
-    }
-
-    /// Whether a bell waits to be taken.
-    pub(super) fn has_rung(&self) -> bool {
-        self.has_rung.load(Ordering::SeqCst)
     }
 
     /// Wakes whom the bells that rang belong to. On the shard's thread.

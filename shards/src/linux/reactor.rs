@@ -32,7 +32,7 @@ use crate::env::{Clock, ExitCode};
 
 /// Submissions that gather at most; more are submitted in between.
 const RING_ENTRIES: u32 = 256;
-/// Polls of tasks between two looks at the ring while the tasks keep each other busy: so many take some 50 us.
+/// Polls of tasks between two looks at the ring while the tasks keep each other busy.
 const POLLS_PER_LOOK: u64 = 16;
 
 /// Looks at the ring when the executor has ended: one submits what is left, the next takes what came of it.
@@ -45,8 +45,6 @@ pub(super) struct Reactor {
     door: Arc<Door>,
     /// The door's eventfd.
     event: Rc<OwnedFd>,
-    /// How long an idle shard looks for completions before it sleeps.
-    spin: Duration,
     /// How often tasks were polled, and as of the driver's last round.
     polls: Cell<u64>,
     seen_polls: Cell<u64>,
@@ -72,18 +70,17 @@ pub fn disk() -> UringDisk {
 }
 
 impl Reactor {
-    /// A reactor for the calling thread, whose idle shard spins for `spin` before it sleeps.
+    /// A reactor for the calling thread.
     ///
     /// # Errors
     /// When the kernel refuses io_uring or its memory, or the process may open no more files.
-    pub(super) fn new(spin: Duration) -> io::Result<Rc<Self>> {
+    pub(super) fn new() -> io::Result<Rc<Self>> {
         let (door, event) = Door::new()?;
         Ok(Rc::new(Self {
             ring: Ring::new(RING_ENTRIES)?,
             timers: Rc::default(),
             door,
             event: Rc::new(event),
-            spin,
             polls: Cell::new(0),
             // Unlike `polls`: the executor polls the driver as it is spawned, before any other task.
             seen_polls: Cell::new(u64::MAX),
@@ -172,10 +169,6 @@ impl Reactor {
     /// Waits until something has happened.
     fn sleep(&self) {
         let limit = self.timers.next().map(|at| Duration::from_nanos(at.saturating_sub(BootClock::now_nanos())));
-        if !self.spin.is_zero() && self.spin_until(limit.map_or(self.spin, |limit| limit.min(self.spin))) {
-            self.ring.look();
-            return;
-        }
         if !self.door.falls_asleep() {
             self.ring.look();
             return;
@@ -184,24 +177,6 @@ impl Reactor {
             abort(ExitCode::DiskFailed, &format!("cannot wait for the disk and the network: {error}"));
         }
         self.door.wakes_up();
-    }
-
-    /// Spins for at most `limit`; true if something has happened.
-    fn spin_until(&self, limit: Duration) -> bool {
-        // What was asked for is on its way while the thread spins.
-        if self.ring.look() > 0 {
-            return true;
-        }
-        let until = BootClock::now_nanos() + limit.as_nanos() as u64;
-        loop {
-            if self.ring.has_completions() || self.door.has_rung() {
-                return true;
-            }
-            if BootClock::now_nanos() >= until {
-                return false;
-            }
-            std::hint::spin_loop();
-        }
     }
 }
 

@@ -129,8 +129,7 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        let reactor =
-            Reactor::new(Duration::ZERO).expect("this host has io_uring, and this process may open another file");
+        let reactor = Reactor::new().expect("this host has io_uring, and this process may open another file");
         run(&self.executor, &reactor, future)
     }
 }

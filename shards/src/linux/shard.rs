@@ -6,7 +6,6 @@ use std::{
     io, panic,
     sync::{Once, mpsc},
     thread,
-    time::Duration,
 };
 
 use glommio::{LocalExecutorBuilder, Placement};
@@ -28,15 +27,12 @@ pub struct ShardOptions {
     pub cpu: Option<usize>,
     /// Bytes registered with the kernel per executor; less than 64 KiB is taken as 64 KiB.
     pub io_memory: usize,
-    /// How long an idle shard spins before it sleeps. Spinning shortens the way of a message to a shard on another CPU, and
-    /// takes throughput from shards that share a CPU.
-    pub spin: Duration,
 }
 
 impl ShardOptions {
-    /// Shard `index`, unpinned, with as little memory as possible and no spinning.
+    /// Shard `index`, unpinned, with as little memory as possible.
     pub fn new(index: usize) -> Self {
-        Self { index, cpu: None, io_memory: IO_MEMORY_BYTES, spin: Duration::ZERO }
+        Self { index, cpu: None, io_memory: IO_MEMORY_BYTES }
     }
 }
 
@@ -100,7 +96,7 @@ where
             .preempt_timer(PREEMPT)
             .make()
             .map_err(io::Error::from)
-            .and_then(|executor| Ok((executor, Reactor::new(options.spin)?)));
+            .and_then(|executor| Ok((executor, Reactor::new()?)));
         // The starting thread waits for this message; if it is gone, so is everybody who could care.
         match made {
             Ok((executor, reactor)) => {

@@ -166,12 +166,6 @@ impl Ring {
         }
     }
 
-    /// Whether [`look`](Self::look) would find something without waiting.
-    pub fn has_completions(&self) -> bool {
-        let mut uring = self.uring.borrow_mut();
-        !uring.completion().is_empty() || uring.submission().taskrun()
-    }
-
     fn take(&self, completion: &cqueue::Entry) {
         if completion.user_data() == UNANSWERED {
             return;
@@ -199,13 +193,13 @@ impl Ring {
             if !self.refill(&mut uring) {
                 submit_retrying(&uring, 0)?;
             }
+            // While entries wait the thread does not: nobody would hear of what the kernel was not asked for.
+            let want = usize::from(self.refill(&mut uring));
             match limit {
-                // Nobody would hear of what the kernel has not been asked for yet.
-                _ if !self.refill(&mut uring) => {}
-                None => _ = submit_retrying(&uring, 1)?,
+                None => _ = submit_retrying(&uring, want)?,
                 Some(limit) => {
                     let limit = types::Timespec::from(limit);
-                    match uring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&limit)) {
+                    match uring.submitter().submit_with_args(want, &types::SubmitArgs::new().timespec(&limit)) {
                         Err(error) if is_passing(&error) => {}
                         done => _ = done?,
                     }
