@@ -35,6 +35,7 @@ mod reads;
 mod room;
 mod rounds;
 mod time;
+mod workers;
 
 pub use context::GroupContext;
 pub use failover::Failover;

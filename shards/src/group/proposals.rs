@@ -11,6 +11,7 @@ use std::time::Duration;
 use kahuna_protocol::batch::BatchBuilder;
 
 use super::flight::{Flight, Flights};
+use super::workers::Workers;
 use crate::request::Work;
 
 /// Most batches of one group in flight.
@@ -34,9 +35,7 @@ pub(super) struct Proposals {
     flights: Flights,
     in_flight_bytes: Cell<usize>,
     /// Tasks that propose a batch and wait for it, then take the next.
-    proposers: Cell<u32>,
-    /// A proposer was started and has not looked at the queue yet.
-    starting: Cell<bool>,
+    pub(super) proposers: Workers,
 }
 
 impl Proposals {
@@ -48,8 +47,7 @@ impl Proposals {
             pending: RefCell::default(),
             flights: Flights::new(),
             in_flight_bytes: Cell::new(0),
-            proposers: Cell::new(0),
-            starting: Cell::new(false),
+            proposers: Workers::new(MAX_BATCHES),
         }
     }
 
@@ -73,23 +71,6 @@ impl Proposals {
     /// Puts a request at the end of the queue.
     pub(super) fn push(&self, work: Work) {
         self.pending.borrow_mut().push_back(work);
-    }
-
-    /// Counts one more proposer. False if there are enough, or if one that was started has not looked at the queue yet.
-    pub(super) fn add_proposer(&self) -> bool {
-        let added = self.proposers.get() < MAX_BATCHES && !self.starting.replace(true);
-        self.proposers.set(self.proposers.get() + u32::from(added));
-        added
-    }
-
-    /// A proposer that was added looks at the queue now.
-    pub(super) fn proposer_started(&self) {
-        self.starting.set(false);
-    }
-
-    /// A proposer found nothing to propose and ends.
-    pub(super) fn proposer_ended(&self) {
-        self.proposers.set(self.proposers.get() - 1);
     }
 
     /// Counts a batch of `bytes` as in flight.

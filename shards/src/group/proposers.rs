@@ -27,7 +27,7 @@ impl<E: Env> Group<E> {
     /// One more proposer, if there is room. It starts behind the tasks that are ready now, so that all of their requests
     /// make one batch; on an idle shard that is at once.
     fn start_proposer(self: &Rc<Self>) {
-        if self.proposals.add_proposer() {
+        if self.proposals.proposers.add() {
             E::spawn(self.clone().run_proposer());
         }
     }
@@ -39,7 +39,7 @@ impl<E: Env> Group<E> {
         if !self.replica.has_lease() {
             E::timeout(self.cx.config.timing.election_min, self.replica.read_index()).await;
         }
-        proposals.proposer_started();
+        proposals.proposers.started();
         loop {
             // What waits is still in the queue, where its deadline, a new leader and the end of the group find it.
             self.time.may_stamp(&self.stopped).await;
@@ -55,7 +55,7 @@ impl<E: Env> Group<E> {
             proposals.flight_ended(&flight, bytes);
             self.settle(&flight, outcomes);
         }
-        proposals.proposer_ended();
+        proposals.proposers.ended();
     }
 
     /// Answers a batch, or sees to it that its requests get another chance.

@@ -47,7 +47,7 @@ impl<E: Env> Group<E> {
     }
 
     fn start_reader(self: &Rc<Self>) {
-        if self.rounds.add_reader() {
+        if self.rounds.readers.add() {
             E::spawn(self.clone().run_reader());
         }
     }
@@ -55,7 +55,7 @@ impl<E: Env> Group<E> {
     async fn run_reader(self: Rc<Self>) {
         behind_ready_tasks().await;
         let rounds = &self.rounds;
-        rounds.reader_started();
+        rounds.readers.started();
         loop {
             self.time.may_stamp(&self.stopped).await;
             let works = rounds.take_pending();
@@ -76,7 +76,7 @@ impl<E: Env> Group<E> {
             }
             rounds.round_ended(&flight);
         }
-        rounds.reader_ended();
+        rounds.readers.ended();
     }
 
     async fn answer_round(self: &Rc<Self>, flight: &Flight) {

@@ -1,9 +1,10 @@
 //! The read queue: what waits for a ReadIndex round, and what is in one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::flight::{Flight, Flights};
+use super::workers::Workers;
 use crate::request::Work;
 
 /// Rounds of one group in flight: while one is on the wire, the next one can start.
@@ -13,14 +14,13 @@ const MAX_ROUNDS: u32 = 2;
 pub(super) struct Rounds {
     pending: RefCell<Vec<Work>>,
     flights: Flights,
-    readers: Cell<u32>,
-    /// A reader was started and has not looked at the queue yet.
-    starting: Cell<bool>,
+    /// Tasks that take what waits through a round, then what waits by then.
+    pub(super) readers: Workers,
 }
 
 impl Rounds {
     pub(super) fn new() -> Self {
-        Self { pending: RefCell::default(), flights: Flights::new(), readers: Cell::new(0), starting: Cell::new(false) }
+        Self { pending: RefCell::default(), flights: Flights::new(), readers: Workers::new(MAX_ROUNDS) }
     }
 
     pub(super) fn take_pending(&self) -> Vec<Work> {
@@ -43,23 +43,6 @@ impl Rounds {
     /// Puts a read where the next round takes it.
     pub(super) fn push(&self, work: Work) {
         self.pending.borrow_mut().push(work);
-    }
-
-    /// Counts one more reader. False if there are enough, or if one that was started has not looked at the queue yet.
-    pub(super) fn add_reader(&self) -> bool {
-        let added = self.readers.get() < MAX_ROUNDS && !self.starting.replace(true);
-        self.readers.set(self.readers.get() + u32::from(added));
-        added
-    }
-
-    /// A reader that was added looks at the queue now.
-    pub(super) fn reader_started(&self) {
-        self.starting.set(false);
-    }
-
-    /// A reader found nothing to read and ends.
-    pub(super) fn reader_ended(&self) {
-        self.readers.set(self.readers.get() - 1);
     }
 
     /// Counts the reads of `flight` as being in a round.
