@@ -6,7 +6,7 @@
 //! list and holds every source file to it. Tests may use anything.
 //!
 //! ```text
-//!   env < clock < config < budget < unsent < unread < admission < manifest
+//!   env < clock < config < budget < unsent < unread < discard < admission < manifest
 //!       < request < peer < lanes < raft < group < shard < serve < linux < node
 //! ```
 
@@ -14,6 +14,7 @@ pub mod admission;
 pub mod budget;
 pub mod clock;
 pub mod config;
+mod discard;
 pub mod env;
 pub mod group;
 pub mod lanes;

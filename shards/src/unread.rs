@@ -99,11 +99,6 @@ impl<R: ReadHalf> Unread<R> {
         self.half
     }
 
-    /// The direction itself, to read what nobody keeps.
-    pub(crate) fn half(&mut self) -> &mut R {
-        &mut self.half
-    }
-
     /// Reads more, after [`Unread::next`] said `None`: how many bytes came, 0 at the end of the stream.
     ///
     /// # Errors

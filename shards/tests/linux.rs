@@ -1,10 +1,11 @@
-//! The Linux side of the seam: openraft's runtime suite, timers, sockets, and what a panic does.
+//! The Linux side of the seam: openraft's runtime suite, tasks, timers, other threads, the disk, and what a panic does.
+
+mod linux_support;
 
 use std::{
     cell::{Cell, RefCell},
     fs::File,
-    io::{IoSlice, Read, Write, pipe},
-    net::{Shutdown, SocketAddr},
+    io::{Write, pipe},
     os::fd::OwnedFd,
     process::{Command, Stdio},
     rc::Rc,
@@ -14,29 +15,16 @@ use std::{
 
 use kahuna_shards::{
     env::{
-        Env, ExitCode, Listener, Net, ReadHalf, Socket, Stream, WriteHalf,
+        Env, ExitCode, Listener, Net, ReadHalf, WriteHalf,
         local::{LocalOneshot, behind_ready_tasks},
     },
     linux::{self, Linux, Runtime, ShardOptions, Tcp, spawn_shard},
 };
 use kahuna_wal::{AlignedBuf, Disk, DiskFile, Durability, OpenMode};
+use linux_support::{LIMIT, any_port, on_shard};
 use openraft::{AsyncRuntime, rt::Oneshot as _};
 use openraft_rt::testing::Suite;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
-const ANY_PORT: &str = "127.0.0.1:0";
-/// Long enough that a test that runs into it has failed.
-const LIMIT: Duration = Duration::from_secs(20);
-
-fn any_port() -> SocketAddr {
-    ANY_PORT.parse().expect("an address")
-}
-
-fn on_shard<T: Send + 'static>(test: impl AsyncFnOnce() -> T + Send + 'static) -> T {
-    spawn_shard(ShardOptions::new(0), move || async move { Linux::timeout(LIMIT, test()).await.expect("in time") })
-        .expect("a shard")
-        .join()
-}
 
 #[test]
 fn passes_the_runtime_suite_of_openraft() {
@@ -155,100 +143,6 @@ fn tasks_that_keep_each_other_busy_hold_up_neither_timers_nor_sockets() {
     });
 }
 
-/// The end may have come before the bytes ahead of it were read: nothing is reported after it.
-#[test]
-fn an_end_right_behind_the_last_bytes_is_read() {
-    on_shard(async || {
-        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
-        let addr = listener.local_addr().expect("an address");
-        for waits_before in [false, true] {
-            let (ends, end) = flume::bounded::<()>(0);
-            let client = std::thread::spawn(move || {
-                let mut client = std::net::TcpStream::connect(addr).expect("somebody listens");
-                client.write_all(b"first").expect("open");
-                let _ = end.recv();
-                client.write_all(b"last").expect("open");
-                client.shutdown(Shutdown::Write).expect("open");
-                client
-            });
-            let mut server = listener.accept().await.expect("a connection");
-            let mut buf = [0; 64];
-            assert_eq!(server.read(&mut buf).await.expect("open"), 5);
-            if waits_before {
-                // The socket is watched from here on.
-                assert!(Linux::timeout(Duration::from_millis(1), server.read(&mut buf)).await.is_none());
-            }
-            drop(ends);
-            let client = client.join().expect("it writes");
-            assert_eq!(server.read(&mut buf).await.expect("open"), 4);
-            assert_eq!(server.read(&mut buf).await.expect("open"), 0, "the end");
-            assert_eq!(server.read(&mut buf).await.expect("open"), 0, "and again");
-            drop(client);
-        }
-    });
-}
-
-/// Claim: what is dropped right before a shard ends is closed, though another task is left behind.
-#[test]
-fn a_connection_that_is_dropped_last_is_closed() {
-    let (port, ports) = flume::bounded(1);
-    let shard = spawn_shard(ShardOptions::new(0), move || async move {
-        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
-        port.send(listener.local_addr().expect("an address")).expect("the test waits");
-        let mut server = listener.accept().await.expect("a connection");
-        Linux::spawn(Linux::sleep(LIMIT));
-        // It is watched from here on.
-        assert!(Linux::timeout(Duration::from_millis(1), server.read(&mut [0; 8])).await.is_none());
-        drop(server);
-    })
-    .expect("a shard");
-    let mut client = std::net::TcpStream::connect(ports.recv().expect("a port")).expect("somebody listens");
-    client.set_read_timeout(Some(LIMIT)).expect("a socket takes a timeout");
-    assert_eq!(client.read(&mut [0; 8]).expect("the end, not the time limit"), 0);
-    shard.join();
-}
-
-/// Claim: a write waits for room, though the other end, which reads late, has ended its own direction.
-#[test]
-fn a_write_to_a_half_closed_peer_waits_for_room() {
-    const MANY: usize = 4 << 20;
-    on_shard(async || {
-        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
-        let addr = listener.local_addr().expect("an address");
-        let (reads, may_read) = flume::bounded::<()>(0);
-        let client = std::thread::spawn(move || {
-            let mut client = std::net::TcpStream::connect(addr).expect("somebody listens");
-            client.shutdown(Shutdown::Write).expect("open");
-            let _ = may_read.recv();
-            let mut received = Vec::new();
-            client.read_to_end(&mut received).expect("readable");
-            received.len()
-        });
-        let mut server = listener.accept().await.expect("a connection");
-        assert_eq!(server.read(&mut [0; 8]).await.expect("open"), 0, "the other end's end");
-        let polls = Rc::new(Cell::new(0_u32));
-        let counted = polls.clone();
-        let write = Runtime::spawn(async move {
-            let bytes = vec![1; MANY];
-            {
-                let mut write = std::pin::pin!(server.write_all(&bytes));
-                std::future::poll_fn(|cx| {
-                    counted.set(counted.get() + 1);
-                    write.as_mut().poll(cx)
-                })
-                .await
-                .expect("it is read in the end");
-            }
-            server.shutdown(Shutdown::Write).expect("open");
-        });
-        Linux::sleep(Duration::from_millis(50)).await;
-        assert!(polls.get() < 20, "{} polls while there is no room", polls.get());
-        drop(reads);
-        write.await.expect("it ends");
-        assert_eq!(client.join().expect("it reads"), MANY);
-    });
-}
-
 /// Claim: a task that the executor drops, without polling it, keeps nobody asleep whom its end wakes.
 #[test]
 fn the_end_of_a_dropped_task_is_noticed() {
@@ -317,127 +211,6 @@ fn no_wake_up_of_another_thread_is_lost() {
         }
     });
     answering.join();
-}
-
-#[test]
-fn bytes_go_both_ways_through_split_connections() {
-    on_shard(async || {
-        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
-        let addr = listener.local_addr().expect("an address");
-        Linux::spawn(async move {
-            let (mut reader, mut writer) = listener.accept().await.expect("a connection").split();
-            let mut buf = vec![0; 64 << 10];
-            loop {
-                let len = reader.read(&mut buf).await.expect("readable");
-                if len == 0 {
-                    return writer.shutdown(Shutdown::Write).expect("open until now");
-                }
-                writer.write_all(&buf[..len]).await.expect("writable");
-            }
-        });
-        let (mut reader, mut writer) = Tcp::connect(addr, LIMIT).await.expect("somebody listens").split();
-        assert_eq!(reader.peer_addr().expect("connected"), addr);
-        // More than the sockets buffer, in slices of all sizes and more of them than one call takes.
-        let sent: Vec<u8> = (0..8_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
-        let expected = sent.clone();
-        Linux::spawn(async move {
-            let mut slices = Vec::new();
-            let mut rest = &sent[..];
-            for len in (0..4_000).cycle() {
-                let (slice, left) = rest.split_at(len.min(rest.len()));
-                slices.push(IoSlice::new(slice));
-                rest = left;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            writer.write_vectored_all(&mut slices).await.expect("writable");
-            writer.write_vectored_all(&mut []).await.expect("nothing to write");
-            writer.shutdown(Shutdown::Write).expect("open until now");
-        });
-        let mut received = Vec::new();
-        let mut buf = vec![0; 100_000];
-        loop {
-            match reader.read(&mut buf).await.expect("readable") {
-                0 => break,
-                len => received.extend_from_slice(&buf[..len]),
-            }
-        }
-        assert!(received == expected, "{} of {} bytes, or others", received.len(), expected.len());
-    });
-}
-
-#[test]
-fn a_connection_moves_to_another_shard() {
-    let (hand_over, taken) = flume::bounded(1);
-    let (port, ports) = flume::bounded(1);
-    let first = spawn_shard(ShardOptions::new(0), move || async move {
-        let mut listener = Tcp::listen(any_port(), true).expect("a free port");
-        port.send(listener.local_addr().expect("an address")).expect("the test waits");
-        let mut stream = listener.accept().await.expect("a connection");
-        let mut hello = [0; 5];
-        let len = stream.read(&mut hello).await.expect("readable");
-        hand_over.send((stream.detach().expect("a descriptor is left"), hello[..len].to_vec())).expect("a taker");
-    })
-    .expect("a shard");
-    let second = spawn_shard(ShardOptions::new(1), move || async move {
-        let (detached, mut unread) = Linux::across_threads(taken.recv_async()).await.expect("a connection");
-        let mut stream = Tcp::adopt(detached).expect("a socket");
-        let mut buf = [0; 64];
-        while unread.len() < 11 {
-            let len = stream.read(&mut buf).await.expect("readable");
-            assert!(len > 0, "the connection outlives its first shard's handle");
-            unread.extend_from_slice(&buf[..len]);
-        }
-        stream.write_all(&unread).await.expect("writable");
-    })
-    .expect("a shard");
-    let mut client = std::net::TcpStream::connect(ports.recv().expect("a port")).expect("somebody listens");
-    client.write_all(b"hello").expect("writable");
-    first.join();
-    client.write_all(b" world").expect("writable");
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).expect("readable");
-    assert_eq!(answer, "hello world");
-    second.join();
-}
-
-#[test]
-fn a_taken_port_and_a_dead_one_are_errors() {
-    on_shard(async || {
-        let listener = Tcp::listen(any_port(), false).expect("a free port");
-        let addr = listener.local_addr().expect("an address");
-        let taken = Tcp::listen(addr, false).map(drop).expect_err("taken");
-        assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
-        drop(listener);
-        let dead = Tcp::connect(addr, LIMIT).await.map(drop).expect_err("nobody listens");
-        assert_eq!(dead.kind(), std::io::ErrorKind::ConnectionRefused);
-    });
-}
-
-#[test]
-fn shards_share_a_port_when_asked() {
-    on_shard(async || {
-        let one = Tcp::listen(any_port(), true).expect("a free port");
-        let addr = one.local_addr().expect("an address");
-        let two = Tcp::listen(addr, true).expect("shared");
-        assert_eq!(two.local_addr().expect("an address"), addr);
-    });
-}
-
-#[test]
-fn shutting_down_ends_a_pending_read() {
-    on_shard(async || {
-        let mut listener = Tcp::listen(any_port(), false).expect("a free port");
-        let addr = listener.local_addr().expect("an address");
-        let silent = Tcp::connect(addr, LIMIT).await.expect("somebody listens");
-        let (mut reader, writer) = listener.accept().await.expect("a connection").split();
-        let read = Runtime::spawn(async move { reader.read(&mut [0; 8]).await });
-        Linux::yield_now().await;
-        writer.shutdown(Shutdown::Both).expect("open");
-        assert_eq!(read.await.expect("ends").expect("no error"), 0);
-        drop(silent);
-    });
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::incoming::{FrameReadError, IncomingFrames};
 use super::outgoing::Outgoing;
 use super::pulse::{KIND_ERROR, KIND_PROBE, KIND_PROBE_REPLY, KIND_PULSE, KIND_PULSE_REPLY, Pulse};
 use super::{PeerIdentity, PeerReplier, Peers};
+use crate::discard::discard;
 use crate::env::{Env, Listener, Net, Socket, Stream, WriteHalf};
 
 /// How long a connection may take to introduce itself.
@@ -131,12 +132,12 @@ impl<E: Env> Peers<E> {
             }
         };
         self.say(&format!("a peer connection is refused: {}", refused.text));
-        let (read, write) = stream.split();
+        let (mut read, write) = stream.split();
         let out = self.outgoing();
         out.finish(KIND_ERROR, |body| archive_into(&refused, body));
         out.write_to::<E>(write).await;
         // The connection stays counted as a stranger's: one that does not close leaves no room for more.
-        let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain::<E>()).await;
+        discard::<E>(&mut read).await;
     }
 
     /// The first frame; `read` gets all that was read up to then.
@@ -174,11 +175,11 @@ impl<E: Env> Peers<E> {
         encode_frame(&mut frame, KIND_ERROR, FLAG_REPLY, request_id, self.clock.stamp(), |out| {
             archive_into(&error, out);
         });
-        let (read, mut write) = stream.split();
+        let (mut read, mut write) = stream.split();
         if matches!(E::timeout(LINGER, write.write_all(&frame)).await, Some(Ok(())))
             && write.shutdown(Shutdown::Write).is_ok()
         {
-            let _ = E::timeout(LINGER, IncomingFrames::new(read, 0, &[], self.reads.clone()).drain::<E>()).await;
+            discard::<E>(&mut read).await;
         }
     }
 
@@ -242,7 +243,7 @@ impl<E: Env> Peers<E> {
             Some(error) => {
                 self.say(&format!("the link of node {} is closed: {}", identity.node, error.text));
                 out.finish(KIND_ERROR, |body| archive_into(&error, body));
-                let _ = E::timeout(LINGER, incoming.drain::<E>()).await;
+                discard::<E>(&mut incoming.into_half()).await;
                 out.close();
             }
         }

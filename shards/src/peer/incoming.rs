@@ -12,8 +12,6 @@ use crate::unread::{ReadBuffer, Unread};
 
 /// The rest of a frame must arrive within this time.
 const FRAME_LIMIT: Duration = Duration::from_secs(60);
-/// What is read and thrown away at once.
-const DRAIN_BYTES: usize = 4 << 10;
 /// Frames handled before the shard's other tasks run; a read counts as [`READ_COSTS`] of them.
 const FRAMES_PER_SLICE: usize = 64;
 /// What a full read costs, compared with a small frame.
@@ -86,15 +84,5 @@ impl<R: ReadHalf> IncomingFrames<R> {
 
     pub(super) fn into_half(self) -> R {
         self.arriving.into_half()
-    }
-
-    /// Reads and drops what still comes, until the other end closes: closing before that would reset the connection, and a
-    /// reset can overtake the last frame that we wrote. The caller limits the time.
-    pub(super) async fn drain<E: Env>(&mut self) {
-        let mut dropped = [0; DRAIN_BYTES];
-        while matches!(self.arriving.half().read(&mut dropped).await, Ok(count) if count > 0) {
-            // There may be more for ever, and then the time limit is never looked at.
-            E::yield_now().await;
-        }
     }
 }

@@ -13,6 +13,7 @@ use kahuna_protocol::{ErrorCode, ErrorReply};
 
 use super::open_connection::OpenConnection;
 use super::outbox::Outbox;
+use crate::discard::discard;
 use crate::env::{Env, Net, ReadHalf, Stream};
 use crate::request::Load;
 use crate::shard::Shard;
@@ -20,14 +21,9 @@ use crate::unread::Unread;
 
 /// The rest of a frame must arrive within this time.
 const FRAME_LIMIT: Duration = Duration::from_secs(30);
-/// What is read and thrown away from a client that was refused.
-const DISCARD_BYTES: usize = 8 << 20;
-const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 /// Frames that one connection handles before others run; a long frame counts as several.
 const FRAMES_PER_SLICE: usize = 256;
 const SLICE_UNIT_BYTES: usize = 1024;
-/// What is read and thrown away at once.
-const DISCARD_READ_BYTES: usize = 4 << 10;
 
 /// Serves a connection that was welcomed, until either side ends it.
 pub(super) async fn serve_connection<E: Env>(
@@ -58,25 +54,6 @@ pub(super) async fn serve_connection<E: Env>(
             discard::<E>(&mut half).await;
         }
     }
-}
-
-/// Reads what a refused client still sends, within a limit: a socket that closes with bytes unread resets the connection,
-/// and the client would lose the error frame with the reason.
-pub(super) async fn discard<E: Env>(half: &mut impl ReadHalf) {
-    let mut scratch = vec![0; DISCARD_READ_BYTES];
-    let until_end = async {
-        let mut left = DISCARD_BYTES;
-        while let Ok(bytes @ 1..) = half.read(&mut scratch).await {
-            left = left.saturating_sub(bytes);
-            if left == 0 {
-                break;
-            }
-            // A client that sends faster than this reads would hold up the shard, and the time limit with it.
-            E::yield_now().await;
-        }
-    };
-    // A client that still sends after this gets a reset.
-    E::timeout(DISCARD_LIMIT, until_end).await;
 }
 
 /// Reads and dispatches until the client closes its side, or sends something that is no frame.

@@ -11,9 +11,10 @@ use kahuna_protocol::limits::SHARD_CONNECTIONS;
 use kahuna_protocol::peer::PeerPrelude;
 use kahuna_protocol::{ErrorCode, ErrorReply, FrameReader};
 
-use super::connection::{discard, frame_error, serve_connection};
+use super::connection::{frame_error, serve_connection};
 use super::open_connection::OpenConnection;
 use crate::admission::Admitted;
+use crate::discard::discard;
 use crate::env::{Env, Net, ReadHalf, Socket, Stream, WriteHalf};
 use crate::lanes::{Control, Detached, Moved};
 use crate::peer::handshake::KIND_PEER_HELLO;
