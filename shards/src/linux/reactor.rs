@@ -188,8 +188,8 @@ pub(super) struct Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         if let Some(reactor) = REACTOR.replace(self.previous.take()) {
-            // The executor does not run any more, so the tasks that these wakers hold are not dropped: a shard ends with its
-            // process. They are not woken, though, should another executor run on this thread.
+            // Nobody wakes what is left. The executor does not run any more, so the tasks behind these wakers are not dropped
+            // either: what they hold ends with the process.
             let yielded = std::mem::take(&mut *reactor.yielded.borrow_mut());
             drop(yielded);
             reactor.timers.forget_sleepers();

@@ -77,7 +77,7 @@ impl<A: Asks> Process<A> {
         }
     }
 
-    /// Reads every key that was appended to, so that what became of the last appends is known.
+    /// Reads all of a key, so that what became of its last appends is known.
     pub(super) async fn read_all_appended(&mut self, key: &str) {
         self.read_appended(key).await;
         self.ask_for_existence(key).await;
