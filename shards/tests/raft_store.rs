@@ -10,7 +10,7 @@ use kahuna_shards::clock::Clock;
 use kahuna_shards::env::{Env, ExitCode};
 use kahuna_shards::linux::{Linux, ShardOptions, spawn_shard};
 use kahuna_shards::raft::types::Types;
-use kahuna_shards::raft::{AppliedContext, AppliedState, LogStore, StateMachine};
+use kahuna_shards::raft::{AppliedContext, AppliedState, LogStore, Reads, StateMachine};
 use kahuna_wal::{Disk, GroupLog, Log, LogIdentity, LogOptions};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -49,7 +49,7 @@ impl StoreBuilder<Types<Linux>, LogStore<Linux>, StateMachine<Linux>> for Builde
         };
         let empty = Machine::new(Settings::default(), Range::all(0));
         let applied = AppliedState::open(start, empty, None).await.expect("no snapshot to misread");
-        Ok(((), log, StateMachine(applied)))
+        Ok(((), log, StateMachine { applied, reads: Reads::default() }))
     }
 }
 

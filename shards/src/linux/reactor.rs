@@ -28,7 +28,7 @@ use kahuna_wal::{Ring, UringDisk, Watch};
 use pin_project_lite::pin_project;
 
 use super::{BootClock, abort::abort, door::Door, timers::Timers};
-use crate::env::{Clock, ExitCode};
+use crate::env::{Clock, ExitCode, local::polled};
 
 /// Submissions that gather at most; more are submitted in between.
 const RING_ENTRIES: u32 = 256;
@@ -237,6 +237,6 @@ impl<F: Future> Future for Counted<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         this.count.one();
-        this.future.poll(cx)
+        polled(|| this.future.poll(cx))
     }
 }

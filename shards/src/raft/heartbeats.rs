@@ -80,6 +80,14 @@ impl<E: Env> Restless<E> {
         debug_assert!(first.is_ok(), "a replica is opened once");
     }
 
+    /// Whether a commit takes the voice of another replica.
+    pub fn needs_others(&self) -> bool {
+        self.replica.get().and_then(Weak::upgrade).is_some_and(|replica| {
+            let server = replica.server.borrow_watched();
+            server.membership_config.membership().get_joint_config().iter().any(|voters| voters.len() > 1)
+        })
+    }
+
     /// Puts the group on the list: something was sent, or has to be.
     pub fn note(self: &Rc<Self>) {
         if !self.listed.replace(true) {
@@ -115,7 +123,7 @@ fn is_restless<E: Env>(replica: &Replica<E>, every: Duration) -> bool {
         let progress = replica.links.acknowledged.progress(id, server.vote);
         let has_all = progress.is_some_and(|progress| progress.knows(end)) && !replica.full_disks.contains(id);
         // A read round asks all of them.
-        let waits = !has_all || replica.reads.get() > 0;
+        let waits = !has_all || replica.links.reads.wait();
         has_settled &= !waits;
         is_due |= waits && progress.is_none_or(|progress| progress.at + 2 * every <= now);
     }

@@ -1,6 +1,9 @@
 //! The link to another replica of the group: calls over the shard's peer links, and what their answers mean to openraft.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kahuna_protocol::peer::PeerPrelude;
@@ -16,6 +19,8 @@ use super::heartbeats::Restless;
 use super::inbound::{Acknowledged, Wrong, heeded};
 use super::log_store::LogStore;
 use super::messages::{APPEND, LEADS, READY, REPLY, appended, leads, put_append, readiness};
+use super::own_flush::Unanswered;
+use super::reads::Reads;
 use super::types::{LogId, Member, Types, Vote};
 use crate::config::Timing;
 use crate::env::Env;
@@ -26,6 +31,20 @@ const SHORTEST_BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(400);
 /// While its node is down: short enough that a word of its return that was missed costs little.
 const BACKOFF_WHILE_DOWN: Duration = Duration::from_secs(5);
+
+/// The answer to an append, to come.
+pub struct Appending<E: Env> {
+    calling: Calling<E>,
+    _unanswered: Option<Unanswered<E>>,
+}
+
+impl<E: Env> Future for Appending<E> {
+    type Output = Result<PeerReply, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.calling).poll(cx)
+    }
+}
 
 /// Makes links for one replica.
 pub struct ReplicaLinks<E: Env> {
@@ -45,6 +64,8 @@ pub struct ReplicaLinks<E: Env> {
     pub acknowledged: Rc<Acknowledged>,
     /// Learns that something was sent that is to be acknowledged.
     pub restless: Rc<Restless<E>>,
+    /// Reads that wait for openraft.
+    pub reads: Reads,
 }
 
 impl<E: Env> ReplicaLinks<E> {
@@ -60,6 +81,7 @@ impl<E: Env> ReplicaLinks<E> {
             full_disks: self.full_disks.clone(),
             acknowledged: self.acknowledged.clone(),
             restless: self.restless.clone(),
+            reads: self.reads.clone(),
         }
     }
 }
@@ -74,6 +96,7 @@ pub struct ReplicaLink<E: Env> {
     full_disks: Rc<FullDisks>,
     acknowledged: Rc<Acknowledged>,
     restless: Rc<Restless<E>>,
+    reads: Reads,
 }
 
 impl<E: Env> Clone for ReplicaLink<E> {
@@ -84,6 +107,7 @@ impl<E: Env> Clone for ReplicaLink<E> {
             full_disks: self.full_disks.clone(),
             acknowledged: self.acknowledged.clone(),
             restless: self.restless.clone(),
+            reads: self.reads.clone(),
             ..*self
         }
     }
@@ -96,9 +120,14 @@ impl<E: Env> ReplicaLink<E> {
     }
 
     /// Sends an append, now.
-    pub fn append(&self, request: &AppendEntriesRequest<Types<E>>) -> Calling<E> {
+    pub fn append(&self, request: &AppendEntriesRequest<Types<E>>) -> Appending<E> {
         self.restless.note();
-        self.call(APPEND, self.patience(), |out| put_append(out, request))
+        let needs_others = !request.entries.is_empty() && self.restless.needs_others();
+        let unanswered = needs_others.then(|| self.log.own_flush().unanswered());
+        Appending {
+            calling: self.call(APPEND, self.patience(), |out| put_append(out, request)),
+            _unanswered: unanswered,
+        }
     }
 
     /// Delays of replication that fails: while the node is known to be down they are long, for its return ends them.
@@ -187,6 +216,12 @@ impl<E: Env> ReplicaLink<E> {
     /// answer to a message with the commit `committed`.
     pub fn acknowledge(&self, vote: Vote, last: Option<LogId>, committed: Option<LogId>) {
         self.acknowledged.note(self.prelude.to.0, vote, last, committed, E::boot_clock());
+    }
+
+    /// Whether it changes nothing for openraft that this replica's followers have everything up to `last`: that is committed, it
+    /// is all there is, and no read waits for it to be confirmed.
+    pub fn is_old_news(&self, last: Option<LogId>) -> bool {
+        last <= self.log.committed() && last == self.log.with_entries(|entries| entries.last()) && !self.reads.wait()
     }
 
     /// Whether this replica's log has this entry.

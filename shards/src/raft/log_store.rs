@@ -20,6 +20,7 @@ use openraft::{LogIdOptionExt, OptionalSend, RaftLogReader};
 
 use super::encoding::{Malformed, Reader, entry_meta, entry_payload, log_id_bytes, stored_entry, vote_bytes};
 use super::entries::Entries;
+use super::own_flush::{OwnFlush, Written};
 use super::snapshot::TimeSlice;
 use super::types::{Entry, LogId, Payload, StoredMembership, Types, Vote};
 use crate::env::{Env, ExitCode};
@@ -36,6 +37,7 @@ struct Shared<E: Env> {
     /// As far as it is durable.
     vote: Cell<Option<Vote>>,
     committed: Cell<Option<LogId>>,
+    own_flush: Rc<OwnFlush<E>>,
 }
 
 impl<E: Env> Clone for LogStore<E> {
@@ -66,6 +68,7 @@ impl<E: Env> LogStore<E> {
             entries: RefCell::new(entries),
             vote: Cell::new(vote),
             committed: Cell::new(committed),
+            own_flush: Rc::default(),
         };
         Ok(Self { shared: Rc::new(shared) })
     }
@@ -83,6 +86,11 @@ impl<E: Env> LogStore<E> {
     /// The last entry that was handed on to be applied.
     pub fn committed(&self) -> Option<LogId> {
         self.shared.committed.get()
+    }
+
+    /// When openraft learns that entries are durable here.
+    pub(super) fn own_flush(&self) -> &Rc<OwnFlush<E>> {
+        &self.shared.own_flush
     }
 
     /// How much room the shard's log has.
@@ -188,8 +196,10 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         I::IntoIter: OptionalSend,
     {
         let mut records = Vec::new();
+        let mut written = Written::new();
         let mut memory = self.shared.entries.borrow_mut();
         for entry in entries {
+            self.shared.own_flush.begins(&entry, &mut written);
             records.push(Record::Entry {
                 index: entry.log_id.index,
                 meta: entry_meta(&entry),
@@ -199,7 +209,9 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         }
         drop(memory);
         let shared = self.shared.clone();
-        let on_durable = move |outcome| flushed.io_completed(shared.abort_if_failed(outcome));
+        let on_durable = move |outcome| {
+            shared.own_flush.ended(written, shared.vote.get(), flushed, shared.abort_if_failed(outcome));
+        };
         self.shared.log.append(self.shared.group.0, records, on_durable);
         Ok(())
     }

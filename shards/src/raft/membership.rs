@@ -30,7 +30,7 @@ use openraft::raft::Precondition;
 use openraft::rt::WatchReceiver as _;
 
 use super::replica::Replica;
-use super::types::{LogId, Member, Membership};
+use super::types::{Member, Membership};
 use crate::env::Env;
 
 /// How far behind the leader's log a learner may be that becomes a voter.
@@ -127,13 +127,9 @@ impl<E: Env> Replica<E> {
 
     /// Whether the log of another replica ends close to this leader's.
     fn is_caught_up(&self, id: u64) -> bool {
-        let matched: Option<LogId> = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            metrics.replication.as_ref().and_then(|replication| replication.get(&id).copied().flatten())
-        };
+        let progress = self.links.acknowledged.progress(id, self.server.borrow_watched().vote);
         let last = self.log.with_entries(|entries| entries.last()).map_or(0, |last| last.index);
-        matched.is_some_and(|matched| matched.index + PROMOTION_LAG >= last)
+        progress.is_some_and(|progress| progress.last.index + PROMOTION_LAG >= last)
     }
 }
 

@@ -22,6 +22,7 @@ use super::inbound::{Acknowledged, Door, InboundHandler};
 use super::link::ReplicaLinks;
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
+use super::reads::Reads;
 use super::replica::Replica;
 use super::snapshot::{Pointer, SnapshotFault, SnapshotTransfer, damaged_name, file_name};
 use super::state_machine::{Raft, StateMachine};
@@ -112,6 +113,7 @@ impl<E: Env> Replica<E> {
         let full_disks = Rc::<FullDisks>::default();
         let acknowledged = Rc::<Acknowledged>::default();
         let restless = Restless::new(cx.heartbeats.clone());
+        let reads = Reads::default();
         let links = || ReplicaLinks {
             peers: cx.peers.clone(),
             group,
@@ -121,10 +123,14 @@ impl<E: Env> Replica<E> {
             full_disks: full_disks.clone(),
             acknowledged: acknowledged.clone(),
             restless: restless.clone(),
+            reads: reads.clone(),
         };
-        let machine = StateMachine(applied.clone());
+        let machine = StateMachine { applied: applied.clone(), reads: reads.clone() };
+        // The log is applied within the task that opens the replica, which speaks to openraft's core next.
+        let opening = reads.one();
         let raft = Raft::<E>::new(id.0, Arc::new(config), NetworkFactory(links()), log.clone(), machine).await;
         let raft = raft.map_err(|fatal| OpenError::Raft { group, why: fatal.to_string() })?;
+        drop(opening);
         let compaction = Rc::new(Compaction::new(applied.clone(), log.clone(), cx.snapshot_log_bytes));
         E::spawn(compaction.clone().run(raft.clone()));
         let timer = ElectionTimer::new(raft.clone(), links(), gate, cx.campaigns);
@@ -158,7 +164,6 @@ impl<E: Env> Replica<E> {
             full_disks,
             links,
             timer,
-            reads: Rc::default(),
             successor: Rc::default(),
         });
         restless.set_replica(&replica);

@@ -22,12 +22,12 @@ use futures_util::{Stream, StreamExt};
 use openraft::errors::RPCError;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
-use super::link::ReplicaLink;
+use super::link::{Appending, ReplicaLink};
 use super::messages::append_bytes;
 use super::types::{LogId, Types, Vote};
 use super::unacked::{UnackedAppend, UnackedAppends};
+use crate::env::local::{keep_quiet, speak_up};
 use crate::env::{Env, until_mark};
-use crate::peer::Calling;
 
 /// Most unanswered appends of one follower.
 const MAX_REQUESTS: usize = 32;
@@ -42,7 +42,7 @@ pub struct Pipeline<E: Env, S> {
     link: ReplicaLink<E>,
     /// None when it has ended, or must not be asked any more.
     input: Option<S>,
-    in_flight: UnackedAppends<Calling<E>>,
+    in_flight: UnackedAppends<Appending<E>>,
     /// The leader's vote and the last log id that was sent; `None` before the first request.
     sent: Option<(Vote, Option<LogId>)>,
     /// A commit that waits for entries to go with.
@@ -98,7 +98,7 @@ impl<E: Env, S> Pipeline<E, S> {
     }
 
     /// Whether the success of `append` is left to the answer of a later one, which is on its way from now on at least.
-    fn leaves_out(&mut self, append: &UnackedAppend<Calling<E>>) -> bool {
+    fn leaves_out(&mut self, append: &UnackedAppend<Appending<E>>) -> bool {
         if !self.in_flight.is_counted_too_late(append) {
             return false;
         }
@@ -123,6 +123,7 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        speak_up();
         loop {
             while this.has_room()
                 && let Some(input) = &mut this.input
@@ -147,6 +148,8 @@ where
                 this.stop();
             } else if this.leaves_out(&append) {
                 continue;
+            } else if this.in_flight.is_empty() && this.held.is_none() && this.link.is_old_news(last) {
+                keep_quiet();
             }
             return Poll::Ready(Some(item));
         }

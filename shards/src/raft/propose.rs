@@ -1,8 +1,6 @@
 //! Writes and reads through a replica.
 
-use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
 use std::time::Duration;
 
 use kahuna_protocol::Outcome;
@@ -71,13 +69,13 @@ impl<E: Env> Replica<E> {
     }
 
     fn read(&self, policy: LinearizerOption) -> impl Future<Output = Result<(), ReadError>> + use<E> {
-        let (raft, reads) = (self.raft.clone(), self.reads.clone());
+        let (raft, applied, reads) = (self.raft.clone(), self.applied.clone(), self.links.reads.clone());
         Eager::new(async move {
-            let confirmed = {
-                let _waits = Counted::new(reads);
-                raft.get_read_linearizer(policy).await
-            };
-            match confirmed {
+            let _waits = reads.one();
+            match raft.get_read_linearizer(policy).await {
+                Ok(linearizer) if applied.last().is_some_and(|last| last.index >= linearizer.read_log_id().index()) => {
+                    Ok(())
+                }
                 Ok(linearizer) => linearizer.await_ready(&raft).await.map(drop).map_err(|_| ReadError::Stopped),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                     Err(ReadError::NotLeader(forward.leader_node.map(|member| member.incarnation)))
@@ -86,21 +84,5 @@ impl<E: Env> Replica<E> {
                 Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
             }
         })
-    }
-}
-
-/// One that counts until it is dropped.
-struct Counted(Rc<Cell<u32>>);
-
-impl Counted {
-    fn new(count: Rc<Cell<u32>>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

@@ -38,8 +38,6 @@ pub struct Replica<E: Env> {
     pub(super) full_disks: Rc<FullDisks>,
     pub(super) links: ReplicaLinks<E>,
     pub(super) timer: Rc<ElectionTimer<E>>,
-    /// Reads that wait for a majority to confirm this leader.
-    pub(super) reads: Rc<Cell<u32>>,
     /// In which term this replica resigned, and whom it appointed last.
     pub(super) successor: Rc<Cell<Option<(u64, ReplicaId)>>>,
 }

@@ -7,7 +7,7 @@ use kahuna_protocol::{GroupId, meta::Settings};
 use kahuna_shards::{
     clock::Clock,
     env::{Env, ExitCode},
-    raft::{AppliedContext, AppliedState, LogStore, StateMachine, types::Types},
+    raft::{AppliedContext, AppliedState, LogStore, Reads, StateMachine, types::Types},
 };
 use kahuna_sim::{DiskOptions, Sim, SimDisk, World};
 use kahuna_wal::{Disk, GroupLog, Log, LogIdentity, LogOptions};
@@ -47,7 +47,7 @@ impl StoreBuilder<Types<Sim>, LogStore<Sim>, StateMachine<Sim>> for Builder {
         };
         let empty = Machine::new(Settings::default(), Range::all(0));
         let applied = AppliedState::open(start, empty, None).await.expect("no snapshot to misread");
-        Ok(((), log, StateMachine(applied)))
+        Ok(((), log, StateMachine { applied, reads: Reads::default() }))
     }
 }
 

@@ -22,7 +22,7 @@ use kahuna_shards::{
     clock::Clock,
     env::{Env, ExitCode},
     raft::{
-        AppliedContext, AppliedState, LogStore, StateMachine,
+        AppliedContext, AppliedState, LogStore, Reads, StateMachine,
         messages::SnapshotBegin,
         snapshot::{BlockReader, IncomingSnapshot, Pointer, SnapshotFault},
         types::{Entry, Payload, Proposal, Types, Vote, log_id},
@@ -252,7 +252,10 @@ impl Sent {
         }
         incoming.sync().await.unwrap_or_else(stop);
         let (header, data) = incoming.finish().unwrap_or_else(stop);
-        StateMachine(applied.clone()).install_snapshot(&header.meta(), data).await.unwrap_or_else(stop);
+        StateMachine { applied: applied.clone(), reads: Reads::default() }
+            .install_snapshot(&header.meta(), data)
+            .await
+            .unwrap_or_else(stop);
     }
 }
 

@@ -12,6 +12,7 @@
 mod mpsc;
 mod mutex;
 mod oneshot;
+mod quiet;
 mod ready;
 mod signal;
 mod waiters;
@@ -20,6 +21,7 @@ mod watch;
 pub use mpsc::{LocalMpsc, MpscReceiver, MpscSender, MpscWeakSender};
 pub use mutex::{LocalMutex, MutexGuard};
 pub use oneshot::{LocalOneshot, OneshotReceiver, OneshotSender, SenderDropped};
+pub use quiet::{keep_quiet, polled, speak_up};
 pub use ready::behind_ready_tasks;
 pub use signal::Signal;
 pub use watch::{LocalWatch, WatchReceiver, WatchSender};

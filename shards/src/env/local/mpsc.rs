@@ -13,7 +13,11 @@ use std::{
 
 use openraft::rt::{self, SendError, TryRecvError};
 
+use super::quiet::is_quiet;
 use super::waiters::{Waiter, Waiters};
+
+/// Messages that gather before a quiet one wakes the receiver nevertheless.
+const MOST_QUIET: usize = 64;
 
 /// The channel family, for [`AsyncRuntime::Mpsc`](rt::AsyncRuntime::Mpsc).
 #[derive(Debug)]
@@ -44,8 +48,13 @@ impl<T> Shared<T> {
     }
 
     fn push(&self, message: T) {
-        self.queue.borrow_mut().push_back(message);
-        self.wake_receiver();
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back(message);
+        let waits = is_quiet() && queue.len() < MOST_QUIET.min(self.capacity);
+        drop(queue);
+        if !waits {
+            self.wake_receiver();
+        }
     }
 
     fn pop(&self) -> Option<T> {

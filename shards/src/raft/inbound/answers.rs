@@ -45,7 +45,7 @@ pub fn voted<E: Env>(
 pub struct Progress {
     vote: Vote,
     /// The end of what it has in common with this log.
-    last: LogId,
+    pub last: LogId,
     /// The last entry that it knows is committed.
     committed: Option<LogId>,
     /// When it acknowledged something last, as time since boot.

@@ -1,13 +1,15 @@
 //! Answers what other replicas of the group ask: appends, votes, transfers of the leadership, snapshots.
 
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use kahuna_protocol::{ErrorCode, ErrorReply, GroupId, ReplicaId};
 use kahuna_wal::Space;
 use openraft::ServerState;
-use openraft::raft::{AppendEntriesResponse, VoteRequest, VoteResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::rt::WatchReceiver as _;
 
 use super::admitted::{Admitted, Door};
@@ -86,31 +88,60 @@ impl<E: Env> InboundHandler<E> {
         let taken = self.peers.unanswered.admit(body.len());
         Eager::new(async move {
             let _until_answered = taken.ok_or_else(|| handler.is_behind())?;
-            handler.answer(from, kind, body).await
+            match kind {
+                APPEND => handler.on_append(from, &body).await,
+                // Apart, so that the future of an append stays small.
+                _ => Box::pin(handler.answer(from, kind, body)).await,
+            }
         })
     }
 
-    async fn answer(&self, from: Sender, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
-        let stored = self.server.borrow_watched().membership_config.clone();
-        let members = stored.membership();
-        from.check(self.id, members).map_err(|wrong| self.refuse(from, &wrong))?;
-        let payload = match kind {
-            APPEND => {
-                let mut request = append::<E>(&body).map_err(bad_frame)?;
-                let claim = from.leads(request.vote).and_then(|()| Claim::of_append::<E>(&request, members));
-                let admitted = self.admit(from, claim)?;
-                request.leader_commit = admitted.commit;
-                self.transfer.forget_stale();
-                let vote = request.vote;
-                let response = self.raft.append_entries(request).await.map_err(stopped)?;
-                if response.is_success() {
-                    admitted.taken();
-                }
-                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-                    self.timer.hear(vote.leader_id.term, from.boot);
-                }
-                appended_bytes::<E>(&response, self.log.space() != Space::Plenty)
+    async fn on_append(&self, from: Sender, body: &Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
+        let (request, admitted) = self.admit_append(from, body)?;
+        self.transfer.forget_stale();
+        let vote = request.vote;
+        let response = {
+            let last = request.entries.last().map(|entry| entry.log_id);
+            let asked = self.log.own_flush().asked(last.map(|last| (vote, last)));
+            match select(pin!(asked.durable()), pin!(self.raft.append_entries(request))).await {
+                Either::Left(_) => AppendEntriesResponse::Success,
+                Either::Right((response, _)) => response.map_err(stopped)?,
             }
+        };
+        if response.is_success() {
+            admitted.taken();
+        }
+        if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+            self.timer.hear(vote.leader_id.term, from.boot);
+        }
+        Ok((APPEND | REPLY, appended_bytes::<E>(&response, self.log.space() != Space::Plenty)))
+    }
+
+    /// Checks an append, and lets it in.
+    fn admit_append(
+        &self,
+        from: Sender,
+        body: &Bytes,
+    ) -> Result<(AppendEntriesRequest<Types<E>>, Admitted<'_>), ErrorReply> {
+        let server = self.server.borrow_watched();
+        let members = server.membership_config.membership();
+        from.check(self.id, members).map_err(|wrong| self.refuse(from, &wrong))?;
+        let mut request = append::<E>(body).map_err(bad_frame)?;
+        let claim = from.leads(request.vote).and_then(|()| Claim::of_append::<E>(&request, members));
+        drop(server);
+        let admitted = self.admit(from, claim)?;
+        request.leader_commit = admitted.commit;
+        Ok((request, admitted))
+    }
+
+    async fn answer(&self, from: Sender, kind: u16, body: Bytes) -> Result<(u16, Vec<u8>), ErrorReply> {
+        let _asked = self.log.own_flush().asked(None);
+        {
+            let server = self.server.borrow_watched();
+            let checked = from.check(self.id, server.membership_config.membership());
+            checked.map_err(|wrong| self.refuse(from, &wrong))?;
+        }
+        let payload = match kind {
             VOTE | PRE_VOTE => self.on_vote(from, kind, vote_request::<E>(&body).map_err(bad_frame)?).await?,
             TRANSFER_LEADER => {
                 let request = transfer_leader_request::<E>(&body).map_err(bad_frame)?;

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use kahuna_shards::env::{Env, ExitCode, UnixNanos};
+use kahuna_shards::env::{Env, ExitCode, UnixNanos, local::polled};
 
 use super::{
     Exit, NodeId, OUTSIDE, SimRng,
@@ -114,7 +114,7 @@ impl Core {
     fn poll<T>(&self, strand: Strand, poll: impl FnOnce() -> Poll<T>) -> Option<Poll<T>> {
         self.polls.set(self.polls.get() + 1);
         let before = self.strand.replace(strand);
-        let polled = catch_unwind(AssertUnwindSafe(poll));
+        let polled = catch_unwind(AssertUnwindSafe(|| polled(poll)));
         self.strand.set(before);
         match polled {
             Ok(polled) => Some(polled),

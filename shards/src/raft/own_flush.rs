@@ -1,0 +1,171 @@
+//! What follows when entries become durable here.
+//!
+//! openraft's core learns of the end of every flush by a message of its own. Each wakes it, which costs a group with many
+//! others more than the entry itself, so the word is *kept back* where nothing waits for it:
+//!
+//! - **A leader's own disk** is one voice of the majority, and mostly the first. Alone it changes nothing: it is told together
+//!   with the next answer to an append, whatever that is.
+//! - **A follower's answer** needs the core only to take the entries. Once the last of them is durable, under the leader's vote,
+//!   the append is answered from here, with what the core would answer; the core is told before the next message that it gets.
+//!
+//! What is told of a later flush holds for all before it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use openraft::storage::IOFlushed;
+
+use super::types::{Entry, LogId, Types, Vote};
+use crate::env::Env;
+
+/// The flushes of one replica.
+pub struct OwnFlush<E: Env> {
+    kept_back: RefCell<Option<IOFlushed<Types<E>>>>,
+    /// Appends to others without an answer.
+    unanswered: Cell<u32>,
+    /// Messages of others without an answer.
+    asked: Cell<u32>,
+    /// Those of them that are appends whose last entry was not given to the log yet.
+    to_come: RefCell<Vec<Rc<Asked>>>,
+}
+
+/// An append of a leader.
+struct Asked {
+    vote: Vote,
+    last: LogId,
+    is_durable: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The appends of a leader whose last entry is being written.
+pub struct Written(Vec<Rc<Asked>>);
+
+impl<E: Env> Default for OwnFlush<E> {
+    fn default() -> Self {
+        Self {
+            kept_back: RefCell::default(),
+            unanswered: Cell::new(0),
+            asked: Cell::new(0),
+            to_come: RefCell::default(),
+        }
+    }
+}
+
+impl<E: Env> OwnFlush<E> {
+    /// Tells the core what was kept back.
+    pub fn tell(&self) {
+        let kept_back = self.kept_back.take();
+        if let Some(flushed) = kept_back {
+            flushed.io_completed(Ok(()));
+        }
+    }
+
+    /// An append is on its way to a replica whose answer may complete a majority. What is returned is dropped with the answer.
+    pub fn unanswered(self: &Rc<Self>) -> Unanswered<E> {
+        self.unanswered.set(self.unanswered.get() + 1);
+        Unanswered(self.clone())
+    }
+
+    /// The core is about to get a message of another replica: an `append` that brings entries, by its vote and the last of
+    /// them, or another one, which may wait for any flush until it is answered.
+    pub fn asked(&self, append: Option<(Vote, LogId)>) -> Answerable<'_, E> {
+        self.tell();
+        self.asked.set(self.asked.get() + 1);
+        let asked = append
+            .map(|(vote, last)| Rc::new(Asked { vote, last, is_durable: Cell::new(false), waker: RefCell::new(None) }));
+        self.to_come.borrow_mut().extend(asked.clone());
+        Answerable { flushes: self, asked }
+    }
+
+    /// The core gives `entry` to the log: the appends that end with it.
+    pub fn begins(&self, entry: &Entry, written: &mut Written) {
+        let mut to_come = self.to_come.borrow_mut();
+        if !to_come.is_empty() {
+            written.0.extend(to_come.extract_if(.., |asked| asked.last == entry.log_id));
+        }
+    }
+
+    /// The flush of what was `written` has ended, and `vote` is durable. An append under another vote is left to the core.
+    pub fn ended(&self, written: Written, vote: Option<Vote>, flushed: IOFlushed<Types<E>>, outcome: io::Result<()>) {
+        let mut has_answered = false;
+        if outcome.is_ok() {
+            for asked in written.0.iter().filter(|asked| Some(asked.vote) == vote) {
+                has_answered |= self.answers(asked);
+            }
+        }
+        let nobody_waits = self.unanswered.get() > 0 || (has_answered && self.asked.get() == 0);
+        if outcome.is_ok() && nobody_waits {
+            drop(self.kept_back.replace(Some(flushed)));
+        } else {
+            flushed.io_completed(outcome);
+        }
+    }
+
+    /// Whether it was still to be answered.
+    fn answers(&self, asked: &Rc<Asked>) -> bool {
+        // The other holder is who waits for it.
+        if Rc::strong_count(asked) == 1 {
+            return false;
+        }
+        asked.is_durable.set(true);
+        self.asked.set(self.asked.get() - 1);
+        let waker = asked.waker.take();
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+}
+
+impl Written {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// An append to another replica, without an answer.
+pub struct Unanswered<E: Env>(Rc<OwnFlush<E>>);
+
+impl<E: Env> Drop for Unanswered<E> {
+    fn drop(&mut self) {
+        let Self(flushes) = self;
+        flushes.unanswered.set(flushes.unanswered.get() - 1);
+        flushes.tell();
+    }
+}
+
+/// A message of another replica, until it is answered.
+pub struct Answerable<'a, E: Env> {
+    flushes: &'a OwnFlush<E>,
+    asked: Option<Rc<Asked>>,
+}
+
+impl<E: Env> Answerable<'_, E> {
+    /// Returns once the last entry of the append is durable under its vote; never, if the core has to answer.
+    pub async fn durable(&self) {
+        poll_fn(|cx| match &self.asked {
+            Some(asked) if asked.is_durable.get() => Poll::Ready(()),
+            Some(asked) => {
+                drop(asked.waker.replace(Some(cx.waker().clone())));
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+impl<E: Env> Drop for Answerable<'_, E> {
+    fn drop(&mut self) {
+        let is_durable = self.asked.as_ref().is_some_and(|asked| asked.is_durable.get());
+        if is_durable {
+            return;
+        }
+        self.flushes.asked.set(self.flushes.asked.get() - 1);
+        if let Some(asked) = &self.asked {
+            self.flushes.to_come.borrow_mut().retain(|other| !Rc::ptr_eq(other, asked));
+        }
+    }
+}
