@@ -11,7 +11,10 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use kahuna_shards::env::local::{LocalMpsc, LocalMutex, LocalOneshot, LocalWatch, SenderDropped};
+use kahuna_shards::env::local;
+use kahuna_shards::env::local::{
+    LocalMpsc, LocalMutex, LocalOneshot, LocalWatch, SenderDropped, keep_quiet, polled, speak_up,
+};
 use openraft::rt::{
     Mpsc, MpscReceiver, MpscSender, MpscWeakSender, Mutex, TryRecvError, Watch, WatchReceiver, WatchSender,
 };
@@ -51,6 +54,50 @@ fn a_full_channel_serves_its_senders_in_order() {
     assert!(poll(three.as_mut()).is_ready());
     assert_eq!(ready(rx.recv()), Some(3));
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+}
+
+/// What a task that keeps quiet sends is found with the next message that wakes the receiver, and wakes it by itself once
+/// there is much of it, or no room for more.
+#[test]
+fn a_quiet_message_wakes_nobody_and_is_not_lost() {
+    let woken = Arc::new(StdMutex::new(Vec::new()));
+    let waker = Waker::from(Arc::new(Numbered(1, woken.clone())));
+    let wakes = || woken.lock().expect("no panic").drain(..).count();
+    let (tx, mut rx) = LocalMpsc::channel(1000);
+    let waits = |rx: &mut local::MpscReceiver<u32>| pin!(rx.recv()).poll(&mut Context::from_waker(&waker)).is_pending();
+
+    assert!(waits(&mut rx));
+    polled(|| {
+        keep_quiet();
+        ready(tx.send(1)).expect("open");
+        // A task that runs inside this one speaks, and leaves this one as it is.
+        let (other, mut heard) = LocalMpsc::channel(1);
+        assert!(waits(&mut heard));
+        polled(|| ready(other.send(0)).expect("open"));
+        assert_eq!(wakes(), 1);
+        ready(tx.send(2)).expect("open");
+        assert_eq!(wakes(), 0);
+        speak_up();
+        ready(tx.send(3)).expect("open");
+        assert_eq!(wakes(), 1);
+    });
+    assert_eq!([(); 4].map(|()| rx.try_recv().ok()), [Some(1), Some(2), Some(3), None]);
+
+    assert!(waits(&mut rx));
+    polled(|| {
+        keep_quiet();
+        (0..500).for_each(|number| ready(tx.send(number)).expect("open"));
+    });
+    assert_eq!((wakes(), rx.try_recv()), (1, Ok(0)));
+    ready(tx.send(500)).expect("open");
+
+    let (tx, mut rx) = LocalMpsc::channel(1);
+    assert!(waits(&mut rx));
+    polled(|| {
+        keep_quiet();
+        ready(tx.send(1)).expect("open");
+    });
+    assert_eq!((wakes(), rx.try_recv()), (1, Ok(1)));
 }
 
 #[test]

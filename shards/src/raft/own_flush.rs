@@ -169,3 +169,123 @@ impl<E: Env> Drop for Answerable<'_, E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::Context;
+
+    use super::super::types::{Payload, log_id};
+    use super::*;
+    use crate::env::local::{LocalOneshot, OneshotReceiver};
+    use crate::linux::Linux;
+
+    type Told = OneshotReceiver<io::Result<()>>;
+
+    fn flush() -> (IOFlushed<Types<Linux>>, Told) {
+        let (sender, told) = LocalOneshot::pair();
+        (IOFlushed::signal(sender), told)
+    }
+
+    /// What the core was told of a flush.
+    fn told(told: &mut Told) -> Option<bool> {
+        match Pin::new(told).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(outcome.expect("kept or told").is_ok()),
+            Poll::Pending => None,
+        }
+    }
+
+    fn is_answered(asked: &Answerable<'_, Linux>) -> bool {
+        pin!(asked.durable()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn vote(term: u64) -> Vote {
+        Vote::new_committed(term, 1)
+    }
+
+    fn written(flushes: &OwnFlush<Linux>, indices: impl IntoIterator<Item = u64>) -> Written {
+        let mut written = Written::new();
+        for index in indices {
+            flushes.begins(&Entry { log_id: log_id(1, index), payload: Payload::Blank }, &mut written);
+        }
+        written
+    }
+
+    fn up_to(index: u64) -> Option<(Vote, LogId)> {
+        Some((vote(1), log_id(1, index)))
+    }
+
+    #[test]
+    fn a_leader_is_told_of_its_own_flush_with_the_next_answer() {
+        let flushes = Rc::new(OwnFlush::<Linux>::default());
+        let (alone, mut first) = flush();
+        flushes.ended(Written::new(), Some(vote(1)), alone, Ok(()));
+        assert_eq!(told(&mut first), Some(true), "nobody was asked");
+
+        let answers = [flushes.unanswered(), flushes.unanswered()];
+        let (kept, mut second) = flush();
+        flushes.ended(Written::new(), Some(vote(1)), kept, Ok(()));
+        assert_eq!(told(&mut second), None);
+        let [one, other] = answers;
+        drop(one);
+        assert_eq!(told(&mut second), Some(true));
+
+        let (failed, mut third) = flush();
+        flushes.ended(Written::new(), Some(vote(1)), failed, Err(io::Error::other("damaged")));
+        assert_eq!(told(&mut third), Some(false));
+        drop(other);
+    }
+
+    #[test]
+    fn an_append_is_answered_when_its_last_entry_is_durable_and_the_core_is_told_before_the_next_message() {
+        let flushes = OwnFlush::<Linux>::default();
+        let (short, long) = (flushes.asked(up_to(3)), flushes.asked(up_to(5)));
+        let first = written(&flushes, 2..=4);
+        let (flushed, mut core) = flush();
+        flushes.ended(first, Some(vote(1)), flushed, Ok(()));
+        assert_eq!((is_answered(&short), is_answered(&long)), (true, false));
+        assert_eq!(told(&mut core), Some(true), "the other append may wait for it");
+        drop(short);
+
+        let (flushed, mut core) = flush();
+        flushes.ended(written(&flushes, [5]), Some(vote(1)), flushed, Ok(()));
+        assert_eq!((is_answered(&long), told(&mut core)), (true, None));
+        drop(long);
+        assert_eq!(told(&mut core), None);
+        let next = flushes.asked(None);
+        assert_eq!(told(&mut core), Some(true));
+        assert!(!is_answered(&next));
+    }
+
+    #[test]
+    fn what_is_not_durable_under_the_vote_of_the_append_is_left_to_the_core() {
+        let flushes = OwnFlush::<Linux>::default();
+        for (vote, outcome) in [(None, Ok(())), (Some(vote(2)), Ok(())), (Some(vote(1)), Err(io::Error::other("full")))]
+        {
+            let asked = flushes.asked(up_to(7));
+            let is_ok = outcome.is_ok();
+            let (flushed, mut core) = flush();
+            flushes.ended(written(&flushes, [7]), vote, flushed, outcome);
+            assert_eq!((is_answered(&asked), told(&mut core)), (false, Some(is_ok)), "{vote:?}");
+        }
+        // An entry of the same index and another term is another entry.
+        let asked = flushes.asked(Some((vote(1), log_id(2, 7))));
+        let (flushed, mut core) = flush();
+        flushes.ended(written(&flushes, [7]), Some(vote(1)), flushed, Ok(()));
+        assert_eq!((is_answered(&asked), told(&mut core)), (false, Some(true)));
+    }
+
+    #[test]
+    fn who_waits_no_longer_leaves_nothing_behind() {
+        let flushes = OwnFlush::<Linux>::default();
+        drop(flushes.asked(up_to(1)));
+        let gone = flushes.asked(up_to(2));
+        let begun = written(&flushes, 1..=2);
+        drop(gone);
+        let (flushed, mut core) = flush();
+        flushes.ended(begun, Some(vote(1)), flushed, Ok(()));
+        assert_eq!(told(&mut core), Some(true));
+        assert_eq!((flushes.asked.get(), flushes.to_come.borrow().len()), (0, 0));
+    }
+}
