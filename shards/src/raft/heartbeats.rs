@@ -80,14 +80,6 @@ impl<E: Env> Restless<E> {
         debug_assert!(first.is_ok(), "a replica is opened once");
     }
 
-    /// Whether a commit takes the voice of another replica.
-    pub fn needs_others(&self) -> bool {
-        self.replica.get().and_then(Weak::upgrade).is_some_and(|replica| {
-            let server = replica.server.borrow_watched();
-            server.membership_config.membership().get_joint_config().iter().any(|voters| voters.len() > 1)
-        })
-    }
-
     /// Puts the group on the list: something was sent, or has to be.
     pub fn note(self: &Rc<Self>) {
         if !self.listed.replace(true) {

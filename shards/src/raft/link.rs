@@ -122,12 +122,10 @@ impl<E: Env> ReplicaLink<E> {
     /// Sends an append, now.
     pub fn append(&self, request: &AppendEntriesRequest<Types<E>>) -> Appending<E> {
         self.restless.note();
-        let needs_others = !request.entries.is_empty() && self.restless.needs_others();
-        let unanswered = needs_others.then(|| self.log.own_flush().unanswered());
-        Appending {
-            calling: self.call(APPEND, self.patience(), |out| put_append(out, request)),
-            _unanswered: unanswered,
-        }
+        let has_entries = !request.entries.is_empty();
+        let unanswered = has_entries.then(|| self.log.own_flush().unanswered());
+        let calling = self.call(APPEND, self.patience(), |out| put_append(out, request));
+        Appending { calling, _unanswered: unanswered }
     }
 
     /// Delays of replication that fails: while the node is known to be down they are long, for its return ends them.

@@ -137,6 +137,7 @@ impl<E: Env> Replica<E> {
         E::spawn(timer.clone().follow_changes());
         E::spawn(timer.clone().start());
         let (links, server) = (links(), raft.server_metrics());
+        log.own_flush().set_server(server.clone());
         let inbound = Rc::new(InboundHandler {
             group,
             id,

@@ -3,26 +3,29 @@
 //! openraft's core learns of the end of every flush by a message of its own. Each wakes it, which costs a group with many
 //! others more than the entry itself, so the word is *kept back* where nothing waits for it:
 //!
-//! - **A leader's own disk** is one voice of the majority, and mostly the first. Alone it changes nothing: it is told together
+//! - **A leader's own disk** is one voice of the majority, and mostly the first. Where it does not suffice, it is told together
 //!   with the next answer to an append, whatever that is.
 //! - **A follower's answer** needs the core only to take the entries. Once the last of them is durable, under the leader's vote,
 //!   the append is answered from here, with what the core would answer; the core is told before the next message that it gets.
 //!
 //! What is told of a later flush holds for all before it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use openraft::rt::WatchReceiver as _;
 use openraft::storage::IOFlushed;
 
-use super::types::{Entry, LogId, Types, Vote};
+use super::types::{Entry, LogId, ServerMetrics, Types, Vote};
 use crate::env::Env;
 
 /// The flushes of one replica.
 pub struct OwnFlush<E: Env> {
+    /// Knows the voters; none before the replica is open.
+    server: OnceCell<ServerMetrics<E>>,
     kept_back: RefCell<Option<IOFlushed<Types<E>>>>,
     /// Appends to others without an answer.
     unanswered: Cell<u32>,
@@ -46,6 +49,7 @@ pub struct Written(Vec<Rc<Asked>>);
 impl<E: Env> Default for OwnFlush<E> {
     fn default() -> Self {
         Self {
+            server: OnceCell::new(),
             kept_back: RefCell::default(),
             unanswered: Cell::new(0),
             asked: Cell::new(0),
@@ -55,6 +59,20 @@ impl<E: Env> Default for OwnFlush<E> {
 }
 
 impl<E: Env> OwnFlush<E> {
+    /// The replica is open.
+    pub fn set_server(&self, server: ServerMetrics<E>) {
+        let first = self.server.set(server);
+        debug_assert!(first.is_ok(), "a replica is opened once");
+    }
+
+    /// Whether a commit takes the voice of another replica.
+    fn needs_others(&self) -> bool {
+        self.server.get().is_some_and(|server| {
+            let server = server.borrow_watched();
+            server.membership_config.membership().get_joint_config().iter().any(|voters| voters.len() > 1)
+        })
+    }
+
     /// Tells the core what was kept back.
     pub fn tell(&self) {
         let kept_back = self.kept_back.take();
@@ -96,7 +114,8 @@ impl<E: Env> OwnFlush<E> {
                 has_answered |= self.answers(asked);
             }
         }
-        let nobody_waits = self.unanswered.get() > 0 || (has_answered && self.asked.get() == 0);
+        let is_half = self.unanswered.get() > 0 && self.needs_others();
+        let nobody_waits = is_half || (has_answered && self.asked.get() == 0);
         if outcome.is_ok() && nobody_waits {
             drop(self.kept_back.replace(Some(flushed)));
         } else {
@@ -172,13 +191,19 @@ impl<E: Env> Drop for Answerable<'_, E> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
     use std::future::Future;
     use std::pin::{Pin, pin};
+    use std::sync::Arc;
     use std::task::Context;
 
-    use super::super::types::{Payload, log_id};
+    use openraft::ServerState;
+    use openraft::metrics::RaftServerMetrics;
+    use openraft::rt::Watch;
+
+    use super::super::types::{Member, Membership, Payload, StoredMembership, log_id};
     use super::*;
-    use crate::env::local::{LocalOneshot, OneshotReceiver};
+    use crate::env::local::{LocalOneshot, LocalWatch, OneshotReceiver};
     use crate::linux::Linux;
 
     type Told = OneshotReceiver<io::Result<()>>;
@@ -186,6 +211,25 @@ mod tests {
     fn flush() -> (IOFlushed<Types<Linux>>, Told) {
         let (sender, told) = LocalOneshot::pair();
         (IOFlushed::signal(sender), told)
+    }
+
+    /// The flushes of a replica of a group with so many voters.
+    fn of_voters(count: u64) -> Rc<OwnFlush<Linux>> {
+        let flushes = Rc::new(OwnFlush::<Linux>::default());
+        let voters: BTreeSet<u64> = (1..=count).collect();
+        let nodes: BTreeMap<u64, Member> = voters.iter().map(|&id| (id, Member::default())).collect();
+        let membership = Membership::new(vec![voters], nodes).expect("every voter is known");
+        let stored = Arc::new(StoredMembership::new(None, membership));
+        let server = RaftServerMetrics {
+            id: 1,
+            vote: vote(1),
+            state: ServerState::Leader,
+            current_leader: Some(1),
+            membership_config: stored.clone(),
+            committed_membership_config: stored,
+        };
+        flushes.set_server(LocalWatch::channel(server).1);
+        flushes
     }
 
     /// What the core was told of a flush.
@@ -218,11 +262,14 @@ mod tests {
 
     #[test]
     fn a_leader_is_told_of_its_own_flush_with_the_next_answer() {
-        let flushes = Rc::new(OwnFlush::<Linux>::default());
-        let (alone, mut first) = flush();
-        flushes.ended(Written::new(), Some(vote(1)), alone, Ok(()));
-        assert_eq!(told(&mut first), Some(true), "nobody was asked");
+        for (flushes, asks) in [(of_voters(3), false), (of_voters(1), true), (Rc::default(), true)] {
+            let _answer = asks.then(|| flushes.unanswered());
+            let (alone, mut core) = flush();
+            flushes.ended(Written::new(), Some(vote(1)), alone, Ok(()));
+            assert_eq!(told(&mut core), Some(true), "nobody was asked, or nobody's answer is needed");
+        }
 
+        let flushes = of_voters(3);
         let answers = [flushes.unanswered(), flushes.unanswered()];
         let (kept, mut second) = flush();
         flushes.ended(Written::new(), Some(vote(1)), kept, Ok(()));
